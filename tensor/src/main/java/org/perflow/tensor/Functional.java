@@ -1,0 +1,133 @@
+package org.perflow.tensor;
+
+import java.util.Arrays;
+import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.TensorOptional;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The network operations of {@code torch.nn.functional}, stateless and thread-safe. Weights are
+ * cast to the input's element type where they differ, so that fp32 master weights compute in
+ * bfloat16 and receive fp32 gradients.
+ */
+public final class Functional {
+  private Functional() {}
+
+  /** x Wᵀ + b; x [..., in], weight [out, in]. */
+  public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
+    return new Tensor(torch.linear(x.raw, weight.to(x.dtype()).raw, optional(bias, x.dtype())));
+  }
+
+  /** Convolution with equal stride and zero padding on both axes; x [B, C, H, W]. */
+  public static Tensor conv2d(
+      Tensor x, Tensor weight, @Nullable Tensor bias, int stride, int padding) {
+    if (x.dim() != 4 || x.size(1) != weight.size(1)) {
+      throw new IllegalArgumentException(
+          "conv2d: input "
+              + x
+              + " does not fit weight "
+              + Arrays.toString(weight.shape())
+              + "; expected [B, "
+              + weight.size(1)
+              + ", H, W]");
+    }
+    long[] strides = {stride, stride};
+    long[] paddings = {padding, padding};
+    return new Tensor(
+        torch.conv2d(
+            x.raw,
+            weight.to(x.dtype()).raw,
+            optional(bias, x.dtype()),
+            strides,
+            paddings,
+            new long[] {1, 1},
+            1));
+  }
+
+  /** Normalises {@code groups} groups of channels of x [B, C, ...]. */
+  public static Tensor groupNorm(Tensor x, int groups, Tensor weight, Tensor bias, double eps) {
+    return new Tensor(
+        torch.group_norm(
+            x.raw, groups, optional(weight, x.dtype()), optional(bias, x.dtype()), eps, false));
+  }
+
+  /** Normalises the last dimension. */
+  public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, double eps) {
+    return new Tensor(
+        torch.layer_norm(
+            x.raw,
+            weight.shape(),
+            optional(weight, x.dtype()),
+            optional(bias, x.dtype()),
+            eps,
+            false));
+  }
+
+  /** Rows of {@code weight} [rows, width] that {@code index} (int64) names. */
+  public static Tensor embedding(Tensor weight, Tensor index) {
+    return new Tensor(torch.embedding(weight.raw, index.raw));
+  }
+
+  /**
+   * softmax(q kᵀ / √d) v; q [B, heads, Lq, d], k and v [B, heads, Lk, d]. Short sequences multiply
+   * matrices, which trains a third faster on a CPU than the fused kernel; long ones (Lq × Lk over
+   * 2¹⁶) take the fused kernel, whose memory does not grow with Lq × Lk.
+   */
+  public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
+    if (!causal && q.size(-2) * k.size(-2) <= 1 << 16) {
+      double scale = 1 / Math.sqrt(q.size(-1));
+      return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);
+    }
+    return new Tensor(
+        torch.scaled_dot_product_attention(
+            q.raw, k.raw, v.raw, new TensorOptional(), 0.0, causal, new DoubleOptional(), false));
+  }
+
+  /** x · sigmoid(x). */
+  public static Tensor silu(Tensor x) {
+    return new Tensor(torch.silu(x.raw));
+  }
+
+  /** The exact (erf) Gaussian error linear unit. */
+  public static Tensor gelu(Tensor x) {
+    return new Tensor(torch.gelu(x.raw));
+  }
+
+  /** x · sigmoid(1.702 x), OpenAI CLIP's activation. */
+  public static Tensor quickGelu(Tensor x) {
+    return x.mul(x.mul(1.702).sigmoid());
+  }
+
+  /** Every pixel of x [B, C, H, W] repeated to reach {@code height} × {@code width}. */
+  public static Tensor upsampleNearest(Tensor x, long height, long width) {
+    return new Tensor(
+        torch.upsample_nearest2d(
+            x.raw, new long[] {height, width}, new DoubleOptional(), new DoubleOptional()));
+  }
+
+  /** Zeros around x [B, C, H, W]. */
+  public static Tensor pad(Tensor x, int left, int right, int top, int bottom) {
+    return new Tensor(torch.pad(x.raw, left, right, top, bottom));
+  }
+
+  /** Mean over windows of {@code kernel} × {@code kernel}, not overlapping. */
+  public static Tensor averagePool(Tensor x, int kernel) {
+    return new Tensor(torch.avg_pool2d(x.raw, kernel, kernel));
+  }
+
+  /** Eigenvalues, ascending, of a symmetric float64 matrix [n, n], and eigenvectors as columns. */
+  public static Eigen symmetricEigen(Tensor matrix) {
+    var result = torch.linalg_eigh(matrix.raw);
+    return new Eigen(
+        new Tensor(new org.bytedeco.pytorch.Tensor(result.get0())),
+        new Tensor(new org.bytedeco.pytorch.Tensor(result.get1())));
+  }
+
+  /** Result of {@link #symmetricEigen}: values [n], vectors [n, n]. */
+  public record Eigen(Tensor values, Tensor vectors) {}
+
+  private static TensorOptional optional(@Nullable Tensor tensor, DType type) {
+    return tensor == null ? new TensorOptional() : new TensorOptional(tensor.to(type).raw);
+  }
+}

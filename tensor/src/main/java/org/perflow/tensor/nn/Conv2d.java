@@ -1,0 +1,29 @@
+package org.perflow.tensor.nn;
+
+import org.perflow.tensor.Functional;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter.Init;
+
+/** Convolution. Keys: {@code weight} [out, in, k, k], {@code bias} [out]. */
+public final class Conv2d extends Module {
+  private final Parameter weight;
+  private final Parameter bias;
+  private final int stride;
+  private final int padding;
+
+  public Conv2d(int in, int out, int kernel, int stride, int padding) {
+    this(in, out, kernel, stride, padding, Init.fanIn((long) in * kernel * kernel));
+  }
+
+  public Conv2d(int in, int out, int kernel, int stride, int padding, Init init) {
+    this.weight = parameter("weight", init, out, in, kernel, kernel);
+    this.bias = parameter("bias", Init.constant(0), out);
+    this.stride = stride;
+    this.padding = padding;
+  }
+
+  /** x [B, in, H, W] to [B, out, H', W']. */
+  public Tensor forward(Tensor x) {
+    return Functional.conv2d(x, weight.value(), bias.value(), stride, padding);
+  }
+}

@@ -1,0 +1,91 @@
+package org.perflow.tensor.nn;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.BiConsumer;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter.Init;
+
+/**
+ * A network part with named weights. Owns the native memory of its weights until {@link #close}.
+ * Forward passes may run on several threads at once while nobody changes the weights.
+ */
+public abstract class Module implements AutoCloseable {
+  private final Map<String, Parameter> parameters = new LinkedHashMap<>();
+  private final Map<String, Module> children = new LinkedHashMap<>();
+
+  /** Declares a weight of this part under its published name. */
+  protected final Parameter parameter(String name, Init init, long... shape) {
+    Parameter parameter = new Parameter(init, shape);
+    parameters.put(name, parameter);
+    return parameter;
+  }
+
+  /** Declares a part of this part; the name may hold dots ({@code to_out.0}). */
+  protected final <M extends Module> M child(String name, M module) {
+    children.put(name, module);
+    return module;
+  }
+
+  /** Every weight by its full published name, in the order of declaration. */
+  public final Map<String, Parameter> namedParameters() {
+    Map<String, Parameter> all = new LinkedHashMap<>();
+    visit("", all::put);
+    return all;
+  }
+
+  private void visit(String prefix, BiConsumer<String, Parameter> visitor) {
+    parameters.forEach((name, parameter) -> visitor.accept(prefix + name, parameter));
+    children.forEach((name, child) -> child.visit(prefix + name + ".", visitor));
+  }
+
+  /** Draws all weights, as {@code type}. */
+  public final void initialise(Rng rng, DType type) {
+    namedParameters().values().forEach(parameter -> parameter.initialise(rng, type));
+  }
+
+  /** Copies the weights of a module of the same architecture, as {@code type}. */
+  public final void copyFrom(Module source, DType type) {
+    Map<String, Parameter> theirs = source.namedParameters();
+    try (NoGrad guard = NoGrad.enter()) {
+      namedParameters()
+          .forEach(
+              (name, parameter) -> {
+                Tensor copy;
+                try (Scope scope = Scope.open()) {
+                  Parameter their = theirs.get(name);
+                  if (their == null) {
+                    throw new IllegalArgumentException("the source has no weight " + name);
+                  }
+                  copy = scope.release(Tensor.empty(type, parameter.shape()));
+                  copy.copyInPlace(their.value());
+                }
+                parameter.value(copy);
+              });
+    }
+  }
+
+  /** Number of weights. */
+  public final long parameterCount() {
+    return namedParameters().values().stream()
+        .mapToLong(
+            parameter -> {
+              long count = 1;
+              for (long size : parameter.shape()) {
+                count *= size;
+              }
+              return count;
+            })
+        .sum();
+  }
+
+  /** Frees the weights. */
+  @Override
+  public final void close() {
+    namedParameters().values().forEach(Parameter::close);
+  }
+}

@@ -1,0 +1,89 @@
+package org.perflow.tensor.nn;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/** A weight: its shape, how it starts, and, once there, its value, which the module owns. */
+public final class Parameter {
+  private final Init init;
+  private final long[] shape;
+  private @Nullable Tensor value;
+
+  Parameter(Init init, long... shape) {
+    this.init = init;
+    this.shape = shape.clone();
+  }
+
+  /** Draws the first value of a weight, float32. */
+  public interface Init {
+    /** A new tensor of that shape, owned by the scope of the caller. */
+    Tensor draw(Rng rng, long[] shape);
+
+    /** All elements {@code value}. */
+    static Init constant(double value) {
+      return (rng, shape) -> Tensor.full(value, shape);
+    }
+
+    /** Normal with that deviation. */
+    static Init normal(double deviation) {
+      return (rng, shape) -> Tensor.randn(rng, shape).mul(deviation);
+    }
+
+    /** Uniform in ±1/√fanIn, PyTorch's default for linear layers and convolutions. */
+    static Init fanIn(long fanIn) {
+      double bound = 1 / Math.sqrt(fanIn);
+      return (rng, shape) -> Tensor.rand(rng, shape).mul(2 * bound).sub(bound);
+    }
+  }
+
+  /** Its sizes, known before there is a value. */
+  public long[] shape() {
+    return shape.clone();
+  }
+
+  /**
+   * The value.
+   *
+   * @throws IllegalStateException before load or initialise
+   */
+  public Tensor value() {
+    if (value == null) {
+      throw new IllegalStateException(
+          "weight of shape "
+              + Arrays.toString(shape)
+              + " has no value: load or initialise the model first");
+    }
+    return value;
+  }
+
+  /** Takes over {@code tensor} of the right shape as the value; the old one is freed. */
+  public void value(Tensor tensor) {
+    if (!Arrays.equals(tensor.shape(), shape)) {
+      throw new IllegalArgumentException(
+          "got shape " + Arrays.toString(tensor.shape()) + ", expected " + Arrays.toString(shape));
+    }
+    close();
+    value = tensor;
+  }
+
+  void initialise(Rng rng, DType type) {
+    Tensor drawn;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      drawn = scope.release(init.draw(rng, shape).to(type));
+    }
+    value(drawn);
+  }
+
+  void close() {
+    if (value != null) {
+      value.close();
+      value = null;
+    }
+  }
+}

@@ -1,0 +1,94 @@
+package org.perflow.tensor.optim;
+
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * Adam with decoupled weight decay (Loshchilov &amp; Hutter, arXiv 1711.05101), in the order of
+ * operations of {@code torch.optim.AdamW}. Not thread-safe. Owns its two moment buffers.
+ */
+public final class AdamW implements AutoCloseable {
+  /** Settings; {@link #DEFAULTS} are PyTorch's betas and eps and the PeRFlow recipe's decay. */
+  public record Options(double beta1, double beta2, double eps, double weightDecay) {
+    public static final Options DEFAULTS = new Options(0.9, 0.999, 1e-8, 1e-2);
+
+    public Options {
+      if (beta1 < 0 || beta1 >= 1 || beta2 < 0 || beta2 >= 1 || eps <= 0 || weightDecay < 0) {
+        throw new IllegalArgumentException(
+            "AdamW: betas must lie in [0, 1), eps above 0, weight decay at 0 or above; got "
+                + "betas ("
+                + beta1
+                + ", "
+                + beta2
+                + "), eps "
+                + eps
+                + ", weight decay "
+                + weightDecay);
+      }
+    }
+  }
+
+  private final FlatParameters parameters;
+  private final Options options;
+  private final Tensor average;
+  private final Tensor squareAverage;
+  private long steps;
+
+  /** Starts with empty moments. */
+  public AdamW(FlatParameters parameters, Options options) {
+    this.parameters = parameters;
+    this.options = options;
+    try (Scope scope = Scope.open()) {
+      Tensor values = parameters.values();
+      average = scope.release(Tensor.zeros(values.dtype(), values.shape()));
+      squareAverage = scope.release(Tensor.zeros(values.dtype(), values.shape()));
+    }
+  }
+
+  /** One update with the gradients as they are. */
+  public void step(double learningRate) {
+    steps++;
+    double correction1 = 1 - Math.pow(options.beta1(), steps);
+    double correction2 = 1 - Math.pow(options.beta2(), steps);
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor gradient = parameters.gradients();
+      Tensor values = parameters.values();
+      values.mulInPlace(1 - learningRate * options.weightDecay());
+      average.lerpInPlace(gradient, 1 - options.beta1());
+      squareAverage
+          .mulInPlace(options.beta2())
+          .addcmulInPlace(gradient, gradient, 1 - options.beta2());
+      Tensor denominator = squareAverage.sqrt().mulInPlace(1 / Math.sqrt(correction2));
+      values.addcdivInPlace(
+          average, denominator.addInPlace(options.eps()), -learningRate / correction1);
+    }
+  }
+
+  /** First moments, [total], laid out as the parameters. */
+  public Tensor average() {
+    return average;
+  }
+
+  /** Second moments, [total]. */
+  public Tensor squareAverage() {
+    return squareAverage;
+  }
+
+  /** Updates made. */
+  public long steps() {
+    return steps;
+  }
+
+  /** Goes on after that many updates; the moments are filled by the caller. */
+  public void steps(long steps) {
+    this.steps = steps;
+  }
+
+  @Override
+  public void close() {
+    average.close();
+    squareAverage.close();
+  }
+}

@@ -1,0 +1,78 @@
+package org.perflow.tensor.optim;
+
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * Exponential moving average of the weights with the warm-up of diffusers' EMAModel: decay at
+ * update n (from 0) is min(maxDecay, (1+n)/(10+n)). Not thread-safe. Owns its buffer.
+ */
+public final class Ema implements AutoCloseable {
+  private final FlatParameters parameters;
+  private final double maxDecay;
+  private final Tensor values;
+  private long updates;
+
+  /** Starts as a copy of the weights. */
+  public Ema(FlatParameters parameters, double maxDecay) {
+    if (maxDecay < 0 || maxDecay >= 1) {
+      throw new IllegalArgumentException("EMA decay must lie in [0, 1), got " + maxDecay);
+    }
+    this.parameters = parameters;
+    this.maxDecay = maxDecay;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      values = scope.release(parameters.values().copy());
+    }
+  }
+
+  /** Moves towards the weights as they are now. */
+  public void update() {
+    double decay = Math.min(maxDecay, (1.0 + updates) / (10.0 + updates));
+    updates++;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      values.lerpInPlace(parameters.values(), 1 - decay);
+    }
+  }
+
+  /** Runs {@code action} with the averages in the place of the weights, then puts these back. */
+  public void applied(Runnable action) {
+    swap();
+    try {
+      action.run();
+    } finally {
+      swap();
+    }
+  }
+
+  private void swap() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor weights = parameters.values().copy();
+      parameters.values().copyInPlace(values);
+      values.copyInPlace(weights);
+    }
+  }
+
+  /** The averages, [total], laid out as the parameters. */
+  public Tensor values() {
+    return values;
+  }
+
+  /** Updates made. */
+  public long updates() {
+    return updates;
+  }
+
+  /** Goes on after that many updates; the values are filled by the caller. */
+  public void updates(long updates) {
+    this.updates = updates;
+  }
+
+  @Override
+  public void close() {
+    values.close();
+  }
+}
