@@ -76,7 +76,7 @@ public final class Functional {
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
     if (!causal && q.size(-2) * k.size(-2) <= 1 << 16) {
-      double scale = 1 / Math.sqrt(q.size(-1));
+      double scale = 1 / Math.sqrt((double) q.size(-1));
       return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);
     }
     return new Tensor(
