@@ -1,0 +1,151 @@
+package org.perflow.io;
+
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.UUID;
+import java.util.stream.Stream;
+
+/**
+ * Files that are either the old or the new content, whatever happens in between: written beside,
+ * forced to disk, renamed. Safe for several threads and processes; the last one to finish wins.
+ */
+public final class AtomicFiles {
+  private AtomicFiles() {}
+
+  /** Writes the content of a file. */
+  @FunctionalInterface
+  public interface Body {
+    /** Writes everything to {@code out}, which is buffered, and does not close it. */
+    void writeTo(OutputStream out) throws IOException;
+  }
+
+  /**
+   * Makes {@code body} the content of {@code target}; missing parent folders are made.
+   *
+   * @throws IOException naming the target, with the old content untouched; so with whatever else
+   *     the body throws
+   */
+  public static void write(Path target, Body body) throws IOException {
+    Path folder = parent(target);
+    Files.createDirectories(folder);
+    Path beside = sibling(target, UUID.randomUUID() + ".tmp");
+    try {
+      try (FileChannel channel =
+          FileChannel.open(beside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+        OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
+        body.writeTo(out);
+        out.flush();
+        channel.force(true);
+      }
+      Files.move(
+          beside, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      forceFolder(folder);
+    } catch (IOException e) {
+      throw new IOException(explain(target, e), e);
+    } finally {
+      Files.deleteIfExists(beside); // gone already where the rename succeeded
+    }
+  }
+
+  /**
+   * Puts the folder {@code prepared}, on the same disk, in the place of {@code target}. A process
+   * killed right between the two renames leaves no target; {@link #recoverDirectory} brings the old
+   * one back.
+   */
+  public static void replaceDirectory(Path prepared, Path target) throws IOException {
+    forceTree(prepared);
+    Path previous = sibling(target, "previous");
+    if (Files.exists(target)) {
+      deleteTree(previous);
+      Files.move(target, previous, StandardCopyOption.ATOMIC_MOVE);
+    }
+    try {
+      Files.createDirectories(parent(target));
+      Files.move(prepared, target, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      recoverDirectory(target);
+      throw new IOException(explain(target, e), e);
+    }
+    forceFolder(parent(target));
+    deleteTree(previous);
+  }
+
+  /** Undoes a {@link #replaceDirectory} that was killed half way; else does nothing. */
+  public static void recoverDirectory(Path target) throws IOException {
+    Path previous = sibling(target, "previous");
+    if (!Files.exists(target) && Files.exists(previous)) {
+      Files.move(previous, target, StandardCopyOption.ATOMIC_MOVE);
+    }
+  }
+
+  private static Path parent(Path target) throws IOException {
+    Path folder = target.toAbsolutePath().getParent();
+    if (folder == null) {
+      throw new IOException("cannot write " + target + ": it is the root of a file system");
+    }
+    return folder;
+  }
+
+  private static Path sibling(Path target, String suffix) throws IOException {
+    return parent(target).resolve("." + target.toAbsolutePath().getFileName() + "." + suffix);
+  }
+
+  private static String explain(Path target, IOException e) {
+    String reason = e.getMessage() == null ? e.toString() : e.getMessage();
+    String lower = reason.toLowerCase(Locale.ROOT);
+    boolean full =
+        Stream.of("no space left", "not enough space", "quota exceeded").anyMatch(lower::contains);
+    return "cannot write "
+        + target
+        + ": "
+        + (full ? "the disk is full (" + reason + "); free some space or choose another" : reason)
+        + "; what was there before is untouched";
+  }
+
+  private static void forceTree(Path folder) throws IOException {
+    for (Path path : tree(folder)) {
+      if (Files.isRegularFile(path)) {
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.WRITE)) {
+          channel.force(true);
+        }
+      } else {
+        forceFolder(path);
+      }
+    }
+  }
+
+  /** The rename itself is on disk only once the folder is. Windows cannot open a folder. */
+  private static void forceFolder(Path folder) throws IOException {
+    if (System.getProperty("os.name", "").startsWith("Windows")) {
+      return;
+    }
+    try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
+      channel.force(true);
+    }
+  }
+
+  private static void deleteTree(Path folder) throws IOException {
+    if (Files.exists(folder)) {
+      for (Path path : tree(folder)) {
+        Files.delete(path);
+      }
+    }
+  }
+
+  /** What a folder holds, deepest first, with the folder itself. */
+  private static List<Path> tree(Path folder) throws IOException {
+    try (Stream<Path> paths = Files.walk(folder)) {
+      return paths.sorted(Comparator.reverseOrder()).toList();
+    }
+  }
+}

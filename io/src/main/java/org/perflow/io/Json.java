@@ -1,0 +1,82 @@
+package org.perflow.io;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.core.util.Separators;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+
+/** Reads and writes JSON files strictly: a key unknown, missing a value or twice is an error. */
+public final class Json {
+  /** The mapper behind it all: records in, two-space indentation out. Thread-safe. */
+  public static final ObjectMapper MAPPER =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+          .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(SerializationFeature.INDENT_OUTPUT)
+          .defaultPrettyPrinter(printer())
+          .build();
+
+  private Json() {}
+
+  private static DefaultPrettyPrinter printer() {
+    return new DefaultPrettyPrinter()
+        .withObjectIndenter(new DefaultIndenter("  ", "\n")) // the same bytes on every system
+        .withSeparators(
+            Separators.createDefaultInstance()
+                .withObjectFieldValueSpacing(Separators.Spacing.AFTER));
+  }
+
+  /**
+   * The document in {@code file}.
+   *
+   * @throws FormatException with file, line and column where it is no JSON
+   */
+  public static JsonNode read(Path file) throws IOException {
+    return read(file, JsonNode.class);
+  }
+
+  /**
+   * The document in {@code file} as a record of that type.
+   *
+   * @throws FormatException naming file and key where it does not fit, or with the message of the
+   *     record's constructor
+   */
+  public static <T> T read(Path file, Class<T> type) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString(), null, "there is no such file");
+    }
+    try {
+      return MAPPER.readValue(Files.readAllBytes(file), type);
+    } catch (JsonProcessingException e) {
+      throw new FormatException(file + ": " + explain(e), e);
+    }
+  }
+
+  private static String explain(JsonProcessingException e) {
+    if (e.getCause() instanceof IllegalArgumentException invalid) {
+      return String.valueOf(invalid.getMessage()); // a record refused its values in its own words
+    }
+    var at = e.getLocation();
+    return e.getOriginalMessage()
+        + (at == null ? "" : " (line " + at.getLineNr() + ", column " + at.getColumnNr() + ")");
+  }
+
+  /** Writes {@code value} atomically, indented, in UTF-8, with a newline at the end. */
+  public static void write(Path file, Object value) throws IOException {
+    byte[] text = (MAPPER.writeValueAsString(value) + "\n").getBytes(StandardCharsets.UTF_8);
+    AtomicFiles.write(file, out -> out.write(text));
+  }
+}
