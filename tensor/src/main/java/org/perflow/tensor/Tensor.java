@@ -595,7 +595,8 @@ public final class Tensor implements AutoCloseable {
       throw new IllegalStateException(
           "no gradient on a tensor of shape " + Arrays.toString(shape()) + ": call backward first");
     }
-    return new Tensor(grad);
+    // a handle of its own: libtorch returns a reference into the tensor, which may go first
+    return new Tensor(new org.bytedeco.pytorch.Tensor(grad));
   }
 
   /** Makes {@code grad}, of this shape, the memory that gradients are accumulated in. */
