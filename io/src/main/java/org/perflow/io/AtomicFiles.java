@@ -1,9 +1,7 @@
 package org.perflow.io;
 
-import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,7 +10,6 @@ import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.UUID;
 import java.util.stream.Stream;
 
 /**
@@ -36,24 +33,11 @@ public final class AtomicFiles {
    *     the body throws
    */
   public static void write(Path target, Body body) throws IOException {
-    Path folder = parent(target);
-    Files.createDirectories(folder);
-    Path beside = sibling(target, UUID.randomUUID() + ".tmp");
-    try {
-      try (FileChannel channel =
-          FileChannel.open(beside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-        OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
-        body.writeTo(out);
-        out.flush();
-        channel.force(true);
-      }
-      Files.move(
-          beside, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-      forceFolder(folder);
+    try (PendingFile file = new PendingFile(target)) {
+      body.writeTo(file.out());
+      file.commit();
     } catch (IOException e) {
       throw new IOException(explain(target, e), e);
-    } finally {
-      Files.deleteIfExists(beside); // gone already where the rename succeeded
     }
   }
 
@@ -88,7 +72,7 @@ public final class AtomicFiles {
     }
   }
 
-  private static Path parent(Path target) throws IOException {
+  static Path parent(Path target) throws IOException {
     Path folder = target.toAbsolutePath().getParent();
     if (folder == null) {
       throw new IOException("cannot write " + target + ": it is the root of a file system");
@@ -96,11 +80,11 @@ public final class AtomicFiles {
     return folder;
   }
 
-  private static Path sibling(Path target, String suffix) throws IOException {
+  static Path sibling(Path target, String suffix) throws IOException {
     return parent(target).resolve("." + target.toAbsolutePath().getFileName() + "." + suffix);
   }
 
-  private static String explain(Path target, IOException e) {
+  static String explain(Path target, IOException e) {
     String reason = e.getMessage() == null ? e.toString() : e.getMessage();
     String lower = reason.toLowerCase(Locale.ROOT);
     boolean full =
@@ -125,7 +109,7 @@ public final class AtomicFiles {
   }
 
   /** The rename itself is on disk only once the folder is. Windows cannot open a folder. */
-  private static void forceFolder(Path folder) throws IOException {
+  static void forceFolder(Path folder) throws IOException {
     if (System.getProperty("os.name", "").startsWith("Windows")) {
       return;
     }

@@ -1,0 +1,311 @@
+package org.perflow.io;
+
+import java.awt.Color;
+import java.awt.Graphics2D;
+import java.awt.color.ColorSpace;
+import java.awt.image.BufferedImage;
+import java.awt.image.IndexColorModel;
+import java.awt.image.Raster;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import javax.imageio.IIOException;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.stream.MemoryCacheImageInputStream;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * Pictures from bytes to tensors and back. Every picture here is 8-bit sRGB without alpha ({@link
+ * BufferedImage#TYPE_INT_RGB}); pixels of tensors are in -1..1. Reads PNG, JPEG, GIF and BMP, and
+ * what other ImageIO plug-ins on the class path add. All methods are thread-safe.
+ */
+public final class Images {
+  private static final long MAX_PIXELS = 200_000_000; // a bomb of a few kB can claim 2^62
+  private static final int GAP = 2;
+
+  private Images() {}
+
+  // ---------------------------------------------------------------- reading
+
+  /**
+   * The picture in {@code file}: alpha laid on white, grey and palette turned to RGB.
+   *
+   * @throws IOException naming the file where it is no picture that can be read
+   */
+  public static BufferedImage read(Path file) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString(), null, "there is no such file");
+    }
+    return decode(Files.readAllBytes(file), file.toString());
+  }
+
+  /** The same from memory; errors say {@code name}. */
+  public static BufferedImage decode(byte[] bytes, String name) throws IOException {
+    try (var in = new MemoryCacheImageInputStream(new ByteArrayInputStream(bytes))) {
+      Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
+      if (!readers.hasNext()) {
+        throw new FormatException(name + ": " + noPicture(bytes));
+      }
+      ImageReader reader = readers.next();
+      try {
+        reader.setInput(in);
+        long pixels = (long) reader.getWidth(0) * reader.getHeight(0);
+        if (pixels > MAX_PIXELS) {
+          throw new FormatException(
+              name + ": " + pixels + " pixels, expected at most " + MAX_PIXELS);
+        }
+        return toRgb(reader.read(0));
+      } finally {
+        reader.dispose();
+      }
+    } catch (FormatException e) {
+      throw e;
+    } catch (IIOException | RuntimeException e) { // decoders throw anything on damaged input
+      throw new FormatException(name + ": " + explain(e), e);
+    }
+  }
+
+  private static String noPicture(byte[] bytes) {
+    if (isWebp(bytes)) {
+      return "WebP is not supported; convert it to PNG or JPEG";
+    }
+    return "no picture (PNG, JPEG, GIF or BMP) in its " + bytes.length + " bytes";
+  }
+
+  static boolean isWebp(byte[] bytes) { // RIFF, four bytes of length, WEBP
+    return bytes.length >= 12
+        && bytes[0] == 'R'
+        && bytes[1] == 'I'
+        && Arrays.equals(bytes, 8, 12, new byte[] {'W', 'E', 'B', 'P'}, 0, 4);
+  }
+
+  private static String explain(Exception e) {
+    String reason = String.valueOf(e.getMessage());
+    return reason.contains("Unsupported Image Type")
+        ? "colours that are neither RGB nor grey (CMYK?); convert it to RGB"
+        : "damaged picture (" + (e.getMessage() == null ? e : reason) + ")";
+  }
+
+  private static BufferedImage toRgb(BufferedImage source) {
+    if (source.getType() == BufferedImage.TYPE_INT_RGB) {
+      return source;
+    }
+    var colours = source.getColorModel();
+    if (colours.getColorSpace().getType() == ColorSpace.TYPE_GRAY
+        && !(colours instanceof IndexColorModel)) {
+      return greyToRgb(source);
+    }
+    BufferedImage rgb = blank(source.getWidth(), source.getHeight());
+    draw(rgb, source, 0, 0);
+    return rgb;
+  }
+
+  /** By hand: Java takes grey for linear light and would brighten it, files mean sRGB values. */
+  private static BufferedImage greyToRgb(BufferedImage source) {
+    Raster raster = source.getRaster(); // bands: grey, maybe alpha
+    boolean alpha = raster.getNumBands() > 1;
+    float top = (1 << source.getColorModel().getComponentSize(0)) - 1;
+    BufferedImage rgb = blank(source.getWidth(), source.getHeight());
+    for (int y = 0; y < source.getHeight(); y++) {
+      for (int x = 0; x < source.getWidth(); x++) {
+        float grey = raster.getSample(x, y, 0) / top;
+        float opacity = alpha ? raster.getSample(x, y, 1) / top : 1;
+        int value = Math.round(255 * (grey * opacity + 1 - opacity));
+        rgb.setRGB(x, y, value * 0x010101);
+      }
+    }
+    return rgb;
+  }
+
+  // ---------------------------------------------------------------- tensors
+
+  /** float32 [3, H, W] in -1..1, owned by the scope of the caller. */
+  public static Tensor toTensor(BufferedImage image) {
+    BufferedImage rgb = toRgb(image);
+    int width = rgb.getWidth();
+    int height = rgb.getHeight();
+    int plane = width * height;
+    int[] pixels = rgb.getRGB(0, 0, width, height, null, 0, width);
+    float[] values = new float[3 * plane];
+    for (int i = 0; i < plane; i++) {
+      for (int c = 0; c < 3; c++) {
+        values[c * plane + i] = ((pixels[i] >> (16 - 8 * c)) & 0xFF) / 255f * 2 - 1;
+      }
+    }
+    return Tensor.of(values, 3, height, width);
+  }
+
+  /**
+   * The pictures of [B, 3, H, W] in -1..1; values outside are held to that range, then rounded.
+   *
+   * @throws IllegalArgumentException for another shape, NaN or infinity
+   */
+  public static List<BufferedImage> fromTensor(Tensor pictures) {
+    if (pictures.dim() != 4 || pictures.size(1) != 3) {
+      throw new IllegalArgumentException("got " + pictures + ", expected [B, 3, H, W]");
+    }
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      if (!pictures.isFinite()) {
+        throw new IllegalArgumentException(
+            "pictures " + pictures + " hold NaN or infinity: use float32 or bfloat16");
+      }
+      Tensor unit = pictures.detach().to(DType.F32).mul(0.5).add(0.5).clamp(0, 1);
+      byte[] values = unit.mul(255).round().to(DType.U8).contiguous().toByteArray();
+      int height = (int) pictures.size(2);
+      int width = (int) pictures.size(3);
+      int plane = width * height;
+      List<BufferedImage> images = new ArrayList<>();
+      for (int b = 0; b < pictures.size(0); b++) {
+        int[] pixels = new int[plane];
+        for (int i = 0; i < plane; i++) {
+          for (int c = 0; c < 3; c++) {
+            pixels[i] = pixels[i] << 8 | (values[(3 * b + c) * plane + i] & 0xFF);
+          }
+        }
+        BufferedImage image = blank(width, height);
+        image.setRGB(0, 0, width, height, pixels, 0, width);
+        images.add(image);
+      }
+      return images;
+    }
+  }
+
+  // ---------------------------------------------------------------- drawing
+
+  /**
+   * Stretched or shrunk to {@code width} × {@code height} by a bicubic filter that widens when
+   * shrinking, so that nothing is skipped: as Pillow's {@code resize(..., BICUBIC)}.
+   */
+  public static BufferedImage resize(BufferedImage image, int width, int height) {
+    BufferedImage rgb = toRgb(image);
+    if (width == rgb.getWidth() && height == rgb.getHeight()) {
+      return rgb;
+    }
+    float[][] horizontal = filter(rgb.getWidth(), width);
+    float[][] vertical = filter(rgb.getHeight(), height);
+    int[] pixels = rgb.getRGB(0, 0, rgb.getWidth(), rgb.getHeight(), null, 0, rgb.getWidth());
+    int[] resized = new int[width * height];
+    float[] rows = new float[rgb.getHeight() * width]; // [H of source, W of target], one colour
+    for (int shift = 16; shift >= 0; shift -= 8) {
+      for (int y = 0; y < rgb.getHeight(); y++) {
+        for (int x = 0; x < width; x++) {
+          float sum = 0;
+          int first = (int) horizontal[x][0];
+          for (int k = 1; k < horizontal[x].length; k++) {
+            sum +=
+                horizontal[x][k] * ((pixels[y * rgb.getWidth() + first + k - 1] >> shift) & 0xFF);
+          }
+          rows[y * width + x] = sum;
+        }
+      }
+      for (int y = 0; y < height; y++) {
+        int first = (int) vertical[y][0];
+        for (int x = 0; x < width; x++) {
+          float sum = 0;
+          for (int k = 1; k < vertical[y].length; k++) {
+            sum += vertical[y][k] * rows[(first + k - 1) * width + x];
+          }
+          resized[y * width + x] |= Math.min(255, Math.max(0, Math.round(sum))) << shift;
+        }
+      }
+    }
+    BufferedImage result = blank(width, height);
+    result.setRGB(0, 0, width, height, resized, 0, width);
+    return result;
+  }
+
+  /** Per target pixel: the first source pixel, then the weights of those from there on. */
+  private static float[][] filter(int from, int to) {
+    double scale = (double) from / to;
+    double stretch = Math.max(1, scale);
+    float[][] filter = new float[to][];
+    for (int i = 0; i < to; i++) {
+      double centre = (i + 0.5) * scale;
+      int first = Math.max(0, (int) Math.floor(centre - 2 * stretch + 0.5));
+      int end = Math.min(from, (int) Math.floor(centre + 2 * stretch + 0.5));
+      double[] weights = new double[end - first];
+      double sum = 0;
+      for (int k = 0; k < weights.length; k++) {
+        weights[k] = cubic((first + k + 0.5 - centre) / stretch);
+        sum += weights[k];
+      }
+      filter[i] = new float[weights.length + 1];
+      filter[i][0] = first;
+      for (int k = 0; k < weights.length; k++) {
+        filter[i][k + 1] = (float) (weights[k] / sum);
+      }
+    }
+    return filter;
+  }
+
+  /** Keys, "Cubic convolution interpolation" (1981), equation 15: a = -1/2. */
+  private static double cubic(double distance) {
+    double x = Math.abs(distance);
+    if (x >= 2) {
+      return 0;
+    }
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : ((-0.5 * x + 2.5) * x - 4) * x + 2;
+  }
+
+  /** All pictures in rows of {@code columns}, on white, two pixels apart. */
+  public static BufferedImage grid(List<BufferedImage> images, int columns) {
+    if (images.isEmpty() || columns < 1) {
+      throw new IllegalArgumentException(
+          "a grid of " + images.size() + " pictures in " + columns + " columns");
+    }
+    int width = images.stream().mapToInt(BufferedImage::getWidth).max().orElseThrow();
+    int height = images.stream().mapToInt(BufferedImage::getHeight).max().orElseThrow();
+    int across = Math.min(columns, images.size());
+    int down = (images.size() + columns - 1) / columns;
+    BufferedImage grid = blank(across * (width + GAP) - GAP, down * (height + GAP) - GAP);
+    for (int i = 0; i < images.size(); i++) {
+      draw(grid, images.get(i), i % columns * (width + GAP), i / columns * (height + GAP));
+    }
+    return grid;
+  }
+
+  /** White. */
+  private static BufferedImage blank(int width, int height) {
+    BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
+    Graphics2D graphics = image.createGraphics();
+    graphics.setColor(Color.WHITE);
+    graphics.fillRect(0, 0, width, height);
+    graphics.dispose();
+    return image;
+  }
+
+  private static void draw(BufferedImage onto, BufferedImage image, int x, int y) {
+    Graphics2D graphics = onto.createGraphics();
+    graphics.drawImage(image, x, y, null);
+    graphics.dispose();
+  }
+
+  // ---------------------------------------------------------------- PNG
+
+  /**
+   * Writes a PNG atomically, with {@code text} (keyword to text, any Unicode) in its text chunks.
+   *
+   * @throws IllegalArgumentException for a keyword that PNG does not allow
+   */
+  public static void writePng(Path file, BufferedImage image, Map<String, String> text)
+      throws IOException {
+    PngText.write(file, image, text);
+  }
+
+  /** The text chunks of a PNG, keyword to text; empty where it has none. */
+  public static Map<String, String> pngText(Path file) throws IOException {
+    return PngText.read(file);
+  }
+}
