@@ -1,0 +1,103 @@
+package org.perflow.cli;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import org.perflow.io.FormatException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.Spec;
+
+/** The {@code perflow} command. */
+@Command(
+    name = "perflow",
+    mixinStandardHelpOptions = true,
+    version = Main.VERSION,
+    usageHelpWidth = 100,
+    description = "Makes text-to-image diffusion models draw in a few steps (PeRFlow).",
+    commandListHeading = "%nCommands:%n",
+    subcommands = {
+      DataCommand.class,
+    },
+    footer = {
+      "",
+      "Examples:",
+      "  perflow demo                                  see it work, in a few minutes",
+      "  perflow generate --prompt \"red apple\"         one picture in 4 steps",
+      "  perflow COMMAND --help                        options and examples of a command",
+      "",
+      "Exit codes: 0 done, 1 failed while running, 2 wrong usage or input."
+    })
+public final class Main implements Runnable {
+  static final String VERSION = "perflow 0.1.0-SNAPSHOT";
+  static final int OK = 0;
+  static final int FAILED = 1;
+  static final int BAD_INPUT = 2;
+
+  @Spec private CommandSpec spec;
+
+  public static void main(String[] args) {
+    CommandLine commands =
+        commandLine()
+            .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
+            .setErr(new PrintWriter(System.err, true, StandardCharsets.UTF_8));
+    System.exit(commands.execute(args));
+  }
+
+  /** The whole command tree with our exit codes and one-line errors. */
+  static CommandLine commandLine() {
+    return new CommandLine(new Main())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setParameterExceptionHandler(Main::usageError)
+        .setExecutionExceptionHandler(Main::failure);
+  }
+
+  @Override
+  public void run() {
+    spec.commandLine().usage(spec.commandLine().getOut());
+  }
+
+  private static int usageError(ParameterException e, String[] args) {
+    CommandLine command = e.getCommandLine();
+    String name = command.getCommandSpec().qualifiedName();
+    command.getErr().printf("%s: %s (see %s --help)%n", name, oneLine(e), name);
+    return BAD_INPUT;
+  }
+
+  private static int failure(Exception e, CommandLine command, ParseResult parsed) {
+    if (parsed.hasMatchedOption("--stacktrace")) {
+      e.printStackTrace(command.getErr());
+    }
+    command.getErr().printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(e));
+    return isBadInput(e) ? BAD_INPUT : FAILED;
+  }
+
+  private static boolean isBadInput(Exception e) {
+    return e instanceof IllegalArgumentException
+        || e instanceof FormatException
+        || e instanceof NoSuchFileException
+        || e instanceof NotDirectoryException
+        || e instanceof FileAlreadyExistsException
+        || e instanceof AccessDeniedException;
+  }
+
+  private static String oneLine(Exception e) {
+    String message = e.getMessage();
+    if (message == null || message.isBlank()) {
+      return e.toString();
+    }
+    // The bare message of these two is only the path.
+    if (e instanceof NoSuchFileException missing && missing.getReason() == null) {
+      message += ": there is no such file";
+    } else if (e instanceof AccessDeniedException) {
+      message += ": access denied";
+    }
+    return message.strip().replaceAll("\\s*\\R\\s*", " ");
+  }
+}

@@ -1,0 +1,53 @@
+package org.perflow.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import java.io.PrintWriter;
+import java.util.concurrent.Callable;
+import org.perflow.io.Json;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** What all verbs share: {@code --json}, {@code --stacktrace}, {@code --help} and where to print. */
+@Command(
+    mixinStandardHelpOptions = true,
+    version = Main.VERSION,
+    usageHelpAutoWidth = false,
+    usageHelpWidth = 100,
+    optionListHeading = "%nOptions:%n",
+    sortOptions = false)
+abstract class Verb implements Callable<Integer> {
+  @Spec CommandSpec spec;
+
+  @Option(names = "--json", order = 100, description = "Print the result as JSON on standard output.")
+  boolean json;
+
+  @Option(names = "--stacktrace", order = 101, description = "Show where in the program an error came from.")
+  boolean stacktrace;
+
+  /** Does the work; an exception becomes one line on standard error and an exit code. */
+  abstract void run() throws Exception;
+
+  @Override
+  public final Integer call() throws Exception {
+    run();
+    out().flush();
+    return Main.OK;
+  }
+
+  /** Standard output, for results. */
+  final PrintWriter out() {
+    return spec.commandLine().getOut();
+  }
+
+  /** Standard error, for progress and notes. */
+  final PrintWriter err() {
+    return spec.commandLine().getErr();
+  }
+
+  /** Prints {@code result} as JSON where asked to, else {@code text}. */
+  final void report(Object result, String text) throws JsonProcessingException {
+    out().println(json ? Json.MAPPER.writeValueAsString(result) : text);
+  }
+}

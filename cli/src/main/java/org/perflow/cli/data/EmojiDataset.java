@@ -1,0 +1,196 @@
+package org.perflow.cli.data;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.function.IntConsumer;
+import java.util.zip.CRC32;
+import javax.imageio.ImageIO;
+import org.perflow.io.AtomicFiles;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardWriter;
+
+/**
+ * Builds captioned pictures of emoji as WebDataset shards: {@code train-0000.tar}, ... and {@code
+ * test.tar}, with an {@code ATTRIBUTION.md} beside them.
+ *
+ * <p>People (most have skin tones) and flags are left out. One concept in twelve is held out in
+ * every style, so that a test caption was never trained on, whatever the style.
+ */
+public final class EmojiDataset {
+  private static final NpmPackage CAPTIONS =
+      new NpmPackage(
+          "emojibase-data",
+          "17.0.0",
+          "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a");
+
+  // emojibase groups: smileys, animals, food, places, activities, objects, symbols.
+  private static final Set<Integer> GROUPS = Set.of(0, 3, 4, 5, 6, 7, 8);
+  private static final int HELD_OUT_EVERY = 12;
+  private static final int SHARD_SIZE = 2000;
+
+  /** What was written. */
+  public record Summary(int train, int test, List<String> shards, List<String> styles) {}
+
+  private record Drawing(EmojiStyle style, String key, String svg, ObjectNode about) {
+    String label() {
+      return about.path("label").asText();
+    }
+  }
+
+  private EmojiDataset() {}
+
+  /**
+   * Writes the shards to {@code out}.
+   *
+   * @param packages folder that holds the npm packages, or will
+   * @param size width and height of the pictures
+   * @param progress is told the number of pictures drawn so far
+   */
+  public static Summary build(
+      Path out, Path packages, List<EmojiStyle> styles, int size, IntConsumer progress)
+      throws IOException {
+    Files.createDirectories(out);
+    List<Drawing> train = new ArrayList<>();
+    List<Drawing> test = new ArrayList<>();
+    StringBuilder attribution = new StringBuilder(ATTRIBUTION_HEAD);
+    JsonNode captions = Json.read(CAPTIONS.fetch(packages).resolve("en/data.json"));
+    for (EmojiStyle style : styles) {
+      IconSet icons = new IconSet(style.source().fetch(packages));
+      int found = collect(style, icons, captions, train, test);
+      attribution.append(attribution(style, icons.licence(), found));
+    }
+    if (styles.size() > 1) {
+      // Mixed by a fixed rule: readers that take the first pictures of a shard see every style.
+      Comparator<Drawing> mixed = Comparator.comparingLong(d -> crc32(d.style.id() + d.key));
+      train.sort(mixed);
+      test.sort(mixed);
+    }
+    List<String> shards = new ArrayList<>();
+    int drawn = 0;
+    for (int first = 0; first < train.size(); first += SHARD_SIZE) {
+      String shard = "train-%04d.tar".formatted(first / SHARD_SIZE);
+      List<Drawing> part = train.subList(first, Math.min(first + SHARD_SIZE, train.size()));
+      write(out.resolve(shard), part, size, drawn, progress);
+      drawn += part.size();
+      shards.add(shard);
+    }
+    write(out.resolve("test.tar"), test, size, drawn, progress);
+    shards.add("test.tar");
+    AtomicFiles.write(
+        out.resolve("ATTRIBUTION.md"),
+        stream -> stream.write(attribution.toString().getBytes(StandardCharsets.UTF_8)));
+    return new Summary(
+        train.size(), test.size(), shards, styles.stream().map(EmojiStyle::id).toList());
+  }
+
+  /** Whether a concept belongs to the test split. */
+  static boolean heldOut(String label) {
+    return crc32(label.toLowerCase(Locale.ROOT)) % HELD_OUT_EVERY == 0;
+  }
+
+  /** "STYLE emoji of LABEL, tag, tag". */
+  static String caption(String style, String label, List<String> tags) {
+    StringBuilder caption = new StringBuilder(style).append(" emoji of ").append(label);
+    tags.stream().filter(tag -> !tag.equals(label)).forEach(tag -> caption.append(", ").append(tag));
+    return caption.toString();
+  }
+
+  private static int collect(
+      EmojiStyle style, IconSet icons, JsonNode captions, List<Drawing> train, List<Drawing> test) {
+    int found = 0;
+    for (JsonNode emoji : captions) {
+      // Regional indicators have no group; skin tones are children and never looked at.
+      if (!GROUPS.contains(emoji.path("group").asInt(-1))) {
+        continue;
+      }
+      var icon = icons.find(emoji.path("hexcode").asText());
+      if (icon.isEmpty()) {
+        continue;
+      }
+      String label = emoji.path("label").asText().toLowerCase(Locale.ROOT);
+      ObjectNode about = Json.MAPPER.createObjectNode();
+      about.put("style", style.word()).put("label", label);
+      ArrayNode tags = about.putArray("tags");
+      emoji.path("tags").forEach(tag -> tags.add(tag.asText().toLowerCase(Locale.ROOT)));
+      about.put("concept", emoji.path("hexcode").asText());
+      about.put("licence", icons.licence().spdx());
+      about.put("source", style.source().name() + "@" + style.source().version());
+      (heldOut(label) ? test : train)
+          .add(new Drawing(style, icon.get().key(), icon.get().svg(), about));
+      found++;
+    }
+    return found;
+  }
+
+  private static void write(
+      Path shard, List<Drawing> drawings, int size, int drawnBefore, IntConsumer progress)
+      throws IOException {
+    SvgRenderer renderer = new SvgRenderer();
+    int drawn = drawnBefore;
+    try (ShardWriter writer = new ShardWriter(shard)) {
+      for (Drawing drawing : drawings) {
+        String key = drawing.style.id() + "-" + drawing.key;
+        BufferedImage picture = renderer.render(drawing.svg, size, key);
+        ByteArrayOutputStream png = new ByteArrayOutputStream();
+        ImageIO.write(picture, "png", png);
+        List<String> tags = new ArrayList<>();
+        drawing.about.path("tags").forEach(tag -> tags.add(tag.asText()));
+        String caption = caption(drawing.style.word(), drawing.label(), tags);
+        writer.write(new Sample("", key, png.toByteArray(), caption, drawing.about));
+        progress.accept(++drawn);
+      }
+      writer.finish();
+    }
+  }
+
+  private static final String ATTRIBUTION_HEAD =
+      """
+      # Where these pictures come from
+
+      Captions: emojibase-data %s, MIT, Copyright (c) Miles Johnson; labels and tags from Unicode
+      CLDR (Unicode License v3).
+      """
+          .formatted(CAPTIONS.version());
+
+  private static String attribution(EmojiStyle style, IconSet.Licence licence, int pictures) {
+    return """
+
+    ## %s
+
+    %,d pictures from the npm package %s %s, drawn by %s (%s).
+    %s. Licence: %s (%s, %s).
+
+    %s"""
+        .formatted(
+            style.id(),
+            pictures,
+            style.source().name(),
+            style.source().version(),
+            licence.author(),
+            licence.authorUrl(),
+            style.copyright(),
+            licence.title(),
+            licence.spdx(),
+            licence.url(),
+            style.terms());
+  }
+
+  private static long crc32(String text) {
+    CRC32 crc = new CRC32();
+    crc.update(text.getBytes(StandardCharsets.UTF_8));
+    return crc.getValue();
+  }
+}
