@@ -1,0 +1,52 @@
+package org.perflow.flow;
+
+import java.util.Arrays;
+import org.perflow.tensor.Tensor;
+
+/**
+ * The pair (a, b) of a·x + b·y. Every step and target of this package is one: with coefficients
+ * worked out in double on the host, a tensor is touched once and nothing is lost to a low-precision
+ * intermediate.
+ *
+ * @param a factor of x
+ * @param b factor of y
+ */
+public record Affine(double a, double b) {
+
+  /** a·x + b·y in x's dtype (y broadcasts against it); owned by the caller's scope. */
+  public Tensor apply(Tensor x, Tensor y) {
+    return x.mul(a).add(y.mul(b));
+  }
+
+  /**
+   * Row i of the result is {@code each[i]} applied to row i of x and y, [B, ...], in float32.
+   * Gradients flow through.
+   *
+   * @throws IllegalArgumentException unless there is one pair a row
+   */
+  public static Tensor apply(Affine[] each, Tensor x, Tensor y) {
+    if (x.size(0) != each.length || y.size(0) != each.length) {
+      throw new IllegalArgumentException(
+          each.length + " coefficients for batches of " + x + " and " + y + ": want one a row");
+    }
+    double[] a = new double[each.length];
+    double[] b = new double[each.length];
+    for (int i = 0; i < each.length; i++) {
+      a[i] = each[i].a;
+      b[i] = each[i].b;
+    }
+    return x.mul(perRow(a, x.dim())).add(y.mul(perRow(b, y.dim())));
+  }
+
+  /** float32 [B, 1, 1, ...]; against a bf16 tensor of the same rank it promotes to float32. */
+  private static Tensor perRow(double[] values, int rank) {
+    float[] floats = new float[values.length];
+    for (int i = 0; i < values.length; i++) {
+      floats[i] = (float) values[i];
+    }
+    long[] shape = new long[rank];
+    Arrays.fill(shape, 1);
+    shape[0] = values.length;
+    return Tensor.of(floats, shape);
+  }
+}

@@ -1,0 +1,52 @@
+package org.perflow.flow;
+
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Tensor;
+
+/**
+ * A network with its conditioning bound: all that solvers and samplers need to know. The result
+ * belongs to the caller's scope; gradients are recorded as the calling thread says.
+ */
+@FunctionalInterface
+public interface Denoiser {
+  /**
+   * The network's output.
+   *
+   * @param z [B, C, h, w]
+   * @param timesteps float32 [B]: index 0 ... 999 for a teacher, 1000 t for a student
+   * @return [B, C, h, w]
+   */
+  Tensor predict(Tensor z, Tensor timesteps);
+
+  /** {@code unet} on {@code text} [B, L, D], computing in text's dtype; float32 out. */
+  static Denoiser of(UNet2DConditionModel unet, Tensor text) {
+    return (z, timesteps) -> unet.forward(z.to(text.dtype()), timesteps, text).to(DType.F32);
+  }
+
+  /**
+   * Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) in diffusers' convention of
+   * the scale. A scale of 1 or less means none, as there, and costs one network pass instead of
+   * two.
+   *
+   * @param text condition, [B, L, D]
+   * @param nullText negative or empty prompt, [B, L, D] or [1, L, D]
+   */
+  static Denoiser guided(UNet2DConditionModel unet, Tensor text, Tensor nullText, double scale) {
+    if (scale <= 1) {
+      return of(unet, text);
+    }
+    return (z, timesteps) -> {
+      Tensor both = Tensor.cat(0, nullText.expand(text.shape()), text);
+      Tensor output =
+          of(unet, both).predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
+      long rows = z.size(0);
+      return guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
+    };
+  }
+
+  /** unconditional + scale × (conditional − unconditional). */
+  static Tensor guide(Tensor unconditional, Tensor conditional, double scale) {
+    return unconditional.add(conditional.sub(unconditional).mul(scale));
+  }
+}

@@ -1,0 +1,169 @@
+package org.perflow.flow;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Arrays;
+import java.util.List;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * The noise table of a variance-preserving diffusion model: z = √ᾱ z0 + √(1−ᾱ) ε at index 0
+ * (cleanest) ... T−1 (noisiest). Built as PyTorch builds it: float32 betas, ᾱ = cumprod(1−β) in
+ * float32, so that numbers agree with diffusers to the last bit. Immutable and thread-safe; no
+ * native memory.
+ *
+ * <p>Below index 0 lies one more level, {@link #finalAlphaBar}: where every solver and every last
+ * window ends. The official PeRFlow sampler always ends at ᾱ[0] while its solver reads the
+ * teacher's {@code set_alpha_to_one}; here both read this one value.
+ */
+public final class NoiseSchedule {
+  private final DType precision;
+  private final double[] alphaBars;
+  private final double finalAlphaBar;
+
+  private NoiseSchedule(DType precision, double[] alphaBars, double finalAlphaBar) {
+    this.precision = precision;
+    this.alphaBars = alphaBars;
+    this.finalAlphaBar = finalAlphaBar;
+  }
+
+  /**
+   * The schedule of a {@code scheduler_config.json}, in float32. Missing keys take the defaults of
+   * the class that {@code _class_name} names: PeRFlowScheduler scaled_linear 0.00085 to 0.012,
+   * others linear 0.0001 to 0.02; {@code set_alpha_to_one} true for DDIMScheduler (also where no
+   * class is named), else false.
+   *
+   * @throws IllegalArgumentException on a beta_schedule that is not known
+   */
+  public static NoiseSchedule of(JsonNode config) {
+    return of(config, DType.F32);
+  }
+
+  /** As {@link #of(JsonNode)}, in {@code precision}: F32 as PyTorch, or F64 for closed forms. */
+  public static NoiseSchedule of(JsonNode config, DType precision) {
+    try (Scope scope = Scope.open()) {
+      Tensor betas = betas(config, precision);
+      if (config.path("rescale_betas_zero_snr").asBoolean(false)) {
+        betas = rescaleToZeroTerminalSnr(betas);
+      }
+      double[] alphaBars = betas.neg().add(1).cumprod(0).toDoubleArray();
+      return new NoiseSchedule(precision, alphaBars, alphaBars[0])
+          .withAlphaToOne(setAlphaToOne(config));
+    }
+  }
+
+  /** The {@code set_alpha_to_one} of a config, or the default of its class. */
+  static boolean setAlphaToOne(JsonNode config) {
+    String type = config.path("_class_name").asText("DDIMScheduler");
+    return config.path("set_alpha_to_one").asBoolean(type.equals("DDIMScheduler"));
+  }
+
+  /** Stable Diffusion's: scaled_linear 0.00085 to 0.012, T = 1000, ending at ᾱ[0]. */
+  public static NoiseSchedule stableDiffusion() {
+    ObjectNode config = Schedulers.emptyConfig();
+    return of(config.put("_class_name", PerflowScheduler.CLASS_NAME));
+  }
+
+  private static Tensor betas(JsonNode config, DType precision) {
+    boolean perflow = config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
+    int count = config.path("num_train_timesteps").asInt(1000);
+    double start = config.path("beta_start").asDouble(perflow ? 0.00085 : 0.0001);
+    double end = config.path("beta_end").asDouble(perflow ? 0.012 : 0.02);
+    if (config.path("trained_betas").isArray()) {
+      double[] values = new double[config.path("trained_betas").size()];
+      Arrays.setAll(values, i -> config.path("trained_betas").get(i).asDouble());
+      return Tensor.of(values).to(precision);
+    }
+    String kind = config.path("beta_schedule").asText(perflow ? "scaled_linear" : "linear");
+    return switch (kind) {
+      case "linear" -> Tensor.linspace(start, end, count, precision);
+      // Latent diffusion's own: linear in √β.
+      case "scaled_linear" ->
+          Tensor.linspace(Math.sqrt(start), Math.sqrt(end), count, precision).square();
+      case "squaredcos_cap_v2" -> Tensor.of(cosineBetas(count)).to(precision);
+      default ->
+          throw new IllegalArgumentException(
+              Suggestions.unknown(
+                  "beta_schedule", kind, List.of("linear", "scaled_linear", "squaredcos_cap_v2")));
+    };
+  }
+
+  /** Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17, betas capped at 0.999. */
+  private static double[] cosineBetas(int count) {
+    double[] betas = new double[count];
+    for (int i = 0; i < count; i++) {
+      betas[i] = Math.min(1 - cosine((i + 1.0) / count) / cosine((double) i / count), 0.999);
+    }
+    return betas;
+  }
+
+  private static double cosine(double t) {
+    double c = Math.cos((t + 0.008) / 1.008 * Math.PI / 2);
+    return c * c;
+  }
+
+  /** Lin et al. 2023 (arXiv 2305.08891), algorithm 1: shifts √ᾱ so that the last is exactly 0. */
+  private static Tensor rescaleToZeroTerminalSnr(Tensor betas) {
+    Tensor root = betas.neg().add(1).cumprod(0).sqrt();
+    Tensor first = root.narrow(0, 0, 1);
+    Tensor last = root.narrow(0, root.size(0) - 1, 1);
+    Tensor alphaBar = root.sub(last).mul(first.div(first.sub(last))).square();
+    long rest = root.size(0) - 1;
+    Tensor ratios = alphaBar.narrow(0, 1, rest).div(alphaBar.narrow(0, 0, rest));
+    return Tensor.cat(0, alphaBar.narrow(0, 0, 1), ratios).neg().add(1);
+  }
+
+  /** The same table ending at ᾱ = 1 (clean data) or, where false, at ᾱ[0]. */
+  public NoiseSchedule withAlphaToOne(boolean toOne) {
+    return new NoiseSchedule(precision, alphaBars, toOne ? 1 : alphaBars[0]);
+  }
+
+  /** T, 1000 as a rule. */
+  public int size() {
+    return alphaBars.length;
+  }
+
+  /** ᾱ at index 0 ... T−1; {@link #finalAlphaBar} at any negative index. */
+  public double alphaBar(int index) {
+    return index < 0 ? finalAlphaBar : alphaBars[index];
+  }
+
+  /** The level that sampling ends at: ᾱ[0], or 1 where {@code set_alpha_to_one}. */
+  public double finalAlphaBar() {
+    return finalAlphaBar;
+  }
+
+  /** √ᾱ, the factor of the data, rounded as PyTorch rounds it. */
+  public double alpha(int index) {
+    return round(Math.sqrt(alphaBar(index)));
+  }
+
+  /** √(1−ᾱ), the factor of the noise, rounded as PyTorch rounds it. */
+  public double sigma(int index) {
+    return round(Math.sqrt(round(1 - alphaBar(index))));
+  }
+
+  private double round(double value) {
+    return precision == DType.F32 ? (float) value : value;
+  }
+
+  /** Signal-to-noise ratio ᾱ/(1−ᾱ), for loss weights. */
+  public double snr(int index) {
+    return alphaBar(index) / (1 - alphaBar(index));
+  }
+
+  /**
+   * Data with noise added: row i is α z0 + σ ε at {@code indices[i]}.
+   *
+   * @param z0 data, [B, ...]
+   * @param noise standard normal, [B, ...]
+   * @return float32 [B, ...], owned by the caller's scope
+   */
+  public Tensor addNoise(Tensor z0, Tensor noise, int[] indices) {
+    Affine[] each = new Affine[indices.length];
+    Arrays.setAll(each, i -> new Affine(alpha(indices[i]), sigma(indices[i])));
+    return Affine.apply(each, z0, noise);
+  }
+}

@@ -1,0 +1,146 @@
+package org.perflow.flow;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.LongStream;
+import org.perflow.flow.TimeWindows.Window;
+import org.perflow.tensor.Tensor;
+
+/**
+ * PeRFlow's sampler (arXiv 2405.07510, section 3.3): the Euler method on a flow that is straight in
+ * each of K windows. N ≥ K steps are shared out evenly; the noisiest N mod K windows get one more.
+ * A window whose network output is constant ends in the same place whatever N.
+ */
+public final class PerflowScheduler implements Scheduler {
+  /** Its name in a {@code scheduler_config.json}. */
+  public static final String CLASS_NAME = "PeRFlowScheduler";
+
+  private final PiecewiseFlow flow;
+  private final long[] timesteps;
+
+  /**
+   * A sampler of {@code steps} steps.
+   *
+   * @throws IllegalArgumentException with fewer steps than windows
+   */
+  public PerflowScheduler(PiecewiseFlow flow, int steps) {
+    int count = flow.windows().count();
+    if (steps < count) {
+      throw new IllegalArgumentException(
+          String.format(
+              "got %d steps for a PeRFlow model of %d time windows; every window needs at least one:"
+                  + " use %d, %d, %d or any number above",
+              steps, count, count, count + 1, count + 2));
+    }
+    this.flow = flow;
+    this.timesteps = timesteps(flow.windows(), flow.schedule().size(), steps);
+    if (LongStream.of(timesteps).distinct().count() < steps) {
+      throw new IllegalArgumentException(
+          "got " + steps + " steps: more than there are timesteps in a window; use fewer");
+    }
+  }
+
+  /**
+   * As a {@code scheduler_config.json} says: {@code num_time_windows} (4), {@code prediction_type}
+   * (must be there), and the keys of {@link NoiseSchedule#of(JsonNode)}. {@code t_noise} is
+   * ignored, as in the official code; {@code t_clean} must be 0.
+   */
+  public static PerflowScheduler of(JsonNode config, int steps) {
+    return new PerflowScheduler(flow(config), steps);
+  }
+
+  /** The flow that a PeRFlow {@code scheduler_config.json} describes. */
+  public static PiecewiseFlow flow(JsonNode config) {
+    if (!config.path("prediction_type").isTextual()) {
+      throw new IllegalArgumentException(
+          "a PeRFlow scheduler config lacks prediction_type: say ddim_eps, diff_eps or velocity,"
+              + " whichever the model was trained with");
+    }
+    if (config.path("t_clean").asDouble(0) != 0) {
+      throw new IllegalArgumentException(
+          "t_clean is " + config.path("t_clean") + "; only 0 is supported");
+    }
+    return new PiecewiseFlow(
+        NoiseSchedule.of(config),
+        new TimeWindows(config.path("num_time_windows").asInt(4)),
+        Parameterization.parse(config.path("prediction_type").asText()));
+  }
+
+  /**
+   * The {@code scheduler_config.json} of a student: the teacher's noise schedule, every key written
+   * out so that no class default can change its meaning.
+   *
+   * @param teacher the teacher's scheduler config
+   * @param setAlphaToOne whether the flow ends at ᾱ = 1 instead of ᾱ[0]; the official Python
+   *     sampler knows ᾱ[0] only
+   */
+  public static ObjectNode config(
+      JsonNode teacher, TimeWindows windows, Parameterization kind, boolean setAlphaToOne) {
+    ObjectNode config = Schedulers.emptyConfig();
+    config.put("_class_name", CLASS_NAME);
+    boolean perflow = teacher.path("_class_name").asText().equals(CLASS_NAME);
+    config.put("num_train_timesteps", teacher.path("num_train_timesteps").asInt(1000));
+    config.put("beta_start", teacher.path("beta_start").asDouble(perflow ? 0.00085 : 0.0001));
+    config.put("beta_end", teacher.path("beta_end").asDouble(perflow ? 0.012 : 0.02));
+    config.put(
+        "beta_schedule",
+        teacher.path("beta_schedule").asText(perflow ? "scaled_linear" : "linear"));
+    JsonNode trained = teacher.path("trained_betas");
+    config.set("trained_betas", trained.isArray() ? trained.deepCopy() : config.nullNode());
+    if (teacher.path("rescale_betas_zero_snr").asBoolean(false)) {
+      config.put("rescale_betas_zero_snr", true);
+    }
+    config.put("set_alpha_to_one", setAlphaToOne);
+    config.put("prediction_type", kind.key());
+    config.put("t_noise", 1);
+    config.put("t_clean", 0);
+    config.put("num_time_windows", windows.count());
+    return config;
+  }
+
+  /**
+   * n points of each window, its end excluded, as trunc(T t). The sum in double falls a hair short
+   * of some round times, so that K = 4, N = 20 says 99 where 100 is meant: harmless, since steps
+   * are as long as the integers say, and kept so that timesteps equal the official ones.
+   */
+  private static long[] timesteps(TimeWindows windows, int size, int steps) {
+    long[] timesteps = new long[steps];
+    int next = 0;
+    List<Window> order = windows.noisyToClean();
+    for (int i = 0; i < order.size(); i++) {
+      int inWindow = steps / order.size() + (i < steps % order.size() ? 1 : 0);
+      Window window = order.get(i);
+      double stride = (window.end() - window.start()) / inWindow;
+      for (int j = 0; j < inWindow; j++) {
+        timesteps[next++] = (long) ((j * stride + window.start()) * size);
+      }
+    }
+    return timesteps;
+  }
+
+  /** The flow being followed. */
+  public PiecewiseFlow flow() {
+    return flow;
+  }
+
+  @Override
+  public long[] timesteps() {
+    return timesteps.clone();
+  }
+
+  @Override
+  public Tensor step(Tensor output, int index, Tensor z) {
+    double size = flow.schedule().size();
+    double next = index + 1 < timesteps.length ? timesteps[index + 1] : 0;
+    double dt = (next - timesteps[index]) / size; // negative: towards data
+    Affine velocity = flow.velocity(timesteps[index] / size);
+    return new Affine(1 + dt * velocity.a(), dt * velocity.b()).apply(z, output);
+  }
+
+  @Override
+  public String toString() {
+    return "perflow " + flow.parameterization().key() + " " + Arrays.toString(timesteps);
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * From noise to pictures: what a diffusion model's output means, and how to follow it.
+ *
+ * <p>Read in this order: {@link org.perflow.flow.NoiseSchedule} (how much noise at each of the 1000
+ * indices), {@link org.perflow.flow.PredictionType} (what a teacher predicts, and the DDIM step),
+ * {@link org.perflow.flow.TimeWindows} and {@link org.perflow.flow.Parameterization} (PeRFlow's
+ * closed forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
+ * org.perflow.flow.PfOdeSolver} (the teacher's way through one window: the training target), {@link
+ * org.perflow.flow.Scheduler} with {@link org.perflow.flow.PerflowScheduler} and {@link
+ * org.perflow.flow.DdimScheduler} (sampling), {@link org.perflow.flow.TextToImage} (the pipeline).
+ *
+ * <p>Time is t in (0, 1], 1 = noise; an index is 0 ... 999; a timestep is what the network is told:
+ * the index for a teacher, 1000 t (one more) for a PeRFlow student.
+ *
+ * <pre>{@code
+ * try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);
+ *     TextToImage.Result result =
+ *         new TextToImage(model).generate(TextToImage.Request.of("a red apple").withSeed(42))) {
+ *   Images.writePng(Path.of("apple.png"), result.pictures().get(0), Map.of());
+ * }
+ * }</pre>
+ */
+@NullMarked
+package org.perflow.flow;
+
+import org.jspecify.annotations.NullMarked;
