@@ -193,37 +193,40 @@ public final class Images {
     if (width == rgb.getWidth() && height == rgb.getHeight()) {
       return rgb;
     }
-    float[][] horizontal = filter(rgb.getWidth(), width);
-    float[][] vertical = filter(rgb.getHeight(), height);
     int[] pixels = rgb.getRGB(0, 0, rgb.getWidth(), rgb.getHeight(), null, 0, rgb.getWidth());
     int[] resized = new int[width * height];
-    float[] rows = new float[rgb.getHeight() * width]; // [H of source, W of target], one colour
     for (int shift = 16; shift >= 0; shift -= 8) {
-      for (int y = 0; y < rgb.getHeight(); y++) {
-        for (int x = 0; x < width; x++) {
-          float sum = 0;
-          int first = (int) horizontal[x][0];
-          for (int k = 1; k < horizontal[x].length; k++) {
-            sum +=
-                horizontal[x][k] * ((pixels[y * rgb.getWidth() + first + k - 1] >> shift) & 0xFF);
-          }
-          rows[y * width + x] = sum;
-        }
+      int[] plane = new int[pixels.length]; // [H, W], one colour
+      for (int i = 0; i < plane.length; i++) {
+        plane[i] = (pixels[i] >> shift) & 0xFF;
       }
-      for (int y = 0; y < height; y++) {
-        int first = (int) vertical[y][0];
-        for (int x = 0; x < width; x++) {
-          float sum = 0;
-          for (int k = 1; k < vertical[y].length; k++) {
-            sum += vertical[y][k] * rows[(first + k - 1) * width + x];
-          }
-          resized[y * width + x] |= Math.min(255, Math.max(0, Math.round(sum))) << shift;
-        }
+      int[] turned = resizeRows(plane, rgb.getWidth(), width); // [width, H]
+      int[] done = resizeRows(turned, rgb.getHeight(), height); // [height, width]
+      for (int i = 0; i < done.length; i++) {
+        resized[i] |= done[i] << shift;
       }
     }
     BufferedImage result = blank(width, height);
     result.setRGB(0, 0, width, height, resized, 0, width);
     return result;
+  }
+
+  /** [rows, from] to [to, rows]: resized along a row, then transposed; rounded, as Pillow does. */
+  private static int[] resizeRows(int[] plane, int from, int to) {
+    float[][] filter = filter(from, to);
+    int rows = plane.length / from;
+    int[] turned = new int[to * rows];
+    for (int x = 0; x < to; x++) {
+      int first = (int) filter[x][0];
+      for (int y = 0; y < rows; y++) {
+        float sum = 0;
+        for (int k = 1; k < filter[x].length; k++) {
+          sum += filter[x][k] * plane[y * from + first + k - 1];
+        }
+        turned[x * rows + y] = Math.min(255, Math.max(0, Math.round(sum)));
+      }
+    }
+    return turned;
   }
 
   /** Per target pixel: the first source pixel, then the weights of those from there on. */

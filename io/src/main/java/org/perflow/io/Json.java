@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import com.fasterxml.jackson.core.util.Separators;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
@@ -15,6 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.stream.Collectors;
 
 /** Reads and writes JSON files strictly: a key unknown, missing a value or twice is an error. */
 public final class Json {
@@ -69,9 +71,21 @@ public final class Json {
     if (e.getCause() instanceof IllegalArgumentException invalid) {
       return String.valueOf(invalid.getMessage()); // a record refused its values in its own words
     }
+    String key = e instanceof JsonMappingException mapping ? path(mapping) : "";
+    if (e.getOriginalMessage().startsWith("Cannot map `null`")) {
+      return "'" + key + "' has no value";
+    }
     var at = e.getLocation();
-    return e.getOriginalMessage()
+    return (key.isEmpty() ? "" : "'" + key + "': ")
+        + e.getOriginalMessage()
         + (at == null ? "" : " (line " + at.getLineNr() + ", column " + at.getColumnNr() + ")");
+  }
+
+  /** Where in the document, such as {@code optimizer.betas.0}. */
+  private static String path(JsonMappingException e) {
+    return e.getPath().stream()
+        .map(step -> step.getFieldName() == null ? "" + step.getIndex() : step.getFieldName())
+        .collect(Collectors.joining("."));
   }
 
   /** Writes {@code value} atomically, indented, in UTF-8, with a newline at the end. */

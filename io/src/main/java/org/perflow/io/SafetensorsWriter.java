@@ -25,6 +25,20 @@ import org.perflow.tensor.Tensor;
 public final class SafetensorsWriter {
   private static final int CHUNK = 1 << 20;
 
+  /** The Python library's order of element types. */
+  private static final List<DType> ORDER =
+      List.of(
+          DType.I64,
+          DType.F64,
+          DType.F32,
+          DType.I32,
+          DType.BF16,
+          DType.F16,
+          DType.I16,
+          DType.I8,
+          DType.U8,
+          DType.BOOL);
+
   private SafetensorsWriter() {}
 
   /**
@@ -54,12 +68,10 @@ public final class SafetensorsWriter {
     if (tensors.containsKey(SafetensorsFile.METADATA)) {
       throw new IllegalArgumentException("no tensor may be called " + SafetensorsFile.METADATA);
     }
-    Comparator<String> widestFirst =
-        Comparator.comparingInt(name -> -stored.apply(of(tensors, name).dtype()).bytes());
+    Comparator<String> byType =
+        Comparator.comparingInt(name -> ORDER.indexOf(stored.apply(of(tensors, name).dtype())));
     List<String> order =
-        tensors.keySet().stream()
-            .sorted(widestFirst.thenComparing(Comparator.naturalOrder()))
-            .toList();
+        tensors.keySet().stream().sorted(byType.thenComparing(Comparator.naturalOrder())).toList();
     byte[] header = header(order, tensors, stored, metadata);
     AtomicFiles.write(
         file,

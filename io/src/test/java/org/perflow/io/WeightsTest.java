@@ -1,0 +1,96 @@
+package org.perflow.io;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Linear;
+import org.perflow.tensor.nn.Module;
+
+class WeightsTest {
+  @TempDir Path folder;
+
+  private static final class Net extends Module {
+    Net() {
+      child("to_out.0", new Linear(3, 4));
+      child("proj", new Linear(4, 2, false));
+    }
+  }
+
+  @Test
+  void savesAndLoadsAModule() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    try (Scope scope = Scope.open();
+        Net net = new Net();
+        Net other = new Net()) {
+      net.initialise(Rng.seeded(0), DType.F32);
+      Weights.save(net, path, DType.F32, Map.of("perflow.source", "test"));
+      Weights.load(other, path, DType.F32);
+      net.namedParameters()
+          .forEach(
+              (name, parameter) ->
+                  assertThat(other.namedParameters().get(name).value().toFloatArray())
+                      .isEqualTo(parameter.value().toFloatArray()));
+      Weights.save(net, path, DType.F16, Map.of());
+      Weights.load(other, path, DType.BF16);
+      assertThat(other.namedParameters().get("proj.weight").value().dtype()).isEqualTo(DType.BF16);
+      try (SafetensorsFile file = SafetensorsFile.open(path)) {
+        assertThat(file.metadata()).containsEntry("format", "pt"); // transformers insists
+        assertThat(file.entries())
+            .containsOnlyKeys("to_out.0.weight", "to_out.0.bias", "proj.weight");
+        assertThat(file.entries().get("proj.weight").dtype()).isEqualTo(DType.F16);
+      }
+    }
+  }
+
+  @Test
+  void loadingAgainFreesTheOldWeights() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    try (Net net = new Net()) {
+      net.initialise(Rng.seeded(0), DType.F32);
+      Weights.save(net, path, DType.F32, Map.of());
+      Weights.load(net, path, DType.F32);
+      long before = Scope.liveObjects();
+      for (int i = 0; i < 20; i++) {
+        Weights.load(net, path, DType.BF16);
+        Weights.save(net, path, DType.F32, Map.of());
+      }
+      assertThat(Scope.liveObjects() - before).isLessThan(20);
+    }
+  }
+
+  @Test
+  void listsEveryMismatchAndLoadsNothing() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    try (Scope scope = Scope.open();
+        Net net = new Net()) {
+      Map<String, Tensor> tensors = new HashMap<>();
+      tensors.put("to_out.0.weight", Tensor.zeros(DType.F32, 4, 3));
+      tensors.put("proj.weight", Tensor.zeros(DType.F32, 2, 5));
+      tensors.put("embeddings.position_ids", Tensor.arange(4)); // harmless
+      for (int i = 0; i < 23; i++) {
+        tensors.put("extra." + i, Tensor.zeros(DType.F32, 1));
+      }
+      SafetensorsWriter.write(path, tensors, Map.of());
+      assertThatThrownBy(() -> Weights.load(net, path, DType.F32))
+          .isInstanceOf(FormatException.class)
+          .hasMessageContaining(path + " does not fit Net")
+          .hasMessageContaining("1 missing in the file:\n    to_out.0.bias")
+          .hasMessageContaining("23 in the file but not in the model:")
+          .hasMessageContaining("... and 3 more")
+          .hasMessageContaining("proj.weight: file [2, 5], model [2, 4]")
+          .hasMessageNotContaining("position_ids");
+      assertThatThrownBy(() -> net.namedParameters().get("to_out.0.weight").value())
+          .isInstanceOf(IllegalStateException.class);
+    }
+  }
+}
