@@ -19,8 +19,8 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Writes safetensors files, laid out as the Python library does: the widest element types first,
- * then by name, so that every tensor is aligned. The same tensors give the same bytes.
+ * Writes safetensors files, byte for byte as the Python library does: ordered by element type, then
+ * by name, so that every tensor is aligned.
  */
 public final class SafetensorsWriter {
   private static final int CHUNK = 1 << 20;
