@@ -69,7 +69,8 @@ public final class ShardWriter implements AutoCloseable {
   private void member(String name, byte[] content) throws IOException {
     TarArchiveEntry entry = new TarArchiveEntry(name);
     entry.setSize(content.length);
-    entry.setModTime(0); // the same bytes whenever they are written
+    entry.setModTime(0); // the same bytes whenever and by whomever they are written
+    entry.setUserName("");
     out.putArchiveEntry(entry);
     out.write(content);
     out.closeArchiveEntry();
