@@ -85,7 +85,12 @@ final class DataInspectCommand extends Verb {
   private Contents read(Path shard, List<BufferedImage> pictures) throws Exception {
     Contents contents =
         new Contents(
-            shard.toString(), 0, new TreeMap<>(), new TreeMap<>(), new TreeMap<>(), new ArrayList<>());
+            shard.toString(),
+            0,
+            new TreeMap<>(),
+            new TreeMap<>(),
+            new TreeMap<>(),
+            new ArrayList<>());
     int count = 0;
     try (ShardReader reader = new ShardReader(shard)) {
       for (Optional<Sample> next = reader.next(); next.isPresent(); next = reader.next()) {
@@ -103,7 +108,12 @@ final class DataInspectCommand extends Verb {
       }
     }
     return new Contents(
-        contents.shard, count, contents.sizes, contents.styles, contents.licences, contents.captions);
+        contents.shard,
+        count,
+        contents.sizes,
+        contents.styles,
+        contents.licences,
+        contents.captions);
   }
 
   private static void count(Map<String, Integer> counts, String value) {

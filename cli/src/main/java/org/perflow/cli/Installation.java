@@ -8,7 +8,8 @@ final class Installation {
 
   /** The folder of the launcher, which names it in {@code PERFLOW_HOME}; else the current one. */
   static Path home() {
-    String home = System.getProperty("perflow.home", System.getenv().getOrDefault("PERFLOW_HOME", ""));
+    String home =
+        System.getProperty("perflow.home", System.getenv().getOrDefault("PERFLOW_HOME", ""));
     return Path.of(home);
   }
 

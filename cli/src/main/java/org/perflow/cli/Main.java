@@ -6,6 +6,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.util.Locale;
 import org.perflow.io.FormatException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -43,6 +44,7 @@ public final class Main implements Runnable {
   @Spec private CommandSpec spec;
 
   public static void main(String[] args) {
+    Locale.setDefault(Locale.ROOT); // figures look the same everywhere
     CommandLine commands =
         commandLine()
             .setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8))
@@ -71,7 +73,11 @@ public final class Main implements Runnable {
   }
 
   private static int failure(Exception e, CommandLine command, ParseResult parsed) {
-    if (parsed.hasMatchedOption("--stacktrace")) {
+    ParseResult verb = parsed;
+    while (verb.hasSubcommand()) {
+      verb = verb.subcommand();
+    }
+    if (verb.hasMatchedOption("--stacktrace")) {
       e.printStackTrace(command.getErr());
     }
     command.getErr().printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(e));

@@ -9,7 +9,9 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** What all verbs share: {@code --json}, {@code --stacktrace}, {@code --help} and where to print. */
+/**
+ * What all verbs share: {@code --json}, {@code --stacktrace}, {@code --help} and where to print.
+ */
 @Command(
     mixinStandardHelpOptions = true,
     version = Main.VERSION,
@@ -20,10 +22,16 @@ import picocli.CommandLine.Spec;
 abstract class Verb implements Callable<Integer> {
   @Spec CommandSpec spec;
 
-  @Option(names = "--json", order = 100, description = "Print the result as JSON on standard output.")
+  @Option(
+      names = "--json",
+      order = 100,
+      description = "Print the result as JSON on standard output.")
   boolean json;
 
-  @Option(names = "--stacktrace", order = 101, description = "Show where in the program an error came from.")
+  @Option(
+      names = "--stacktrace",
+      order = 101,
+      description = "Show where in the program an error came from.")
   boolean stacktrace;
 
   /** Does the work; an exception becomes one line on standard error and an exit code. */

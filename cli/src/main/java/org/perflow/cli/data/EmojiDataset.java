@@ -104,7 +104,9 @@ public final class EmojiDataset {
   /** "STYLE emoji of LABEL, tag, tag". */
   static String caption(String style, String label, List<String> tags) {
     StringBuilder caption = new StringBuilder(style).append(" emoji of ").append(label);
-    tags.stream().filter(tag -> !tag.equals(label)).forEach(tag -> caption.append(", ").append(tag));
+    tags.stream()
+        .filter(tag -> !tag.equals(label))
+        .forEach(tag -> caption.append(", ").append(tag));
     return caption.toString();
   }
 

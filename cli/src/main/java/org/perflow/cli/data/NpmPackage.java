@@ -28,8 +28,8 @@ public record NpmPackage(String name, String version, String sha256) {
   }
 
   /**
-   * The folder with the package's files: found unpacked below {@code packages} or fetched there with
-   * the ordinary npm client.
+   * The folder with the package's files: found unpacked below {@code packages} or fetched there
+   * with the ordinary npm client.
    */
   public Path fetch(Path packages) throws IOException {
     Path home = packages.resolve(stem());
@@ -62,7 +62,8 @@ public record NpmPackage(String name, String version, String sha256) {
       if (code != 0) {
         throw new IOException(
             "npm pack %s@%s failed (exit code %d): %s; fetch it elsewhere and name its folder with --packages"
-                .formatted(name, version, code, Files.readString(log, StandardCharsets.UTF_8).strip()));
+                .formatted(
+                    name, version, code, Files.readString(log, StandardCharsets.UTF_8).strip()));
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -85,7 +86,8 @@ public record NpmPackage(String name, String version, String sha256) {
     String got = HexFormat.of().formatHex(digest.digest());
     if (!got.equals(sha256)) {
       throw new IOException(
-          "%s: SHA-256 is %s, expected %s; delete the file and try again".formatted(tgz, got, sha256));
+          "%s: SHA-256 is %s, expected %s; delete the file and try again"
+              .formatted(tgz, got, sha256));
     }
   }
 

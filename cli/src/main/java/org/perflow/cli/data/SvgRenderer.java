@@ -35,10 +35,8 @@ final class SvgRenderer {
     Graphics2D graphics = picture.createGraphics();
     graphics.setColor(Color.WHITE);
     graphics.fillRect(0, 0, large, large);
-    graphics.setRenderingHint(
-        RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
-    graphics.setRenderingHint(
-        RenderingHints.KEY_STROKE_CONTROL, RenderingHints.VALUE_STROKE_PURE);
+    graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
+    graphics.setRenderingHint(RenderingHints.KEY_STROKE_CONTROL, RenderingHints.VALUE_STROKE_PURE);
     @Nullable Component none = null;
     document.render(none, graphics, new ViewBox(0, 0, large, large));
     graphics.dispose();
@@ -54,7 +52,9 @@ final class SvgRenderer {
         int green = n / 2;
         int blue = n / 2;
         for (int i = 0; i < n; i++) {
-          int rgb = large.getRGB(x * OVERSAMPLING + i % OVERSAMPLING, y * OVERSAMPLING + i / OVERSAMPLING);
+          int rgb =
+              large.getRGB(
+                  x * OVERSAMPLING + i % OVERSAMPLING, y * OVERSAMPLING + i / OVERSAMPLING);
           red += rgb >> 16 & 255;
           green += rgb >> 8 & 255;
           blue += rgb & 255;

@@ -1,0 +1,57 @@
+package org.perflow.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import picocli.CommandLine;
+import picocli.CommandLine.Help.Ansi;
+
+/**
+ * docs/help holds the help text of every command, so that a change of the interface shows in the
+ * diff. To bring it up to date: {@code mvn -pl cli -am test -Dtest=HelpFilesTest
+ * -Dsurefire.failIfNoSpecifiedTests=false -Dperflow.updateHelp}.
+ */
+class HelpFilesTest {
+  private static final Path FOLDER = Path.of("..", "docs", "help");
+
+  @Test
+  void areCurrent() throws IOException {
+    Map<String, String> expected = new TreeMap<>();
+    collect(Main.commandLine(), expected);
+    if (System.getProperty("perflow.updateHelp") != null) {
+      update(expected);
+    }
+    Map<String, String> found = new TreeMap<>();
+    try (Stream<Path> files = Files.list(FOLDER)) {
+      for (Path file : files.toList()) {
+        found.put(file.getFileName().toString(), Files.readString(file));
+      }
+    }
+    assertThat(found).isEqualTo(expected);
+  }
+
+  private static void collect(CommandLine command, Map<String, String> texts) {
+    String name = command.getCommandSpec().qualifiedName("-") + ".txt";
+    String text = command.getUsageMessage(Ansi.OFF).replace(System.lineSeparator(), "\n");
+    texts.put(name, text.lines().map(String::stripTrailing).reduce("", (a, b) -> a + b + "\n"));
+    command.getSubcommands().values().forEach(sub -> collect(sub, texts));
+  }
+
+  private static void update(Map<String, String> expected) throws IOException {
+    Files.createDirectories(FOLDER);
+    try (Stream<Path> files = Files.list(FOLDER)) {
+      for (Path file : files.toList()) {
+        Files.delete(file);
+      }
+    }
+    for (Map.Entry<String, String> help : expected.entrySet()) {
+      Files.writeString(FOLDER.resolve(help.getKey()), help.getValue());
+    }
+  }
+}
