@@ -1,0 +1,177 @@
+package org.perflow.models;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import org.perflow.io.Json;
+
+/**
+ * The shape of a {@link UNet2DConditionModel}, by diffusers' keys in camel case; lists hold one
+ * value a level, finest first. Immutable.
+ *
+ * @param sampleSize latent pixels of a side that it was trained on
+ * @param attentionHeads heads of a level; diffusers calls this key {@code attention_head_dim},
+ *     which it is not (diffusers issue 2011)
+ * @param crossAttentionDim width of the text embeddings
+ */
+public record UNetConfig(
+    int sampleSize,
+    int inChannels,
+    int outChannels,
+    List<String> downBlockTypes,
+    List<String> upBlockTypes,
+    List<Integer> blockOutChannels,
+    List<Integer> layersPerBlock,
+    List<Integer> transformerLayersPerBlock,
+    List<Integer> attentionHeads,
+    List<Integer> crossAttentionDim,
+    int normNumGroups,
+    double normEps,
+    boolean useLinearProjection,
+    boolean upcastAttention,
+    boolean flipSinToCos,
+    double freqShift) {
+
+  private static final String CROSS_DOWN = "CrossAttnDownBlock2D";
+  private static final String CROSS_UP = "CrossAttnUpBlock2D";
+
+  public UNetConfig {
+    downBlockTypes = List.copyOf(downBlockTypes);
+    upBlockTypes = List.copyOf(upBlockTypes);
+    blockOutChannels = List.copyOf(blockOutChannels);
+    layersPerBlock = List.copyOf(layersPerBlock);
+    transformerLayersPerBlock = List.copyOf(transformerLayersPerBlock);
+    attentionHeads = List.copyOf(attentionHeads);
+    crossAttentionDim = List.copyOf(crossAttentionDim);
+    check("down_block_types", downBlockTypes, List.of(CROSS_DOWN, "DownBlock2D"));
+    check("up_block_types", upBlockTypes, List.of(CROSS_UP, "UpBlock2D"));
+    int levels = blockOutChannels.size();
+    for (List<?> list :
+        List.of(
+            downBlockTypes,
+            upBlockTypes,
+            layersPerBlock,
+            transformerLayersPerBlock,
+            attentionHeads,
+            crossAttentionDim)) {
+      if (levels == 0 || list.size() != levels) {
+        throw new IllegalArgumentException(
+            "block_out_channels " + blockOutChannels + " and " + list + " must be equally long");
+      }
+    }
+  }
+
+  private static void check(String key, List<String> types, List<String> built) {
+    if (!built.containsAll(types)) {
+      throw new IllegalArgumentException(key + ": got " + types + ", supported: " + built);
+    }
+  }
+
+  /** Resolutions, finest first. */
+  public int levels() {
+    return blockOutChannels.size();
+  }
+
+  boolean downAttends(int level) {
+    return downBlockTypes.get(level).equals(CROSS_DOWN);
+  }
+
+  boolean upAttends(int index) {
+    return upBlockTypes.get(index).equals(CROSS_UP);
+  }
+
+  /**
+   * From diffusers' {@code unet/config.json}; extra keys are left alone.
+   *
+   * @throws IllegalArgumentException naming the key that asks for a part that is not built
+   */
+  public static UNetConfig of(JsonNode node) {
+    ConfigJson json = new ConfigJson(node);
+    json.only("_class_name", "UNet2DConditionModel");
+    refuseUnbuilt(json);
+    List<Integer> channels = json.integers("block_out_channels", List.of(320, 640, 1280, 1280));
+    int levels = channels.size();
+    return new UNetConfig(
+        json.side("sample_size", 64),
+        json.integer("in_channels", 4),
+        json.integer("out_channels", 4),
+        json.texts("down_block_types", List.of(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, "DownBlock2D")),
+        json.texts("up_block_types", List.of("UpBlock2D", CROSS_UP, CROSS_UP, CROSS_UP)),
+        channels,
+        json.perLevel("layers_per_block", levels, 2),
+        json.perLevel("transformer_layers_per_block", levels, 1),
+        json.perLevel("attention_head_dim", levels, 8),
+        json.perLevel("cross_attention_dim", levels, 1280),
+        json.integer("norm_num_groups", 32),
+        json.number("norm_eps", 1e-5),
+        json.flag("use_linear_projection", false),
+        json.flag("upcast_attention", false),
+        json.flag("flip_sin_to_cos", true),
+        json.number("freq_shift", 0));
+  }
+
+  private static void refuseUnbuilt(ConfigJson json) {
+    json.only("act_fn", "silu", "swish");
+    json.only("mid_block_type", "UNetMidBlock2DCrossAttn");
+    json.only("resnet_time_scale_shift", "default");
+    json.only("time_embedding_type", "positional");
+    json.only("attention_type", "default");
+    for (String key :
+        List.of(
+            "center_input_sample",
+            "only_cross_attention",
+            "mid_block_only_cross_attention",
+            "dual_cross_attention",
+            "resnet_skip_time_act",
+            "class_embeddings_concat")) {
+      json.only(key, false);
+    }
+    for (String key :
+        List.of("mid_block_scale_factor", "resnet_out_scale_factor", "downsample_padding")) {
+      json.only(key, 1);
+    }
+    json.only("dropout", 0);
+    json.only("conv_in_kernel", 3);
+    json.only("conv_out_kernel", 3);
+    for (String key :
+        List.of(
+            "addition_embed_type", // text_time is SDXL
+            "class_embed_type",
+            "num_class_embeds",
+            "num_attention_heads",
+            "encoder_hid_dim",
+            "encoder_hid_dim_type",
+            "cross_attention_norm",
+            "reverse_transformer_layers_per_block",
+            "time_cond_proj_dim",
+            "time_embedding_dim",
+            "time_embedding_act_fn",
+            "timestep_post_act")) {
+      json.only(key);
+    }
+  }
+
+  /** As diffusers reads it: what is absent there has its default. */
+  public ObjectNode toJson() {
+    ObjectNode json = Json.MAPPER.createObjectNode();
+    json.put("_class_name", "UNet2DConditionModel");
+    json.put("sample_size", sampleSize);
+    json.put("in_channels", inChannels);
+    json.put("out_channels", outChannels);
+    json.set("down_block_types", Json.MAPPER.valueToTree(downBlockTypes));
+    json.put("mid_block_type", "UNetMidBlock2DCrossAttn");
+    json.set("up_block_types", Json.MAPPER.valueToTree(upBlockTypes));
+    json.set("block_out_channels", Json.MAPPER.valueToTree(blockOutChannels));
+    ConfigJson.put(json, "layers_per_block", layersPerBlock);
+    ConfigJson.put(json, "transformer_layers_per_block", transformerLayersPerBlock);
+    ConfigJson.put(json, "attention_head_dim", attentionHeads);
+    ConfigJson.put(json, "cross_attention_dim", crossAttentionDim);
+    json.put("norm_num_groups", normNumGroups);
+    json.put("norm_eps", normEps);
+    json.put("use_linear_projection", useLinearProjection);
+    json.put("upcast_attention", upcastAttention);
+    json.put("flip_sin_to_cos", flipSinToCos);
+    json.put("freq_shift", freqShift);
+    return json;
+  }
+}
