@@ -24,6 +24,7 @@ import picocli.CommandLine.Spec;
     description = "Makes text-to-image diffusion models draw in a few steps (PeRFlow).",
     commandListHeading = "%nCommands:%n",
     subcommands = {
+      GenerateCommand.class,
       DataCommand.class,
     },
     footer = {

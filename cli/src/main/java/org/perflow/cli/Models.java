@@ -1,0 +1,32 @@
+package org.perflow.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+
+/** Model folders named on the command line. */
+final class Models {
+  private Models() {}
+
+  /** Loads a model, or says what a folder lacks. The caller closes it. */
+  static DiffusionModel load(Path folder, DType as) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      throw new NoSuchFileException(
+          folder.toString(), null, "there is no such model folder; name a diffusers folder");
+    }
+    return DiffusionModel.load(folder, as);
+  }
+
+  /** One step a window for a PeRFlow model, else 50. */
+  static int defaultSteps(DiffusionModel model) {
+    ObjectNode config = model.schedulerConfig();
+    return config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME)
+        ? PerflowScheduler.flow(config).windows().count()
+        : 50;
+  }
+}
