@@ -6,6 +6,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.TensorArrayRefOptional;
 import org.jspecify.annotations.Nullable;
 
@@ -51,7 +52,7 @@ public final class Recompute implements AutoCloseable {
   public static Tensor block(Block block, Tensor... inputs) {
     Recompute tape = ACTIVE.get();
     List<Tensor> list = Arrays.asList(inputs);
-    if (tape == null) {
+    if (tape == null || !GradMode.is_enabled()) { // nothing to differentiate: do not keep it
       return block.apply(list);
     }
     Tensor output;
@@ -67,19 +68,30 @@ public final class Recompute implements AutoCloseable {
   public void backward(Tensor loss) {
     ACTIVE.remove(); // computing a block again must not record it
     Map<Tensor, Tensor> pending = new IdentityHashMap<>();
+    IdentityHashMap<Tensor, Integer> firstUse = new IdentityHashMap<>();
+    for (int i = segments.size() - 1; i >= 0; i--) {
+      for (Tensor input : segments.get(i).inputs()) {
+        firstUse.put(input, i);
+      }
+    }
     loss.backward();
     for (int i = segments.size() - 1; i >= 0; i--) {
       Segment segment = segments.get(i);
       if (segment.output().hasGrad()) {
         backward(segment, pending);
       }
+      // What lies between the blocks is ordinary autograd. An input that no earlier block uses has
+      // its whole gradient now, and the blocks that it was computed from come next.
+      for (Tensor input : segment.inputs()) {
+        if (firstUse.get(input) == i && pending.containsKey(input)) {
+          input.raw.backward(
+              pending.remove(input).raw,
+              new BoolOptional(true), // inputs may share parts of the graph
+              false,
+              new TensorArrayRefOptional());
+        }
+      }
     }
-    // What came before the first block (embeddings, conv_in) is ordinary autograd: one pass with
-    // the collected gradients, written as the scalar whose derivative they are.
-    pending.entrySet().stream()
-        .map(entry -> entry.getKey().mul(entry.getValue()).sum())
-        .reduce(Tensor::add)
-        .ifPresent(Tensor::backward);
   }
 
   private static void backward(Segment segment, Map<Tensor, Tensor> pending) {

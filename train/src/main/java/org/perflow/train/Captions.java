@@ -1,0 +1,92 @@
+package org.perflow.train;
+
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.perflow.io.Sample;
+import org.perflow.models.CLIPTokenizer;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * Token ids of all captions in four wordings each, of which training draws one: a model should
+ * understand "red apple" as well as "fluent emoji of red apple, fruit, tree". Owns its native
+ * memory.
+ */
+public final class Captions implements AutoCloseable {
+  /** Wordings of a caption. */
+  public static final int VARIANTS = 4;
+
+  private static final Pattern TEMPLATE = Pattern.compile("(.+ emoji of )([^,]+)((?:,.*)?)");
+
+  private final Tensor ids; // [N * VARIANTS, L] int64
+  private final Tensor empty; // [1, L] int64
+
+  private Captions(Tensor ids, Tensor empty) {
+    this.ids = ids;
+    this.empty = empty;
+  }
+
+  /** Encodes them. */
+  public static Captions of(CLIPTokenizer tokenizer, List<Sample> samples) {
+    int length = tokenizer.length();
+    long[] all = new long[samples.size() * VARIANTS * length];
+    int at = 0;
+    for (Sample sample : samples) {
+      for (String text : variants(sample.caption())) {
+        System.arraycopy(tokenizer.encode(text), 0, all, at, length);
+        at += length;
+      }
+    }
+    try (Scope scope = Scope.open()) {
+      return new Captions(
+          scope.release(Tensor.of(all, (long) samples.size() * VARIANTS, length)),
+          scope.release(Tensor.of(tokenizer.encode(""), 1, length)));
+    }
+  }
+
+  /**
+   * "STYLE emoji of LABEL, TAGS" as it is, LABEL, "STYLE emoji of LABEL", "LABEL, TAGS"; a caption
+   * of another form four times.
+   */
+  static List<String> variants(String caption) {
+    Matcher matcher = TEMPLATE.matcher(caption.strip());
+    if (!matcher.matches()) {
+      return List.of(caption, caption, caption, caption);
+    }
+    String label = matcher.group(2);
+    return List.of(caption, label, matcher.group(1) + label, label + matcher.group(3));
+  }
+
+  /** How many captions, wordings not counted. */
+  public int size() {
+    return (int) ids.size(0) / VARIANTS;
+  }
+
+  /** All wordings, int64 [N * VARIANTS, L]. */
+  Tensor ids() {
+    return ids;
+  }
+
+  /** The empty caption, int64 [1, L]. */
+  Tensor empty() {
+    return empty;
+  }
+
+  /** Rows of {@link #ids}: one wording for each example, drawn. In the caller's scope. */
+  static Tensor rows(long[] examples, Rng rng) {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor variant = Tensor.randint(rng, VARIANTS, examples.length);
+      return scope.keep(Tensor.of(examples).mul(VARIANTS).add(variant));
+    }
+  }
+
+  @Override
+  public void close() {
+    ids.close();
+    empty.close();
+  }
+}

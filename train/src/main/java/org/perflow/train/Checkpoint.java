@@ -1,0 +1,160 @@
+package org.perflow.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.perflow.io.AtomicFiles;
+import org.perflow.io.FormatException;
+import org.perflow.io.Json;
+import org.perflow.io.SafetensorsFile;
+import org.perflow.io.SafetensorsWriter;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.Ema;
+import org.perflow.tensor.optim.FlatParameters;
+
+/**
+ * Folders {@code RUN/checkpoints/step-00001000} that hold all a run needs to go on as if it had
+ * never stopped: {@code state.safetensors} (weights, moments, averages, generator), {@code
+ * state.json} (counters) and {@code config.json}. A folder of that name is always complete: it is
+ * prepared under a name with a dot in front, forced to disk and renamed.
+ */
+final class Checkpoint {
+  private static final String PREPARED = ".preparing";
+
+  private Checkpoint() {}
+
+  /** The counters of a run. */
+  record State(
+      long step, long optimiserSteps, long emaUpdates, long dataPosition, double elapsedSeconds) {}
+
+  /** What a checkpoint is taken of and restored into. */
+  record Parts(FlatParameters weights, AdamW optimiser, @Nullable Ema ema, Rng rng) {
+    Map<String, Tensor> tensors() {
+      Map<String, Tensor> all = new LinkedHashMap<>();
+      put(all, "weights.", weights.values());
+      put(all, "adam.average.", optimiser.average());
+      put(all, "adam.square.", optimiser.squareAverage());
+      if (ema != null) {
+        put(all, "ema.", ema.values());
+      }
+      return all;
+    }
+
+    private void put(Map<String, Tensor> all, String prefix, Tensor flat) {
+      weights.views(flat).forEach((name, view) -> all.put(prefix + name, view));
+    }
+  }
+
+  /** Writes one, then removes all but the newest {@code keep}. */
+  static Path save(Path run, Parts parts, State state, JsonNode config, int keep)
+      throws IOException {
+    Path target = folder(run).resolve("step-%08d".formatted(state.step()));
+    Path prepared = folder(run).resolve(PREPARED);
+    delete(prepared); // left by a process that was killed
+    Files.createDirectories(prepared);
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Map<String, Tensor> tensors = parts.tensors();
+      tensors.put("rng", Tensor.of(parts.rng().state()));
+      SafetensorsWriter.write(prepared.resolve("state.safetensors"), tensors, Map.of());
+    }
+    Json.write(prepared.resolve("state.json"), state);
+    Json.write(prepared.resolve("config.json"), config);
+    AtomicFiles.replaceDirectory(prepared, target);
+    List<Path> all = all(run);
+    for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
+      delete(old);
+    }
+    return target;
+  }
+
+  /** The newest one. */
+  static Optional<Path> latest(Path run) throws IOException {
+    List<Path> all = all(run);
+    return all.isEmpty() ? Optional.empty() : Optional.of(all.get(all.size() - 1));
+  }
+
+  /**
+   * Fills {@code parts} from a checkpoint.
+   *
+   * @throws FormatException where it was taken of another model
+   */
+  static State restore(Path checkpoint, Parts parts) throws IOException {
+    State state = Json.read(checkpoint.resolve("state.json"), State.class);
+    Path file = checkpoint.resolve("state.safetensors");
+    try (SafetensorsFile source = SafetensorsFile.open(file);
+        Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Map<String, Tensor> tensors = parts.tensors();
+      for (var entry : tensors.entrySet()) { // all of it fits, or nothing is changed
+        SafetensorsFile.Entry stored = source.entries().get(entry.getKey());
+        if (stored == null || !Arrays.equals(stored.shape(), entry.getValue().shape())) {
+          throw new FormatException(
+              "%s does not fit this run: %s is %s there and %s here; resume with the model and the"
+                      .formatted(
+                          file,
+                          entry.getKey(),
+                          stored == null ? "missing" : Arrays.toString(stored.shape()),
+                          Arrays.toString(entry.getValue().shape()))
+                  + " settings it was started with ("
+                  + checkpoint.resolve("config.json")
+                  + ")");
+        }
+      }
+      for (var entry : tensors.entrySet()) {
+        try (Scope each = Scope.open()) {
+          entry.getValue().copyInPlace(source.read(entry.getKey()));
+        }
+      }
+      parts.rng().restore(source.read("rng").toByteArray());
+    }
+    parts.optimiser().steps(state.optimiserSteps());
+    if (parts.ema() != null) {
+      parts.ema().updates(state.emaUpdates());
+    }
+    return state;
+  }
+
+  private static List<Path> all(Path run) throws IOException {
+    if (!Files.isDirectory(folder(run))) {
+      return List.of();
+    }
+    try (Stream<Path> entries = Files.list(folder(run))) {
+      return entries
+          .filter(entry -> entry.getFileName().toString().matches("step-\\d{8,}"))
+          .sorted(Comparator.comparingLong(Checkpoint::number))
+          .toList();
+    }
+  }
+
+  private static long number(Path checkpoint) {
+    return Long.parseLong(checkpoint.getFileName().toString().substring("step-".length()));
+  }
+
+  private static Path folder(Path run) {
+    return run.resolve("checkpoints");
+  }
+
+  private static void delete(Path folder) throws IOException {
+    if (Files.exists(folder)) {
+      try (Stream<Path> tree = Files.walk(folder)) {
+        for (Path path : tree.sorted(Comparator.reverseOrder()).toList()) {
+          Files.delete(path);
+        }
+      }
+    }
+  }
+}

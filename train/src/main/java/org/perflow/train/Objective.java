@@ -1,0 +1,39 @@
+package org.perflow.train;
+
+import java.util.Map;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter;
+
+/**
+ * What a {@link Trainer} minimises: a scalar loss over examples of a data set. Everything random
+ * comes from the step's generator, so that a run can be resumed bit by bit. Used by one thread.
+ */
+public interface Objective {
+  /**
+   * One micro-batch.
+   *
+   * @param number optimiser step, from 0
+   * @param progress part of the run that is done, 0 to 1
+   * @param examples which ones, by position in the data set
+   * @param rng where all noise comes from
+   */
+  @SuppressWarnings("ArrayRecordComponent") // passed on, never compared
+  record Step(long number, double progress, long[] examples, Rng rng) {}
+
+  /** The weights to train, by unique name. */
+  Map<String, Parameter> parameters();
+
+  /** Number of examples in the data set. */
+  int examples();
+
+  /** The mean loss of the examples, a float32 scalar with a graph; owned by the caller's scope. */
+  Tensor loss(Step step);
+
+  /**
+   * Called once, before the first step of a new run.
+   *
+   * @throws IllegalStateException where training cannot come to anything
+   */
+  default void check() {}
+}

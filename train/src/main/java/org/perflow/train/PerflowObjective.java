@@ -1,0 +1,317 @@
+package org.perflow.train;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PfOdeSolver;
+import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.TimeWindows;
+import org.perflow.flow.TimeWindows.Window;
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter;
+
+/**
+ * PeRFlow (Yan et al., arXiv 2405.07510, algorithm 1): the student learns the chord of the
+ * teacher's trajectory in every window of time. States, targets and losses are float32; the
+ * networks compute in the element type of the conditions they are given. One thread.
+ */
+public final class PerflowObjective implements Objective {
+  /** A network that takes a condition [B, L, D]. */
+  @FunctionalInterface
+  public interface Network {
+    Denoiser given(Tensor condition);
+
+    /** {@code unet}, computing in {@code type}. */
+    static Network of(UNet2DConditionModel unet, DType type) {
+      return condition -> Denoiser.of(unet, condition.to(type));
+    }
+  }
+
+  /** The teacher: network, noise table and what it predicts. */
+  public record Teacher(Network network, NoiseSchedule schedule, PredictionType prediction) {}
+
+  /**
+   * Everything random of one step. Rows of latents and noise are chords; times are {@code draws} a
+   * chord, all chords once, then all again.
+   *
+   * @param z0 data latents, float32 [n, C, h, w]
+   * @param noise of their shape
+   * @param t one time a row of the batch, in (0, 1]
+   * @param condition [n, L, D], the caption of every chord
+   * @param keep whether it is kept (else the student sees the empty one)
+   */
+  @SuppressWarnings("ArrayRecordComponent")
+  record Draw(Tensor z0, Tensor noise, double[] t, Tensor condition, boolean[] keep) {}
+
+  /** The teacher's chords: states at both ends of a window, float32, and the student's captions. */
+  record Chords(Tensor start, Tensor end, Tensor condition) {}
+
+  /** One training step, all of [B, C, h, w] but the loss. */
+  record Outcome(Tensor zt, Tensor target, Tensor prediction, Tensor loss) {}
+
+  private final Examples data;
+  private final Teacher teacher;
+  private final Network student;
+  private final Map<String, Parameter> parameters;
+  private final PerflowOptions options;
+  private final PfOdeSolver solver;
+
+  /**
+   * @param data what to train on
+   * @param teacher only read
+   * @param student network to train, usually a copy of the teacher's
+   * @param parameters the student's weights
+   */
+  public PerflowObjective(
+      Examples data,
+      Teacher teacher,
+      Network student,
+      Map<String, Parameter> parameters,
+      PerflowOptions options) {
+    this(
+        data,
+        teacher,
+        student,
+        parameters,
+        options,
+        new PfOdeSolver(teacher.schedule(), teacher.prediction(), options.solvingSteps()));
+  }
+
+  PerflowObjective(
+      Examples data,
+      Teacher teacher,
+      Network student,
+      Map<String, Parameter> parameters,
+      PerflowOptions options,
+      PfOdeSolver solver) {
+    this.data = data;
+    this.teacher = teacher;
+    this.student = student;
+    this.parameters = new LinkedHashMap<>(parameters);
+    this.options = options;
+    this.solver = solver;
+    for (int count : List.of(options.windows(), options.windowsAt(0))) {
+      solver.nodes(new TimeWindows(count).window(1)); // refuses more steps than noise levels
+    }
+  }
+
+  @Override
+  public Map<String, Parameter> parameters() {
+    return Collections.unmodifiableMap(parameters);
+  }
+
+  @Override
+  public int examples() {
+    return data.size();
+  }
+
+  @Override
+  public void check() {
+    SanityProbe.of(data, teacher, student, flow(options.windows()), solver).require(parameters);
+  }
+
+  @Override
+  public Tensor loss(Step step) {
+    PiecewiseFlow flow = flow(options.windowsAt(step.progress()));
+    return evaluate(flow, draw(flow, step)).loss();
+  }
+
+  /** The closed forms for that many windows. */
+  PiecewiseFlow flow(int windows) {
+    return new PiecewiseFlow(
+        teacher.schedule(), new TimeWindows(windows), options.parameterization());
+  }
+
+  // ---------------------------------------------------------------- randomness
+
+  private Draw draw(PiecewiseFlow flow, Step step) {
+    int windows = flow.windows().count();
+    int rows = step.examples().length;
+    int perNoise = options.drawsPerChord() * (options.simulatedStarts() ? windows : 1);
+    if (rows % perNoise != 0) {
+      throw new IllegalArgumentException(
+          "got a batch of %d; expected a multiple of %d (drawsPerChord%s)"
+              .formatted(rows, perNoise, options.simulatedStarts() ? " × windows" : ""));
+    }
+    long[] examples = Arrays.copyOf(step.examples(), rows / perNoise);
+    Rng rng = step.rng();
+    Tensor z0 = data.latents(examples, rng);
+    Tensor noise = Tensor.randn(rng, z0.shape());
+    double[] t = times(flow.windows(), rows, Tensor.rand(rng, rows).toDoubleArray());
+    Tensor condition = data.conditions(examples, rng);
+    double[] dropped = Tensor.rand(rng, examples.length).toDoubleArray();
+    boolean[] keep = new boolean[examples.length];
+    for (int i = 0; i < keep.length; i++) {
+      keep[i] = dropped[i] >= options.captionDropout();
+    }
+    return new Draw(z0, noise, t, condition, keep);
+  }
+
+  /**
+   * Times 1 - floor(u n)/n, from u in [0, 1): each window's start and never its end, where the
+   * target would be the next window's. Simulated chords come window by window, noisiest first, so
+   * that each gets times of its own window; so do further times of a chord on data.
+   */
+  private double[] times(TimeWindows windows, int rows, double[] u) {
+    int count = windows.count();
+    int points = options.gridPoints(count);
+    int chords = rows / options.drawsPerChord();
+    double[] t = new double[rows];
+    for (int i = 0; i < rows; i++) {
+      int chord = i % chords;
+      double where = u[i];
+      if (options.simulatedStarts()) {
+        where = (chord / (chords / count) + u[i]) / count;
+      } else if (i >= chords) {
+        where = (Math.floor(u[chord] * count) + u[i]) / count;
+      }
+      t[i] = 1 - Math.min(points - 1, Math.floor(where * points)) / points;
+    }
+    return t;
+  }
+
+  // ---------------------------------------------------------------- one step
+
+  /** Loss and all that leads to it, for given randomness. */
+  Outcome evaluate(PiecewiseFlow flow, Draw draw) {
+    Tensor zt;
+    Tensor target;
+    Tensor condition;
+    double[] t = draw.t();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Chords chords = chords(flow, draw);
+      zt = scope.keep(flow.between(chords.start(), chords.end(), t));
+      target = scope.keep(flow.target(chords.start(), chords.end(), t));
+      condition = scope.keep(chords.condition());
+    }
+    Tensor prediction =
+        student.given(condition).predict(zt, times(flow, t)).to(DType.F32); // [B, C, h, w]
+    return new Outcome(zt, target, prediction, loss(flow, t, zt, prediction, target));
+  }
+
+  private static Tensor times(PiecewiseFlow flow, double[] t) {
+    float[] timesteps = new float[t.length];
+    for (int i = 0; i < t.length; i++) {
+      timesteps[i] = (float) (flow.schedule().size() * t[i]);
+    }
+    return Tensor.of(timesteps);
+  }
+
+  /** The chords of a draw, one a time. */
+  Chords chords(PiecewiseFlow flow, Draw draw) {
+    Tensor dropped = drop(draw.condition(), draw.keep());
+    Chords chords =
+        options.simulatedStarts()
+            ? simulated(flow.windows(), draw, dropped)
+            : fromData(flow, draw, dropped);
+    int repeats = options.drawsPerChord();
+    return new Chords(
+        repeat(chords.start(), repeats),
+        repeat(chords.end(), repeats),
+        repeat(chords.condition(), repeats));
+  }
+
+  /** Starts on noised data, each row in the window of its time (spec 2.2). */
+  private Chords fromData(PiecewiseFlow flow, Draw draw, Tensor dropped) {
+    int rows = (int) draw.z0().size(0);
+    double[] t = Arrays.copyOf(draw.t(), rows);
+    Tensor start = flow.start(draw.z0(), draw.noise(), t);
+    Tensor end = solver.solve(guided(draw.condition(), dropped), start, flow.windows(), t);
+    return new Chords(start, end, dropped);
+  }
+
+  /** The whole trajectory of each noise: one chord in every window, noisiest first (spec 6.4). */
+  private Chords simulated(TimeWindows windows, Draw draw, Tensor dropped) {
+    Denoiser guided = guided(draw.condition(), dropped);
+    int rows = (int) draw.noise().size(0);
+    List<Tensor> starts = new ArrayList<>();
+    List<Tensor> ends = new ArrayList<>();
+    Tensor z = draw.noise();
+    for (Window window : windows.noisyToClean()) {
+      starts.add(z);
+      z = solver.solve(guided, z, Collections.nCopies(rows, window));
+      ends.add(z);
+    }
+    return new Chords(Tensor.cat(0, starts), Tensor.cat(0, ends), repeat(dropped, windows.count()));
+  }
+
+  private Denoiser guided(Tensor condition, Tensor dropped) {
+    if (options.guidanceMode() == PerflowOptions.GuidanceMode.SYNC) {
+      return teacher.network().given(dropped);
+    }
+    Denoiser with = teacher.network().given(condition);
+    Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
+    Denoiser without = teacher.network().given(none);
+    return (z, timesteps) ->
+        Denoiser.guide(
+            without.predict(z, timesteps), with.predict(z, timesteps), options.guidance());
+  }
+
+  private Tensor drop(Tensor condition, boolean[] keep) {
+    byte[] kept = new byte[keep.length];
+    for (int i = 0; i < keep.length; i++) {
+      kept[i] = (byte) (keep[i] ? 1 : 0);
+    }
+    long[] shape = new long[condition.dim()];
+    Arrays.fill(shape, 1);
+    shape[0] = keep.length;
+    return Tensor.where(
+        Tensor.of(kept, shape).gt(0), condition, data.nullCondition().to(condition.dtype()));
+  }
+
+  private static Tensor repeat(Tensor x, int times) {
+    return times == 1 ? x : Tensor.cat(0, Collections.nCopies(times, x));
+  }
+
+  // ---------------------------------------------------------------- loss
+
+  private Tensor loss(PiecewiseFlow flow, double[] t, Tensor zt, Tensor prediction, Tensor target) {
+    Tensor difference =
+        options.matching() == PerflowOptions.Matching.OUTPUT
+            ? prediction.sub(target)
+            : flow.velocity(zt, prediction, t).sub(flow.velocity(zt, target, t));
+    if (options.distance() == PerflowOptions.Distance.PSEUDO_HUBER) {
+      return pseudoHuber(difference, options.huberC());
+    }
+    if (options.reweighting() == PerflowOptions.Reweighting.NONE) {
+      return difference.square().mean();
+    }
+    long[] shape = new long[difference.dim()];
+    Arrays.fill(shape, 1);
+    shape[0] = t.length;
+    float[] weights = new float[t.length];
+    for (int i = 0; i < t.length; i++) {
+      weights[i] = (float) weight(options.reweighting(), flow.windows(), t[i]);
+    }
+    return difference.square().mul(Tensor.of(weights, shape)).mean();
+  }
+
+  /** mean(√(d² + c²) − c): L2 near zero, L1 far from it. */
+  static Tensor pseudoHuber(Tensor difference, double c) {
+    return difference.square().add(c * c).sqrt().sub(c).mean();
+  }
+
+  /** The official scripts' weights (spec 2.5). */
+  static double weight(PerflowOptions.Reweighting reweighting, TimeWindows windows, double t) {
+    return switch (reweighting) {
+      case NONE -> 1;
+      case RECIPROCAL -> 1 / Math.max(1 - t, 0.1) / 2.3;
+      case RCP_WIN -> {
+        double count = windows.count();
+        yield windows.at(t).start() / ((1 + count) / (2 * count));
+      }
+    };
+  }
+}

@@ -1,0 +1,151 @@
+package org.perflow.train;
+
+import org.perflow.flow.Parameterization;
+
+/**
+ * Settings of a {@link PerflowObjective}. Immutable, valid once made; JSON by these names ({@link
+ * Overrides}).
+ *
+ * @param windows K, equal windows of time; a student needs at least K steps
+ * @param curriculumWindows windows at the beginning of the run; 0 = {@code windows} all along
+ * @param curriculumUntil part of the run (0..1) after which {@code windows} takes over
+ * @param solvingSteps S, teacher evaluations in each window
+ * @param parameterization what the student predicts
+ * @param matching in which quantity student and target are compared
+ * @param distance how
+ * @param huberC c of the pseudo-Huber distance
+ * @param reweighting a weight by time, for {@link Distance#L2} only
+ * @param guidanceMode whether the teacher's ODE is guided
+ * @param guidance scale of the guidance, for {@link GuidanceMode#FIXED} only
+ * @param captionDropout part of the captions replaced by the empty one
+ * @param discreteTimesteps points n of the time grid 1 - floor(u n)/n, which holds every window's
+ *     start and not its end; a multiple of the windows; 0 = the largest up to 1000
+ * @param simulatedStarts start windows on the teacher's own trajectory from noise instead of on
+ *     noised data: each drawn noise gives one chord in every window for the same S evaluations a
+ *     chord
+ * @param drawsPerChord times at which each chord is used in a batch: more train the student on
+ *     fewer teacher evaluations
+ */
+public record PerflowOptions(
+    int windows,
+    int curriculumWindows,
+    double curriculumUntil,
+    int solvingSteps,
+    Parameterization parameterization,
+    Matching matching,
+    Distance distance,
+    double huberC,
+    Reweighting reweighting,
+    GuidanceMode guidanceMode,
+    double guidance,
+    double captionDropout,
+    int discreteTimesteps,
+    boolean simulatedStarts,
+    int drawsPerChord) {
+
+  /** What the loss compares. */
+  public enum Matching {
+    /** The network's output with what it should have been: the official losses. */
+    OUTPUT,
+    /** The slope dz/dt that the output stands for. */
+    VELOCITY
+  }
+
+  /** Distance between prediction and target. */
+  public enum Distance {
+    L2,
+    PSEUDO_HUBER
+  }
+
+  /** Weight by time; the official scripts' names. */
+  public enum Reweighting {
+    NONE,
+    /** 1/max(1-t, 0.1)/2.3. */
+    RECIPROCAL,
+    /** t_s / ((1+K)/(2K)), of mean 1. */
+    RCP_WIN
+  }
+
+  /** Where classifier-free guidance happens (spec 2.4). */
+  public enum GuidanceMode {
+    /** Not in training: the student is guided in sampling, like its teacher. */
+    SYNC,
+    /** In the teacher's ODE, by a fixed scale: the student is sampled with little or none. */
+    FIXED
+  }
+
+  /** Four windows, eight teacher steps in each, from ε. */
+  public static final PerflowOptions DEFAULTS =
+      new PerflowOptions(
+          4,
+          0,
+          0,
+          8,
+          Parameterization.DDIM_EPS,
+          Matching.OUTPUT,
+          Distance.L2,
+          1e-3,
+          Reweighting.NONE,
+          GuidanceMode.SYNC,
+          1.0,
+          0.1,
+          0,
+          false,
+          1);
+
+  public PerflowOptions {
+    require(windows > 0 && windows <= 500, "windows must lie between 1 and 500; got " + windows);
+    require(
+        curriculumWindows == 0 || curriculumWindows >= windows,
+        "curriculumWindows must be 0 (off) or at least windows; got " + curriculumWindows);
+    require(
+        curriculumUntil >= 0 && curriculumUntil <= 1,
+        "curriculumUntil is a part of the run, 0 to 1; got " + curriculumUntil);
+    require(solvingSteps > 0, "solvingSteps must be 1 or more; got " + solvingSteps);
+    require(huberC > 0, "huberC must be above 0; got " + huberC);
+    require(
+        distance == Distance.L2 || reweighting == Reweighting.NONE,
+        "reweighting goes with distance L2 only; got " + distance + " and " + reweighting);
+    require(
+        guidanceMode == GuidanceMode.SYNC ? guidance == 1 : guidance > 1,
+        "guidance must be 1 with guidanceMode SYNC and above 1 with FIXED; got "
+            + guidanceMode
+            + " and "
+            + guidance);
+    require(
+        captionDropout >= 0 && captionDropout < 1,
+        "captionDropout is a probability below 1; got " + captionDropout);
+    require(drawsPerChord > 0, "drawsPerChord must be 1 or more; got " + drawsPerChord);
+    require(
+        discreteTimesteps >= 0
+            && discreteTimesteps % windows == 0
+            && (curriculumWindows == 0 || discreteTimesteps % curriculumWindows == 0),
+        "discreteTimesteps must be a multiple of the windows, so that the grid holds every window's"
+            + " start; got "
+            + discreteTimesteps
+            + " for "
+            + windows
+            + " windows (0 picks one)");
+  }
+
+  private static void require(boolean holds, String otherwise) {
+    if (!holds) {
+      throw new IllegalArgumentException(otherwise);
+    }
+  }
+
+  /** A copy with one setting changed, by its name; unknown names are errors. */
+  public PerflowOptions with(String name, Object value) {
+    return Overrides.with(this, name, value);
+  }
+
+  /** Windows when {@code progress} (0..1) of the run is done. */
+  public int windowsAt(double progress) {
+    return curriculumWindows > 0 && progress < curriculumUntil ? curriculumWindows : windows;
+  }
+
+  /** Points of the time grid for that many windows. */
+  public int gridPoints(int windowCount) {
+    return discreteTimesteps > 0 ? discreteTimesteps : 1000 / windowCount * windowCount;
+  }
+}

@@ -1,0 +1,63 @@
+package org.perflow.train;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Path;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.TimeWindows;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.tensor.DType;
+
+/**
+ * Saves a PeRFlow student: a diffusers folder whose scheduler is PeRFlow's, {@code
+ * delta.safetensors} (student - teacher, float32) and {@code provenance.json}.
+ */
+public final class StudentWriter {
+  private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
+
+  private StudentWriter() {}
+
+  /**
+   * The teacher with the student's U-Net and scheduler; shares all parts with the two.
+   *
+   * @param teacher where VAE, text encoder, tokenizer and noise schedule come from
+   */
+  public static DiffusionModel student(
+      DiffusionModel teacher, UNet2DConditionModel student, PerflowOptions options) {
+    ObjectNode scheduler = teacher.schedulerConfig();
+    boolean toOne = scheduler.path("set_alpha_to_one").asBoolean(true); // DDIM's default
+    return teacher
+        .withUnet(student)
+        .withScheduler(
+            PerflowScheduler.config(
+                scheduler, new TimeWindows(options.windows()), options.parameterization(), toOne));
+  }
+
+  /**
+   * Writes it all into {@code folder}.
+   *
+   * @param teacherFolder the diffusers folder that {@code teacher} was read from
+   * @param type element type of the model's weights; the delta is taken in float32 before
+   */
+  public static void write(
+      DiffusionModel teacher,
+      Path teacherFolder,
+      UNet2DConditionModel student,
+      PerflowOptions options,
+      Provenance provenance,
+      DType type,
+      Path folder)
+      throws IOException {
+    DiffusionModel model = student(teacher, student, options);
+    model.save(folder, DType.F32, provenance.asMetadata());
+    Path base = teacherFolder.resolve(UNET);
+    Delta.extract(base, folder.resolve(UNET), folder.resolve("delta.safetensors"));
+    if (type != DType.F32) {
+      student.save(folder.resolve("unet"), type, provenance.asMetadata());
+      model.vae().save(folder.resolve("vae"), type, provenance.asMetadata());
+      model.textEncoder().save(folder.resolve("text_encoder"), type, provenance.asMetadata());
+    }
+    provenance.write(folder);
+  }
+}
