@@ -77,7 +77,7 @@ public record Straightness(double deviation, double curvature) {
 
   /**
    * Mean over {@code windows} equal windows of time [0, 1] of the straightness within each. A point
-   * must lie within 2e-3 of every window edge: record a multiple of {@code windows} steps. The
+   * must lie within 5e-3 of every window edge: record a multiple of {@code windows} steps. The
    * earliest and latest points stand for times 1 and 0.
    */
   public static Straightness inWindows(Trajectory trajectory, int windows) {
@@ -122,7 +122,7 @@ public record Straightness(double deviation, double curvature) {
     for (int i = 1; i < times.length; i++) {
       best = Math.abs(times[i] - edge) < Math.abs(times[best] - edge) ? i : best;
     }
-    if (Math.abs(times[best] - edge) > 2e-3) {
+    if (Math.abs(times[best] - edge) > 5e-3) {
       throw new IllegalArgumentException(
           "no recorded point at the window edge "
               + edge

@@ -1,0 +1,109 @@
+package org.perflow.evaluate;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.perflow.evaluate.Evaluation.Case;
+import org.perflow.evaluate.Evaluation.System;
+import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Scheduler;
+import org.perflow.flow.Schedulers;
+import org.perflow.flow.TextToImage;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.VaeConfig;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * Draws batches of cases with one system: the loop of {@link TextToImage}, from its text embeddings
+ * and noise, with the clock on sampling alone and every state of the trajectory, noise included,
+ * within reach. Grad is off in the caller; results belong to the caller's scope.
+ */
+final class Drawing {
+  private final DiffusionModel model;
+  private final System system;
+  private final Scheduler scheduler;
+  private final NoiseSchedule noise;
+  private final DType compute;
+  private final TextToImage pipeline;
+
+  Drawing(System system, int steps, DType compute) {
+    ObjectNode config = Schedulers.config(system.scheduler(), system.model().schedulerConfig());
+    this.model = system.model();
+    this.system = system;
+    this.scheduler = Schedulers.create(config, steps);
+    this.noise = NoiseSchedule.of(config);
+    this.compute = compute;
+    this.pipeline = new TextToImage(system.model(), compute);
+  }
+
+  /**
+   * A batch on its way from noise to data.
+   *
+   * @param states the noise, then the latents [B, C, h, w], float32, after each step
+   * @param seconds that the steps took
+   */
+  record Sampled(List<Tensor> states, double seconds) {
+    Tensor latents() {
+      return states.get(states.size() - 1);
+    }
+  }
+
+  Sampled sample(List<Case> cases) {
+    try (Scope scope = Scope.open()) {
+      Tensor text = pipeline.embed(cases.stream().map(Case::prompt).toList()); // [B, L, D]
+      Tensor nothing = pipeline.embed(List.of("")); // [1, L, D]
+      Denoiser denoiser = Denoiser.guided(model.unet(), text, nothing, system.guidance());
+      int size = model.unet().config().sampleSize();
+      long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
+      Tensor z =
+          TextToImage.noise(seeds, model.unet().config().inChannels(), size, size)
+              .mul(scheduler.initNoiseSigma());
+      List<Tensor> states = new ArrayList<>(List.of(z));
+      long[] timesteps = scheduler.timesteps();
+      long begin = java.lang.System.nanoTime();
+      for (int i = 0; i < timesteps.length; i++) {
+        try (Scope step = Scope.open()) {
+          Tensor t = Tensor.full(timesteps[i], z.size(0));
+          z = step.keep(scheduler.step(denoiser.predict(z, t), i, z));
+        }
+        states.add(z);
+      }
+      double seconds = (java.lang.System.nanoTime() - begin) / 1e9;
+      states.forEach(scope::keep);
+      return new Sampled(states, seconds);
+    }
+  }
+
+  /** Pictures [B, 3, H, W] in [-1, 1], float32, rounded to the 256 levels that a file holds. */
+  Tensor decode(Tensor latents) {
+    try (Scope scope = Scope.open()) {
+      VaeConfig config = model.vae().config();
+      double shift = Optional.ofNullable(config.shiftFactor()).orElse(0.0);
+      Tensor z = latents.div(config.scalingFactor()).add(shift);
+      Tensor decoded = model.vae().decode(z.to(config.forceUpcast() ? DType.F32 : compute));
+      Tensor levels = decoded.to(DType.F32).clamp(-1, 1).add(1).mul(127.5).round();
+      return scope.keep(levels.div(127.5).sub(1));
+    }
+  }
+
+  /** Noise level of every recorded state: the index into the schedule, negative for its end. */
+  int[] levels() {
+    long[] timesteps = scheduler.timesteps();
+    int[] levels = new int[timesteps.length + 1];
+    for (int i = 0; i < timesteps.length; i++) {
+      // a teacher is told the index, a PeRFlow student 1000 t, which is one more
+      levels[i] = (int) timesteps[i] - (scheduler instanceof PerflowScheduler ? 1 : 0);
+    }
+    levels[timesteps.length] = -1;
+    return levels;
+  }
+
+  NoiseSchedule schedule() {
+    return noise;
+  }
+}

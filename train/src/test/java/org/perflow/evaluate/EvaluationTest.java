@@ -1,0 +1,205 @@
+package org.perflow.evaluate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.evaluate.Evaluation.Case;
+import org.perflow.evaluate.Evaluation.Options;
+import org.perflow.evaluate.Evaluation.System;
+import org.perflow.flow.TextToImage;
+import org.perflow.io.Json;
+import org.perflow.models.AutoencoderKL;
+import org.perflow.models.CLIPTextModel;
+import org.perflow.models.CLIPTokenizer;
+import org.perflow.models.ClipTextConfig;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.UNetConfig;
+import org.perflow.models.VaeConfig;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/** On a random model of a few thousand weights: what must hold whatever the weights. */
+class EvaluationTest {
+  private static final Options OPTIONS = new Options(4, DType.F32, 2, 8, 2, 3);
+  private static final List<Case> CASES =
+      List.of(
+          new Case("ab", 1),
+          new Case("ba", 2),
+          new Case("a", 3),
+          new Case("b", 4),
+          new Case("", 5));
+
+  private static DiffusionModel model;
+  private static FeatureNetwork features;
+
+  @BeforeAll
+  static void build(@TempDir Path folder) throws IOException {
+    Device.threads(1); // tensors this small lose time to threads
+    model = tinyModel(folder);
+    features = new FeatureNetwork(new FeatureNetwork.Config("tiny", 16, List.of(8, 8), 4, 4));
+    try (Rng rng = Rng.seeded(1)) {
+      features.initialise(rng, DType.F32);
+    }
+  }
+
+  @AfterAll
+  static void free() {
+    model.close();
+    features.close();
+  }
+
+  @Test
+  void theReferenceIsAtNoDistanceFromItselfAndFewerStepsAreAtMore() {
+    List<Long> progress = new ArrayList<>();
+    System reference = new System("Teacher", model, "ddim", 6, 2);
+    try (Evaluation evaluation =
+        Evaluation.against(reference, CASES, features, OPTIONS, p -> progress.add(p.pictures()))) {
+      assertThat(progress).containsExactly(4L, 5L);
+      Measurement itself = evaluation.rows().get(0);
+      assertThat(itself.pictures().rmse()).isZero();
+      assertThat(itself.frechet()).isCloseTo(0, within(1e-9));
+      assertThat(itself.networkEvaluations()).isEqualTo(12);
+
+      Measurement again = evaluation.measure(reference);
+      assertThat(again.latents().rmse()).isZero(); // same noise, same result
+      Measurement fewer = evaluation.measure(new System("Teacher", model, "ddim", 2, 2));
+      assertThat(fewer.latents().rmse()).isGreaterThan(1e-4);
+      assertThat(fewer.pictures().meanSquares()).hasSize(CASES.size());
+      assertThat(fewer.inWindows()).isEqualTo(itself.inWindows()); // not of the steps
+      assertThat(fewer.seconds()).isPositive();
+
+      assertThat(evaluation.grid().prompts()).containsExactly("ab", "ba", "a");
+      assertThat(evaluation.grid().lines().get(2).title()).isEqualTo("Teacher, 2 steps");
+      assertThat(evaluation.grid().lines().get(2).pictures()).hasSize(3);
+    }
+  }
+
+  @Test
+  void measuresPerflowSamplersToo() {
+    System reference = new System("Teacher", model, "ddim", 4, 1);
+    try (Evaluation evaluation = Evaluation.against(reference, CASES, features, OPTIONS, p -> {})) {
+      Measurement perflow = evaluation.measure(new System("PeRFlow", model, "perflow", 8, 1));
+      assertThat(perflow.networkEvaluations()).isEqualTo(8);
+      assertThat(perflow.inWindows().deviation()).isNotNegative();
+      assertThatThrownBy(() -> evaluation.measure(new System("PeRFlow", model, "perflow", 3, 1)))
+          .hasMessageContaining("3 steps");
+    }
+  }
+
+  @Test
+  void drawsWhatThePipelineDraws() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Drawing drawing = new Drawing(new System("", model, "ddim", 3, 2), 3, DType.F32);
+      Drawing.Sampled sampled = drawing.sample(CASES);
+      List<Tensor> states = sampled.states();
+      assertThat(states).hasSize(4);
+      assertThat(states.get(0).narrow(0, 1, 1).toFloatArray())
+          .containsExactly(TextToImage.noise(new long[] {2}, 4, 8, 8).toFloatArray());
+      List<TextToImage.Request> requests =
+          CASES.stream()
+              .map(c -> TextToImage.Request.of(c.prompt()).withSeed(c.seed()).withSteps(3))
+              .map(r -> r.withGuidance(2))
+              .toList();
+      try (TextToImage.Result result =
+          new TextToImage(model, DType.F32).generate(requests, 5, (done, total, z) -> {})) {
+        assertThat(sampled.latents().sub(result.latents()).abs().max().item()).isLessThan(1e-5);
+      }
+    }
+  }
+
+  @Test
+  void aMeasurementLeavesNoNativeObjectBehind() {
+    System reference = new System("Teacher", model, "ddim", 2, 1);
+    try (Evaluation evaluation = Evaluation.against(reference, CASES, features, OPTIONS, p -> {})) {
+      evaluation.measure(reference);
+      long before = Scope.liveObjects();
+      evaluation.measure(reference);
+      evaluation.measure(reference);
+      assertThat(Scope.liveObjects()).isLessThanOrEqualTo(before);
+    }
+  }
+
+  @Test
+  void settingsThatCannotBeMeasuredAreRefused() {
+    assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3))
+        .hasMessageContaining("10 steps for 4 windows");
+    System reference = new System("Teacher", model, "ddim", 2, 1);
+    assertThatThrownBy(
+            () -> Evaluation.against(reference, CASES.subList(0, 1), features, OPTIONS, p -> {}))
+        .hasMessageContaining("2 cases");
+  }
+
+  static DiffusionModel tinyModel(Path folder) throws IOException {
+    Files.writeString(folder.resolve("tokenizer_config.json"), "{\"model_max_length\": 6}");
+    Files.writeString(
+        folder.resolve("vocab.json"),
+        """
+        {"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5}
+        """);
+    Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\n");
+    UNet2DConditionModel unet =
+        new UNet2DConditionModel(
+            UNetConfig.of(
+                json(
+                    """
+                    {"sample_size": 8, "in_channels": 4, "out_channels": 4, "norm_num_groups": 4,
+                     "block_out_channels": [8, 16], "layers_per_block": 1, "attention_head_dim": 2,
+                     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+                     "cross_attention_dim": 8}
+                    """)));
+    AutoencoderKL vae =
+        new AutoencoderKL(
+            VaeConfig.of(
+                json(
+                    """
+                    {"sample_size": 16, "latent_channels": 4, "norm_num_groups": 4,
+                     "block_out_channels": [8, 8], "layers_per_block": 1,
+                     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+                     "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}
+                    """)));
+    CLIPTextModel text =
+        new CLIPTextModel(
+            ClipTextConfig.of(
+                json(
+                    """
+                    {"vocab_size": 6, "hidden_size": 8, "intermediate_size": 16,
+                     "num_hidden_layers": 1, "num_attention_heads": 2,
+                     "max_position_embeddings": 6, "bos_token_id": 4, "eos_token_id": 5}
+                    """)));
+    try (Rng rng = Rng.seeded(0)) {
+      unet.initialise(rng, DType.F32);
+      vae.initialise(rng, DType.F32);
+      text.initialise(rng, DType.F32);
+    }
+    ObjectNode scheduler =
+        json(
+            """
+            {"_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+             "beta_schedule": "scaled_linear", "clip_sample": false, "set_alpha_to_one": false,
+             "steps_offset": 1, "num_train_timesteps": 1000}
+            """);
+    return new DiffusionModel(unet, vae, text, CLIPTokenizer.load(folder), scheduler);
+  }
+
+  private static ObjectNode json(String text) throws IOException {
+    return (ObjectNode) Json.MAPPER.readTree(text);
+  }
+}
