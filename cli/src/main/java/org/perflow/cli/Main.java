@@ -25,6 +25,11 @@ import picocli.CommandLine.Spec;
     commandListHeading = "%nCommands:%n",
     subcommands = {
       GenerateCommand.class,
+      DemoCommand.class,
+      AccelerateCommand.class,
+      EvaluateCommand.class,
+      PretrainCommand.class,
+      DeltaCommand.class,
       DataCommand.class,
     },
     footer = {
@@ -55,7 +60,13 @@ public final class Main implements Runnable {
 
   /** The whole command tree with our exit codes and one-line errors. */
   static CommandLine commandLine() {
-    return new CommandLine(new Main())
+    CommandLine commands = new CommandLine(new Main());
+    for (CommandLine command : commands.getSubcommands().values()) {
+      if (command.getCommand() instanceof OptionsFromRecords verb) {
+        verb.addOptions();
+      }
+    }
+    return commands
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(Main::usageError)
         .setExecutionExceptionHandler(Main::failure);

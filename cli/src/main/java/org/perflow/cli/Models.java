@@ -1,6 +1,5 @@
 package org.perflow.cli;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -24,9 +23,16 @@ final class Models {
 
   /** One step a window for a PeRFlow model, else 50. */
   static int defaultSteps(DiffusionModel model) {
-    ObjectNode config = model.schedulerConfig();
-    return config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME)
-        ? PerflowScheduler.flow(config).windows().count()
-        : 50;
+    return isPerflow(model) ? windows(model) : 50;
+  }
+
+  /** Time windows of a PeRFlow model, else 4. */
+  static int windows(DiffusionModel model) {
+    return isPerflow(model) ? PerflowScheduler.flow(model.schedulerConfig()).windows().count() : 4;
+  }
+
+  private static boolean isPerflow(DiffusionModel model) {
+    String type = model.schedulerConfig().path("_class_name").asText();
+    return type.equals(PerflowScheduler.CLASS_NAME);
   }
 }

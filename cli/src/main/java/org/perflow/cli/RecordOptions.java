@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.ISetter;
 import picocli.CommandLine.Model.OptionSpec;
@@ -38,7 +39,8 @@ final class RecordOptions {
               .fallbackValue("true")
               .paramLabel(label(type))
               .description(description(name, type, shown.path(name).asText()))
-              .setter(setter(name, type))
+              .converters(type.isEnum() ? new ITypeConverter<?>[] {given -> constant(type, given)} : new ITypeConverter<?>[0])
+              .setter(setter(name))
               .build());
     }
   }
@@ -73,7 +75,7 @@ final class RecordOptions {
     return type == int.class || type == long.class ? "N" : type.isPrimitive() ? "X" : "NAME";
   }
 
-  private ISetter setter(String name, Class<?> type) {
+  private ISetter setter(String name) {
     return new ISetter() {
       @Override
       @SuppressWarnings("TypeParameterUnusedInFormals") // picocli's signature
@@ -81,15 +83,14 @@ final class RecordOptions {
         if (value == null) {
           changes.remove(name); // picocli resets its options before it parses
         } else {
-          changes.set(name, Json.MAPPER.valueToTree(type.isEnum() ? constant(type, value) : value));
+          changes.set(name, Json.MAPPER.valueToTree(value));
         }
         return null;
       }
     };
   }
 
-  private static String constant(Class<?> type, Object value) {
-    String given = value.toString();
+  private static String constant(Class<?> type, String given) {
     if (type == DType.class) {
       return DType.parse(given).name();
     }

@@ -1,0 +1,136 @@
+package org.perflow.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.perflow.evaluate.Evaluation;
+import org.perflow.evaluate.Evaluation.System;
+import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.train.PerflowOptions;
+import org.perflow.train.TrainListener;
+import org.perflow.train.TrainOptions;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code perflow demo}: the main job, small. */
+@Command(
+    name = "demo",
+    description =
+        "Shows what perflow does, in a few minutes on two cores: trains a 4-step student from the"
+            + " teacher that comes with it, then compares the teacher, the student that comes with"
+            + " it (trained for hours) and the new one on captions held out from training. OUT gets"
+            + " report.html, grid.png and the run.",
+    footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
+final class DemoCommand extends Verb {
+  private static final double GUIDANCE = 3;
+  private static final long FIRST_SEED = 1_000_000;
+
+  @Option(
+      names = "--out",
+      defaultValue = "demo",
+      paramLabel = "DIR",
+      description = "Folder to write to (default: ${DEFAULT-VALUE}).")
+  Path out;
+
+  @Option(names = "--short", description = "A minute or two: less training, fewer pictures.")
+  boolean quick;
+
+  @Override
+  void run() throws Exception {
+    Path run = freshRun();
+    TrainOptions train =
+        TrainOptions.DEFAULTS
+            .with("steps", quick ? 24 : 240)
+            .with("warmup", quick ? 4 : 20)
+            .with("batch", 32)
+            .with("ema", 0.98)
+            .with("decay", TrainOptions.Decay.LINEAR);
+    PerflowOptions perflow = PerflowOptions.DEFAULTS.with("solvingSteps", quick ? 4 : 8);
+    PerflowRun job =
+        new PerflowRun(
+            Installation.teacher(),
+            Shards.find(List.of(Installation.data()), "train-*.tar"),
+            perflow,
+            train,
+            DType.F16,
+            run);
+    err().printf("1/2  PeRFlow training: %,d steps of %d%n", train.steps(), train.batch());
+    List<Double> losses = new ArrayList<>();
+    job.train(
+        false,
+        new TrainListener() {
+          @Override
+          public void onStep(Report report) {
+            losses.add(report.loss());
+          }
+        });
+    err().println("2/2  Comparison on captions held out from training");
+    Comparison comparison = compare(job.student());
+    comparison.write(
+        out,
+        "PeRFlow demo",
+        "A 4-step student trained just now for "
+            + train.steps()
+            + " steps, the one that comes with perflow, and their teacher, from the same noise.",
+        losses.stream().mapToDouble(Double::doubleValue).toArray(),
+        settings(train, perflow, comparison));
+    report(
+        comparison.figures(),
+        comparison.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
+  }
+
+  private Comparison compare(Path trained) throws IOException {
+    try (DiffusionModel teacher = Models.load(Installation.teacher(), DType.F32);
+        DiffusionModel shipped = Models.load(Installation.student(), DType.F32);
+        DiffusionModel fresh = Models.load(trained, DType.F32);
+        FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
+      List<System> systems = new ArrayList<>();
+      for (int steps : new int[] {8, 4}) {
+        systems.add(new System("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
+      }
+      for (int steps : new int[] {4, 8}) {
+        systems.add(new System("Student, shipped", shipped, "perflow", steps, GUIDANCE));
+        systems.add(new System("Student, trained just now", fresh, "perflow", steps, GUIDANCE));
+      }
+      return Comparison.of(
+          new System("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
+          systems,
+          Comparison.cases(
+              Shards.find(List.of(Installation.data()), "test*.tar"),
+              quick ? 16 : 96,
+              FIRST_SEED),
+          features,
+          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 16, 8),
+          line -> err().println("     " + line));
+    }
+  }
+
+  /** Every demo trains anew; earlier runs in the folder stay. */
+  private Path freshRun() throws IOException {
+    for (int number = 1; ; number++) {
+      Path run = out.resolve("run-%03d".formatted(number));
+      if (!Files.exists(run)) {
+        return run;
+      }
+    }
+  }
+
+  private static Map<String, String> settings(
+      TrainOptions train, PerflowOptions perflow, Comparison comparison) {
+    Map<String, String> settings = new LinkedHashMap<>();
+    settings.put("teacher", "models/emoji-64");
+    settings.put("student, shipped", "models/emoji-64-perflow");
+    settings.put("pictures", Integer.toString(comparison.pictures()));
+    settings.put("guidance", Double.toString(GUIDANCE));
+    settings.put("training", train.toString());
+    settings.put("PeRFlow", perflow.toString());
+    settings.put("software", Main.VERSION + ", Java " + Runtime.version());
+    return settings;
+  }
+}
