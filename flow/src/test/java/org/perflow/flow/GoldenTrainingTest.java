@@ -13,6 +13,7 @@ import org.perflow.flow.TimeWindows.Window;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
@@ -24,6 +25,7 @@ class GoldenTrainingTest {
 
   @BeforeAll
   static void load() throws IOException {
+    Device.threads(1); // these networks are too small to share out
     teacher = UNet2DConditionModel.load(Golden.MODELS.resolve("sd15/unet"), DType.F32);
   }
 
