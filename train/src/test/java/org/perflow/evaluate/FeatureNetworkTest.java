@@ -12,6 +12,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Functional;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -61,6 +62,26 @@ class FeatureNetworkTest {
         assertThat(loaded.features(pictures).toFloatArray())
             .containsExactly(network.features(pictures).toFloatArray());
       }
+    }
+  }
+
+  @Test
+  void theShippedNetworkLoadsAndSeesBlurAsFurtherAwayThanFaintNoise() throws IOException {
+    Path shipped = Path.of("..", "models", "emoji-features"); // tests run in the module's folder
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter();
+        Rng rng = Rng.seeded(8);
+        FeatureNetwork network = FeatureNetwork.load(shipped)) {
+      assertThat(network.distanceName()).isEqualTo("FD (emoji-features)");
+      Tensor blocks = Tensor.rand(rng, 24, 3, 4, 4).mul(2).sub(1);
+      Tensor sharp = Functional.upsampleNearest(blocks, 64, 64);
+      Tensor faint = sharp.add(Tensor.randn(rng, sharp.shape()).mul(0.01));
+      Tensor blurred = Functional.upsampleNearest(Functional.averagePool(blocks, 2), 64, 64);
+      Frechet.Gaussian reference = Frechet.Gaussian.of(network.features(sharp));
+      double near = Frechet.distance(Frechet.Gaussian.of(network.features(faint)), reference);
+      double far = Frechet.distance(Frechet.Gaussian.of(network.features(blurred)), reference);
+      assertThat(near).isPositive().isLessThan(far / 10);
+      assertThat(network.features(sharp).size(1)).isEqualTo(128);
     }
   }
 
