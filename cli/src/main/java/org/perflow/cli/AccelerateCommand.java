@@ -85,8 +85,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   @Override
   void run() throws Exception {
-    PerflowOptions perflowOptions =
-        merge(PerflowOptions.DEFAULTS, "perflow", perflow.changes());
+    PerflowOptions perflowOptions = merge(PerflowOptions.DEFAULTS, "perflow", perflow.changes());
     TrainOptions trainOptions = merge(TrainOptions.DEFAULTS, "train", train.changes());
     PerflowRun run =
         new PerflowRun(
@@ -102,8 +101,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     }
     Trainer.Result result = run.train(resume);
     report(
-        new Summary(
-            run.student().toString(), result.steps(), result.loss(), result.seconds()),
+        new Summary(run.student().toString(), result.steps(), result.loss(), result.seconds()),
         "%s: %,d steps in %.0f s, last loss %.4f"
             .formatted(run.student(), result.steps(), result.seconds(), result.loss()));
   }

@@ -20,8 +20,8 @@ import org.perflow.io.ShardReader;
 
 /**
  * Measures systems against a reference on held-out captions and writes what came out into a folder:
- * {@code report.html}, {@code grid.png}, {@code measurements.json}. What {@code evaluate} and {@code
- * demo} share.
+ * {@code report.html}, {@code grid.png}, {@code measurements.json}. What {@code evaluate} and
+ * {@code demo} share.
  */
 record Comparison(String distanceName, int pictures, List<Measurement> rows, Report.Grid grid) {
 
@@ -48,12 +48,8 @@ record Comparison(String distanceName, int pictures, List<Measurement> rows, Rep
             progress.accept(
                 "%s, %d steps: %d of %d pictures"
                     .formatted(
-                        done.system().label(),
-                        done.system().steps(),
-                        done.pictures(),
-                        done.of()));
-    try (Evaluation evaluation =
-        Evaluation.against(reference, cases, features, options, each)) {
+                        done.system().label(), done.system().steps(), done.pictures(), done.of()));
+    try (Evaluation evaluation = Evaluation.against(reference, cases, features, options, each)) {
       systems.forEach(evaluation::measure);
       return new Comparison(
           features.distanceName(), cases.size(), evaluation.rows(), evaluation.grid());
@@ -130,8 +126,7 @@ record Comparison(String distanceName, int pictures, List<Measurement> rows, Rep
   record Result(String frechetFeatures, int pictures, List<Figures> systems) {}
 
   Result figures() {
-    return new Result(
-        distanceName, pictures, rows.stream().map(Comparison::figures).toList());
+    return new Result(distanceName, pictures, rows.stream().map(Comparison::figures).toList());
   }
 
   private static Figures figures(Measurement row) {

@@ -102,11 +102,9 @@ final class DemoCommand extends Verb {
           new System("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
           systems,
           Comparison.cases(
-              Shards.find(List.of(Installation.data()), "test*.tar"),
-              quick ? 16 : 96,
-              FIRST_SEED),
+              Shards.find(List.of(Installation.data()), "test*.tar"), quick ? 16 : 64, FIRST_SEED),
           features,
-          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 16, 8),
+          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8),
           line -> err().println("     " + line));
     }
   }

@@ -37,7 +37,8 @@ final class EvaluateCommand extends Verb {
   @Option(
       names = "--student",
       paramLabel = "DIR",
-      description = "Diffusers folder of a PeRFlow model (default: the one that comes with perflow).")
+      description =
+          "Diffusers folder of a PeRFlow model (default: the one that comes with perflow).")
   @Nullable Path student;
 
   @Option(

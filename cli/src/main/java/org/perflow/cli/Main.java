@@ -116,6 +116,10 @@ public final class Main implements Runnable {
     } else if (e instanceof AccessDeniedException) {
       message += ": access denied";
     }
+    int trace = message.indexOf("\nException raised from"); // libtorch appends its own stack trace
+    if (trace > 0) {
+      message = message.substring(0, trace);
+    }
     return message.strip().replaceAll("\\s*\\R\\s*", " ");
   }
 }

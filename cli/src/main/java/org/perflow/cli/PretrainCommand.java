@@ -160,8 +160,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       Path target)
       throws IOException {
     try (LatentCache latents =
-            LatentCache.of(
-                model.vae(), samples, shards, out.resolve("cache/latents.safetensors"));
+            LatentCache.of(model.vae(), samples, shards, out.resolve("cache/latents.safetensors"));
         Captions captions = Captions.of(model.tokenizer(), samples)) {
       PretrainObjective objective =
           new PretrainObjective(

@@ -39,7 +39,10 @@ final class RecordOptions {
               .fallbackValue("true")
               .paramLabel(label(type))
               .description(description(name, type, shown.path(name).asText()))
-              .converters(type.isEnum() ? new ITypeConverter<?>[] {given -> constant(type, given)} : new ITypeConverter<?>[0])
+              .converters(
+                  type.isEnum()
+                      ? new ITypeConverter<?>[] {given -> constant(type, given)}
+                      : new ITypeConverter<?>[0])
               .setter(setter(name))
               .build());
     }
