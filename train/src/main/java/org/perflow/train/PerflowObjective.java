@@ -163,7 +163,7 @@ public final class PerflowObjective implements Objective {
    * target would be the next window's. Simulated chords come window by window, noisiest first, so
    * that each gets times of its own window; so do further times of a chord on data.
    */
-  private double[] times(TimeWindows windows, int rows, double[] u) {
+  double[] times(TimeWindows windows, int rows, double[] u) {
     int count = windows.count();
     int points = options.gridPoints(count);
     int chords = rows / options.drawsPerChord();

@@ -3,6 +3,7 @@ package org.perflow.train;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.TimeWindows;
 import org.perflow.models.DiffusionModel;
@@ -26,7 +27,7 @@ public final class StudentWriter {
   public static DiffusionModel student(
       DiffusionModel teacher, UNet2DConditionModel student, PerflowOptions options) {
     ObjectNode scheduler = teacher.schedulerConfig();
-    boolean toOne = scheduler.path("set_alpha_to_one").asBoolean(true); // DDIM's default
+    boolean toOne = NoiseSchedule.of(scheduler).finalAlphaBar() == 1;
     return teacher
         .withUnet(student)
         .withScheduler(

@@ -1,0 +1,217 @@
+package org.perflow.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.awt.Color;
+import java.awt.Graphics2D;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PredictionType;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
+import org.perflow.io.ShardWriter;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+
+/** Shards and a teacher's folder in, a student's folder and a delta out; on a tiny random model. */
+class EndToEndTest {
+  private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
+
+  @TempDir Path temp;
+  private Path shard;
+
+  @BeforeEach
+  void writeShard() throws IOException {
+    shard = temp.resolve("train-0.tar");
+    try (ShardWriter writer = new ShardWriter(shard)) {
+      for (int i = 0; i < 6; i++) {
+        BufferedImage image = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+        Graphics2D graphics = image.createGraphics();
+        graphics.setColor(Color.getHSBColor(i / 6f, 1, 1));
+        graphics.fillOval(4, 4, 10 + 2 * i, 20);
+        graphics.dispose();
+        ByteArrayOutputStream png = new ByteArrayOutputStream();
+        ImageIO.write(image, "png", png);
+        writer.write(
+            new Sample(
+                "",
+                "p" + i,
+                png.toByteArray(),
+                "flat emoji of red apple, fruit, number " + i,
+                Json.MAPPER.createObjectNode()));
+      }
+      writer.finish();
+    }
+  }
+
+  @Test
+  void acceleratesATeacherWithFlatMemory() throws IOException {
+    PerflowOptions options = PerflowOptions.DEFAULTS.with("solvingSteps", 2);
+    TrainOptions training =
+        TrainOptions.DEFAULTS
+            .with("steps", 60)
+            .with("batch", 2)
+            .with("warmup", 5)
+            .with("checkpointEvery", 0);
+    List<Long> objects = new ArrayList<>();
+    List<Long> bytes = new ArrayList<>();
+    Path out = temp.resolve("student");
+    try (DiffusionModel teacher = DiffusionModel.load(Golden.FOLDER, DType.F32);
+        UNet2DConditionModel student = new UNet2DConditionModel(teacher.unet().config());
+        CachedExamples data =
+            CachedExamples.of(teacher, List.of(shard), temp.resolve("cache"), DType.BF16)) {
+      student.copyFrom(teacher.unet(), DType.F32);
+      var objective =
+          new PerflowObjective(
+              data,
+              new PerflowObjective.Teacher(
+                  PerflowObjective.Network.of(teacher.unet(), DType.BF16),
+                  NoiseSchedule.of(teacher.schedulerConfig()),
+                  PredictionType.EPSILON),
+              PerflowObjective.Network.of(student, DType.BF16),
+              student.namedParameters(),
+              options);
+      try (Trainer trainer = new Trainer(objective, training, temp.resolve("run"))) {
+        trainer.listen(
+            new TrainListener() {
+              @Override
+              public void onStep(Report report) {
+                objects.add(Scope.liveObjects());
+                bytes.add(Scope.physicalBytes());
+              }
+            });
+        trainer.run();
+        Provenance provenance =
+            Provenance.of(Golden.FOLDER.resolve(UNET), List.of(shard), trainer.config());
+        StudentWriter.write(teacher, Golden.FOLDER, student, options, provenance, DType.F16, out);
+      }
+    }
+    assertThat(objects.get(59)).isLessThanOrEqualTo(objects.get(20) + 20);
+    assertThat(bytes.get(59) - bytes.get(20)).isLessThan(24L << 20);
+
+    try (DiffusionModel written = DiffusionModel.load(out, DType.F32)) {
+      assertThat(written.schedulerConfig().path("_class_name").asText())
+          .isEqualTo("PeRFlowScheduler");
+      assertThat(written.schedulerConfig().path("num_time_windows").asInt()).isEqualTo(4);
+    }
+    assertThat(Json.read(out.resolve("provenance.json")).at("/base/sha256").asText()).hasSize(64);
+    List<Delta.Layer> layers = Delta.inspect(out.resolve("delta.safetensors"));
+    assertThat(layers.stream().mapToDouble(Delta.Layer::norm).sum()).isPositive();
+
+    Path again = temp.resolve("again.safetensors");
+    Path base = Golden.FOLDER.resolve(UNET);
+    Delta.apply(base, out.resolve("delta.safetensors"), again, DType.F16, false);
+    // teacher + (student - teacher) in float32, then float16: at most a last digit apart
+    Delta.extract(out.resolve(UNET), again, temp.resolve("rest.safetensors"));
+    assertThat(Delta.inspect(temp.resolve("rest.safetensors")))
+        .allSatisfy(layer -> assertThat(layer.largest()).isLessThan(2e-3));
+    assertThatThrownBy(
+            () -> Delta.apply(again, out.resolve("delta.safetensors"), base, DType.F32, false))
+        .hasMessageContaining("was taken against weights of sha256");
+    assertThatThrownBy(
+            () ->
+                Delta.extract(
+                    base, Golden.FOLDER.resolve("vae/diffusion_pytorch_model.safetensors"), again))
+        .hasMessageContaining("does not fit");
+  }
+
+  @Test
+  void latentsAreEncodedOnce() throws IOException {
+    Path file = temp.resolve("latents.safetensors");
+    List<Sample> samples = ShardReader.readAll(List.of(shard));
+    try (DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
+        Scope scope = Scope.open();
+        Rng one = Rng.seeded(1);
+        Rng two = Rng.seeded(1)) {
+      long[] all = {0, 3, 5};
+      float[] first;
+      try (LatentCache cache = LatentCache.of(model.vae(), samples, List.of(shard), file)) {
+        first = cache.sample(all, one).toFloatArray();
+      }
+      byte[] written = Files.readAllBytes(file);
+      try (LatentCache cache = LatentCache.of(model.vae(), List.of(), List.of(shard), file)) {
+        assertThat(cache.sample(all, two).toFloatArray()).isEqualTo(first); // from the file alone
+      }
+      model.vae().namedParameters().get("quant_conv.bias").value().addInPlace(1);
+      LatentCache.of(model.vae(), samples, List.of(shard), file).close();
+      assertThat(Files.readAllBytes(file)).isNotEqualTo(written);
+    }
+  }
+
+  @Test
+  void captionsHaveFourWordings() {
+    assertThat(Captions.variants("fluent emoji of red apple, fruit, tree"))
+        .containsExactly(
+            "fluent emoji of red apple, fruit, tree",
+            "red apple",
+            "fluent emoji of red apple",
+            "red apple, fruit, tree");
+    assertThat(Captions.variants("a photo")).containsOnly("a photo").hasSize(4);
+  }
+
+  @Test
+  void pretrainingAndAutoencoderLearn() throws IOException {
+    TrainOptions options =
+        TrainOptions.DEFAULTS
+            .with("steps", 40)
+            .with("batch", 6)
+            .with("warmup", 5)
+            .with("learningRate", 2e-3)
+            .with("checkpointEvery", 0)
+            .with("gradientCheckpointing", true);
+    List<Sample> samples = ShardReader.readAll(List.of(shard));
+    try (DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
+        VaeObjective autoencoder = new VaeObjective(model.vae(), samples, DType.BF16)) {
+      assertThat(improvement(autoencoder, options, temp.resolve("vae"))).isLessThan(0.8);
+      try (LatentCache latents =
+              LatentCache.of(model.vae(), samples, List.of(shard), temp.resolve("l.safetensors"));
+          Captions captions = Captions.of(model.tokenizer(), samples)) {
+        var pretraining =
+            new PretrainObjective(
+                latents,
+                captions,
+                model.unet(),
+                model.textEncoder(),
+                NoiseSchedule.of(model.schedulerConfig()),
+                DType.BF16);
+        assertThat(improvement(pretraining, options, temp.resolve("pretrain"))).isLessThan(0.8);
+      }
+    }
+  }
+
+  /** Mean loss of the last ten steps as a part of that of the first ten. */
+  private static double improvement(Objective objective, TrainOptions options, Path folder)
+      throws IOException {
+    List<Double> losses = new ArrayList<>();
+    try (Trainer trainer = new Trainer(objective, options, folder)) {
+      trainer.listen(
+          new TrainListener() {
+            @Override
+            public void onStep(Report report) {
+              losses.add(report.loss());
+            }
+          });
+      trainer.run();
+    }
+    double first = losses.subList(0, 10).stream().mapToDouble(x -> x).sum();
+    double last =
+        losses.subList(losses.size() - 10, losses.size()).stream().mapToDouble(x -> x).sum();
+    System.out.printf("%s: %.4f -> %.4f%n", folder.getFileName(), first / 10, last / 10);
+    return last / first;
+  }
+}

@@ -1,0 +1,45 @@
+package org.perflow.train;
+
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PredictionType;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Tensor;
+
+/** Data N(0, 1), whose ideal teacher is ε = σ z (spec 4.7); conditions mean nothing. */
+final class Gaussian implements Examples {
+  static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
+
+  static final PerflowObjective.Teacher TEACHER =
+      new PerflowObjective.Teacher(
+          condition ->
+              (z, timesteps) -> {
+                double[] index = timesteps.toDoubleArray();
+                float[] sigma = new float[index.length];
+                for (int i = 0; i < sigma.length; i++) {
+                  sigma[i] = (float) SCHEDULE.sigma((int) index[i]);
+                }
+                return z.mul(Tensor.of(sigma, sigma.length, 1));
+              },
+          SCHEDULE,
+          PredictionType.EPSILON);
+
+  @Override
+  public int size() {
+    return 100;
+  }
+
+  @Override
+  public Tensor latents(long[] examples, Rng rng) {
+    return Tensor.randn(rng, examples.length, 1);
+  }
+
+  @Override
+  public Tensor conditions(long[] examples, Rng rng) {
+    return Tensor.full(0, examples.length, 1);
+  }
+
+  @Override
+  public Tensor nullCondition() {
+    return Tensor.full(0, 1, 1);
+  }
+}

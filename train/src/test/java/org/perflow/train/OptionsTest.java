@@ -1,0 +1,58 @@
+package org.perflow.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.tensor.DType;
+
+class OptionsTest {
+  @TempDir Path temp;
+
+  @Test
+  void aFileIsLaidOverTheDefaults() throws IOException {
+    Path file = temp.resolve("train.json");
+    Files.writeString(file, "{\"steps\": 70, \"compute\": \"F32\"}");
+    TrainOptions options = Overrides.read(file, TrainOptions.DEFAULTS);
+    assertThat(options.steps()).isEqualTo(70);
+    assertThat(options.compute()).isEqualTo(DType.F32);
+    assertThat(options.batch()).isEqualTo(TrainOptions.DEFAULTS.batch());
+  }
+
+  @Test
+  void unknownKeysAndImpossibleValuesAreErrors() throws IOException {
+    Path file = temp.resolve("train.json");
+    Files.writeString(file, "{\"stepps\": 70}");
+    assertThatThrownBy(() -> Overrides.read(file, TrainOptions.DEFAULTS))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("train.json")
+        .hasMessageContaining("stepps");
+    assertThatThrownBy(() -> TrainOptions.DEFAULTS.with("steps", 0))
+        .hasMessageContaining("the run has no end");
+    assertThatThrownBy(() -> TrainOptions.DEFAULTS.with("compute", "F16"))
+        .hasMessageContaining("F32 or BF16");
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("discreteTimesteps", 50))
+        .hasMessageContaining("multiple of the windows");
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("guidanceMode", "FIXED"))
+        .hasMessageContaining("above 1 with FIXED");
+    assertThatThrownBy(
+            () ->
+                PerflowOptions.DEFAULTS
+                    .with("distance", "PSEUDO_HUBER")
+                    .with("reweighting", "RCP_WIN"))
+        .hasMessageContaining("L2 only");
+  }
+
+  @Test
+  void curriculumAndGridFollowTheWindows() {
+    PerflowOptions options =
+        PerflowOptions.DEFAULTS.with("curriculumWindows", 8).with("curriculumUntil", 0.25);
+    assertThat(options.windowsAt(0.24)).isEqualTo(8);
+    assertThat(options.windowsAt(0.25)).isEqualTo(4);
+    assertThat(options.gridPoints(3)).isEqualTo(999);
+  }
+}

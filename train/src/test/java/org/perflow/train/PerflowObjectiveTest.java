@@ -1,0 +1,154 @@
+package org.perflow.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.TimeWindows;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/** The objective against closed forms: a teacher of N(0, 1), and losses by hand. */
+class PerflowObjectiveTest {
+  private static final TimeWindows FOUR = new TimeWindows(4);
+
+  private static PerflowObjective objective(PerflowOptions options) {
+    return new PerflowObjective(
+        new Gaussian(), Gaussian.TEACHER, Gaussian.TEACHER.network(), Map.of(), options);
+  }
+
+  /** Window starts that are exactly 1: z0 = α and noise = σ of the start. */
+  private static PerflowObjective.Draw ones(double... t) {
+    float[] alpha = new float[t.length];
+    float[] sigma = new float[t.length];
+    for (int i = 0; i < t.length; i++) {
+      int index = FOUR.at(t[i]).startIndex(1000);
+      alpha[i] = (float) Gaussian.SCHEDULE.alpha(index);
+      sigma[i] = (float) Gaussian.SCHEDULE.sigma(index);
+    }
+    boolean[] keep = new boolean[t.length];
+    return new PerflowObjective.Draw(
+        Tensor.of(alpha, t.length, 1),
+        Tensor.of(sigma, t.length, 1),
+        t,
+        Tensor.full(0, t.length, 1),
+        keep);
+  }
+
+  @Test
+  void targetsAreThoseOfTheClosedForm() {
+    try (Scope scope = Scope.open()) {
+      double[][] targets = { // spec 4.7, S = 10, windows from noise to data
+        {0.99240756, 0.93736717, 0.75151399, 0.35441896},
+        {0.74487884, 0.61719768, 0.47458884, 0.33980742},
+        {0.00625291, 0.02003864, 0.03349499, 0.07597280}
+      };
+      String[] kinds = {"DDIM_EPS", "DIFF_EPS", "VELOCITY"};
+      for (int i = 0; i < kinds.length; i++) {
+        PerflowObjective objective =
+            objective(
+                PerflowOptions.DEFAULTS
+                    .with("parameterization", kinds[i])
+                    .with("solvingSteps", 10));
+        PiecewiseFlow flow = objective.flow(4);
+        PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25));
+        Tensor target =
+            flow.target(chords.start(), chords.end(), new double[] {1, 0.75, 0.5, 0.25});
+        assertThat(target.toDoubleArray()).containsExactly(targets[i], within(3e-6));
+        assertThat(chords.end().toDoubleArray())
+            .containsExactly(
+                new double[] {0.99843677, 0.99499034, 0.99162625, 0.98100680}, within(2e-7));
+      }
+    }
+  }
+
+  @Test
+  void gridHoldsEveryStartAndNoEnd() {
+    double[] u = new double[4000];
+    Arrays.setAll(u, i -> i / 4000.0);
+    double[] t =
+        objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", 8)).times(FOUR, 4000, u);
+    assertThat(Arrays.stream(t).distinct().toArray())
+        .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
+  }
+
+  @Test
+  void furtherDrawsOfAChordStayInItsWindow() {
+    double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
+    double[] t = objective(PerflowOptions.DEFAULTS.with("drawsPerChord", 3)).times(FOUR, 12, u);
+    for (int i = 0; i < t.length; i++) {
+      assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
+    }
+    assertThat(t[4]).isBetween(0.75, 0.76); // 0.99 of the way through the noisiest window
+  }
+
+  @Test
+  void simulatedChordsAreTheTeachersOwnTrajectory() {
+    PerflowObjective objective =
+        objective(PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("drawsPerChord", 2));
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(3)) {
+      double[] u = new double[16];
+      Arrays.fill(u, 0.5);
+      double[] t = objective.times(FOUR, 16, u);
+      assertThat(Arrays.copyOf(t, 8))
+          .containsExactly(0.875, 0.875, 0.625, 0.625, 0.375, 0.375, 0.125, 0.125);
+      Tensor noise = Tensor.randn(rng, 2, 1);
+      var draw =
+          new PerflowObjective.Draw(
+              noise, noise, t, Tensor.full(0, 2, 1), new boolean[] {true, false});
+      PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw);
+      assertThat(chords.start().narrow(0, 0, 2).toFloatArray()).isEqualTo(noise.toFloatArray());
+      assertThat(chords.start().narrow(0, 2, 6).toFloatArray())
+          .isEqualTo(chords.end().narrow(0, 0, 6).toFloatArray());
+      assertThat(chords.start().narrow(0, 8, 8).toFloatArray())
+          .isEqualTo(chords.start().narrow(0, 0, 8).toFloatArray());
+      assertThat(chords.condition().size(0)).isEqualTo(16);
+    }
+  }
+
+  @Test
+  void velocityMatchingOfAnEpsilonStudentIsItsReweightedLoss() {
+    try (Scope scope = Scope.open()) {
+      PerflowOptions options = PerflowOptions.DEFAULTS.with("matching", "VELOCITY");
+      PerflowObjective objective = objective(options);
+      PiecewiseFlow flow = objective.flow(4);
+      PerflowObjective.Outcome outcome = objective.evaluate(flow, ones(0.625));
+      double d = outcome.prediction().sub(outcome.target()).item();
+      double b = 3.23773290; // spec 4.3, v = A z + B ε at τ = 625
+      assertThat(outcome.loss().item()).isCloseTo(b * b * d * d, within(1e-5 * b * b * d * d));
+    }
+  }
+
+  @Test
+  void distancesAndWeightsByHand() {
+    try (Scope scope = Scope.open()) {
+      Tensor d = Tensor.of(new float[] {3, -4, 0});
+      assertThat(PerflowObjective.pseudoHuber(d, 2).item())
+          .isCloseTo((Math.sqrt(13) - 2 + Math.sqrt(20) - 2) / 3, within(1e-6));
+    }
+    var reciprocal = PerflowOptions.Reweighting.RECIPROCAL;
+    assertThat(PerflowObjective.weight(reciprocal, FOUR, 1)).isCloseTo(10 / 2.3, within(1e-12));
+    assertThat(PerflowObjective.weight(reciprocal, FOUR, 0.5)).isCloseTo(2 / 2.3, within(1e-12));
+    double[] byWindow = {1.0, 0.7, 0.3, 0.2};
+    Arrays.setAll(
+        byWindow,
+        i -> PerflowObjective.weight(PerflowOptions.Reweighting.RCP_WIN, FOUR, byWindow[i]));
+    assertThat(byWindow).containsExactly(new double[] {1.6, 1.2, 0.8, 0.4}, within(1e-12));
+  }
+
+  @Test
+  void aBatchThatDoesNotDivideIsRefused() {
+    PerflowObjective objective = objective(PerflowOptions.DEFAULTS.with("simulatedStarts", true));
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      var step = new Objective.Step(0, 0, new long[6], rng);
+      assertThatThrownBy(() -> objective.loss(step)).hasMessageContaining("multiple of 4");
+    }
+  }
+}

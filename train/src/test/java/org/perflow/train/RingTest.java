@@ -1,0 +1,240 @@
+package org.perflow.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.PfOdeSolver;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.TimeWindows;
+import org.perflow.io.Json;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+import org.perflow.tensor.Functional;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Linear;
+import org.perflow.tensor.nn.Module;
+
+/**
+ * PeRFlow on a ring of eight Gaussians, whose teacher is known in closed form: a student of K
+ * windows must be as good in K steps as in 4K. It is not where time is drawn continuously, since
+ * the target jumps at the window starts, exactly where it is evaluated.
+ */
+class RingTest {
+  private static final double[] WEIGHTS = {.1, .2, .1, .1, .2, .1, .1, .1};
+  private static final double RADIUS = 1.4;
+  private static final double DEVIATION = 0.12;
+  private static final TimeWindows FOUR = new TimeWindows(4);
+  private static final NoiseSchedule SCHEDULE =
+      NoiseSchedule.of(
+          Json.MAPPER
+              .createObjectNode()
+              .put("beta_schedule", "linear")
+              .put("set_alpha_to_one", false));
+
+  @TempDir Path temp;
+
+  /** Errors of the student in 4 and in 16 steps and of the teacher's DDIM in 4. */
+  private record Errors(double four, double sixteen, double ddim) {}
+
+  @Test
+  void asGoodInFourStepsAsInSixteen() throws IOException {
+    check(train(96, 3, 16, 2000, 512));
+  }
+
+  @Test
+  @Tag("slow")
+  void asGoodInFourStepsAsInSixteenAtLength() throws IOException {
+    check(train(160, 4, 200, 8000, 1024));
+  }
+
+  private static void check(Errors errors) {
+    System.out.println(errors);
+    assertThat(errors.four()).isLessThan(1.5 * errors.sixteen());
+    assertThat(errors.four()).isLessThan(0.4 * errors.ddim());
+  }
+
+  private Errors train(int width, int depth, int grid, int steps, int batch) throws IOException {
+    Device.threads(1);
+    PerflowOptions options =
+        PerflowOptions.DEFAULTS
+            .with("parameterization", Parameterization.VELOCITY)
+            .with("solvingSteps", 16)
+            .with("drawsPerChord", 4)
+            .with("discreteTimesteps", grid);
+    TrainOptions training =
+        TrainOptions.DEFAULTS
+            .with("steps", steps)
+            .with("batch", batch)
+            .with("learningRate", 3e-3)
+            .with("decay", "COSINE")
+            .with("weightDecay", 0)
+            .with("ema", 0.99)
+            .with("compute", "F32")
+            .with("checkpointEvery", 0);
+    double[] errors = new double[2];
+    try (Student student = new Student(width, depth);
+        Rng rng = Rng.seeded(0)) {
+      student.initialise(rng, DType.F32);
+      var teacher =
+          new PerflowObjective.Teacher(
+              condition -> RingTest::epsilon, SCHEDULE, PredictionType.EPSILON);
+      var objective =
+          new PerflowObjective(
+              new Ring(), teacher, condition -> student, student.namedParameters(), options);
+      try (Trainer trainer = new Trainer(objective, training, temp)) {
+        trainer.run();
+        trainer.withAverages(
+            () -> {
+              errors[0] = error(scope -> sample(student, 4));
+              errors[1] = error(scope -> sample(student, 16));
+            });
+      }
+    }
+    return new Errors(errors[0], errors[1], error(scope -> teach(1)));
+  }
+
+  // ---------------------------------------------------------------- the ring
+
+  private static Tensor centres() {
+    float[] centres = new float[16];
+    for (int k = 0; k < 8; k++) {
+      centres[2 * k] = (float) (RADIUS * Math.cos(k * Math.PI / 4));
+      centres[2 * k + 1] = (float) (RADIUS * Math.sin(k * Math.PI / 4));
+    }
+    return Tensor.of(centres, 8, 2);
+  }
+
+  /** The ideal teacher: ε = -σ ∇ log p(z), p a mixture of Gaussians of variance (α c)² + σ². */
+  private static Tensor epsilon(Tensor z, Tensor timesteps) {
+    double[] index = timesteps.toDoubleArray();
+    float[] alphas = new float[index.length];
+    float[] sigmas = new float[index.length];
+    for (int i = 0; i < index.length; i++) {
+      alphas[i] = (float) SCHEDULE.alpha((int) index[i]);
+      sigmas[i] = (float) SCHEDULE.sigma((int) index[i]);
+    }
+    Tensor alpha = Tensor.of(alphas, alphas.length, 1);
+    Tensor sigma = Tensor.of(sigmas, sigmas.length, 1);
+    Tensor variance = alpha.mul(DEVIATION).square().add(sigma.square()); // [B, 1]
+    Tensor toCentres =
+        centres().unsqueeze(0).mul(alpha.unsqueeze(2)).sub(z.unsqueeze(1)); // [B, 8, 2]
+    Tensor squares = toCentres.square().sum(2); // [B, 8]
+    Tensor share = Tensor.of(WEIGHTS).to(DType.F32).log().sub(squares.div(variance.mul(2)));
+    Tensor pull = share.softmax(1).unsqueeze(2).mul(toCentres).sum(1); // [B, 2]
+    return pull.div(variance).mul(sigma).neg();
+  }
+
+  private static final class Ring implements Examples {
+    @Override
+    public int size() {
+      return 1 << 16;
+    }
+
+    @Override
+    public Tensor latents(long[] examples, Rng rng) {
+      double[] u = Tensor.rand(rng, examples.length).toDoubleArray();
+      long[] mode = new long[u.length];
+      for (int i = 0; i < u.length; i++) {
+        double sum = WEIGHTS[0];
+        while (u[i] >= sum && mode[i] < 7) {
+          sum += WEIGHTS[(int) ++mode[i]];
+        }
+      }
+      Tensor noise = Tensor.randn(rng, u.length, 2).mul(DEVIATION);
+      return centres().indexSelect(0, Tensor.of(mode)).add(noise);
+    }
+
+    @Override
+    public Tensor conditions(long[] examples, Rng rng) {
+      return Tensor.full(0, examples.length, 1);
+    }
+
+    @Override
+    public Tensor nullCondition() {
+      return Tensor.full(0, 1, 1);
+    }
+  }
+
+  /** SiLU layers over z and Fourier features of t fine enough to tell the grid's points apart. */
+  private static final class Student extends Module implements Denoiser {
+    private static final int OCTAVES = 6;
+    private final Linear[] layers;
+
+    Student(int width, int depth) {
+      layers = new Linear[depth + 1];
+      for (int i = 0; i <= depth; i++) {
+        int in = i == 0 ? 2 + 2 * OCTAVES : width;
+        layers[i] = child("layers." + i, new Linear(in, i == depth ? 2 : width));
+      }
+    }
+
+    @Override
+    public Tensor predict(Tensor z, Tensor timesteps) {
+      float[] frequencies = new float[OCTAVES];
+      for (int i = 0; i < OCTAVES; i++) {
+        frequencies[i] = (float) (Math.PI * (1 << i));
+      }
+      Tensor angle = timesteps.div(1000).unsqueeze(1).mul(Tensor.of(frequencies, 1, OCTAVES));
+      Tensor x = Tensor.cat(1, z, angle.sin(), angle.cos());
+      for (int i = 0; i < layers.length - 1; i++) {
+        x = Functional.silu(layers[i].forward(x));
+      }
+      return layers[layers.length - 1].forward(x);
+    }
+  }
+
+  // ---------------------------------------------------------------- how far off
+
+  private interface Sampler {
+    Tensor sample(Scope scope);
+  }
+
+  /** Root mean square distance to where the teacher's finely solved ODE takes the same noise. */
+  private static double error(Sampler sampler) {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor difference = sampler.sample(scope).sub(teach(50));
+      return Math.sqrt(difference.square().sum(1).mean().item());
+    }
+  }
+
+  private static Tensor noise() {
+    try (Rng rng = Rng.seeded(99)) {
+      return Tensor.randn(rng, 1000, 2);
+    }
+  }
+
+  private static Tensor teach(int stepsPerWindow) {
+    PfOdeSolver solver = new PfOdeSolver(SCHEDULE, PredictionType.EPSILON, stepsPerWindow);
+    Tensor z = noise();
+    for (TimeWindows.Window window : FOUR.noisyToClean()) {
+      z = solver.solve(RingTest::epsilon, z, Collections.nCopies((int) z.size(0), window));
+    }
+    return z;
+  }
+
+  private static Tensor sample(Denoiser student, int steps) {
+    var flow = new org.perflow.flow.PiecewiseFlow(SCHEDULE, FOUR, Parameterization.VELOCITY);
+    PerflowScheduler scheduler = new PerflowScheduler(flow, steps);
+    Tensor z = noise();
+    for (int i = 0; i < steps; i++) {
+      float[] now = new float[(int) z.size(0)];
+      Arrays.fill(now, scheduler.timesteps()[i]);
+      z = scheduler.step(student.predict(z, Tensor.of(now)), i, z);
+    }
+    return z;
+  }
+}

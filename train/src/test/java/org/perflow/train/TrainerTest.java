@@ -1,0 +1,185 @@
+package org.perflow.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.io.Json;
+import org.perflow.tensor.Scope;
+
+class TrainerTest {
+  private static final TrainOptions OPTIONS =
+      TrainOptions.DEFAULTS
+          .with("warmup", 3)
+          .with("steps", 10)
+          .with("batch", 4)
+          .with("accumulate", 2)
+          .with("learningRate", 0.01)
+          .with("decay", "COSINE")
+          .with("compute", "F32")
+          .with("checkpointEvery", 5);
+
+  @TempDir Path temp;
+
+  /** Weights and averages after a run, by name. */
+  private Map<String, float[]> train(Path folder, TrainOptions options, boolean resume)
+      throws IOException {
+    Map<String, float[]> values = new TreeMap<>();
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, options, folder)) {
+      assertThat(trainer.resume()).isEqualTo(resume);
+      assertThat(trainer.run().steps()).isEqualTo(options.steps());
+      line.parameters().forEach((name, p) -> values.put("raw." + name, p.value().toFloatArray()));
+      trainer.withAverages(
+          () ->
+              line.parameters()
+                  .forEach((name, p) -> values.put("ema." + name, p.value().toFloatArray())));
+    }
+    return values;
+  }
+
+  private static void assertBitEqual(Map<String, float[]> got, Map<String, float[]> wanted) {
+    assertThat(got.keySet()).isEqualTo(wanted.keySet());
+    got.forEach((name, values) -> assertThat(values).as(name).isEqualTo(wanted.get(name)));
+  }
+
+  @Test
+  void resumesBitExactlyAlsoAfterAKillInMidCheckpoint() throws IOException {
+    Map<String, float[]> straight = train(temp.resolve("straight"), OPTIONS, false);
+    Path run = temp.resolve("run");
+    try (Line line = new Line()) {
+      line.divergesAt = 7; // stops two steps after the checkpoint of step 5
+      try (Trainer trainer = new Trainer(line, OPTIONS, run)) {
+        assertThatThrownBy(trainer::run).isInstanceOf(DivergedException.class);
+      }
+    }
+    Path halfWritten = Files.createDirectories(run.resolve("checkpoints/.preparing"));
+    Files.write(halfWritten.resolve("state.safetensors"), new byte[100]);
+
+    assertBitEqual(train(run, OPTIONS, true), straight);
+    assertThat(halfWritten).doesNotExist();
+  }
+
+  @Test
+  void aNanLossStopsBeforeAnythingIsOverwritten() throws IOException {
+    try (Line line = new Line()) {
+      line.divergesAt = 7;
+      try (Trainer trainer = new Trainer(line, OPTIONS, temp)) {
+        assertThatThrownBy(trainer::run)
+            .isInstanceOf(DivergedException.class)
+            .hasMessageContaining("loss is NaN at step 8")
+            .hasMessageContaining("step-00000005");
+        line.parameters()
+            .values()
+            .forEach(parameter -> assertThat(parameter.value().isFinite()).isTrue());
+      }
+    }
+    try (var checkpoints = Files.list(temp.resolve("checkpoints"))) {
+      assertThat(checkpoints).hasSize(1);
+    }
+  }
+
+  @Test
+  void keepsTheNewestCheckpointsAndRefusesToOverwriteARun() throws IOException {
+    TrainOptions options = OPTIONS.with("checkpointEvery", 2).with("keepCheckpoints", 2);
+    train(temp, options, false);
+    try (var checkpoints = Files.list(temp.resolve("checkpoints"))) {
+      assertThat(checkpoints.map(path -> path.getFileName().toString()))
+          .containsExactlyInAnyOrder("step-00000008", "step-00000010");
+    }
+    assertThat(Json.read(temp.resolve("config.json")).at("/train/batch").asInt()).isEqualTo(4);
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, options, temp)) {
+      assertThatThrownBy(trainer::run).hasMessageContaining("already holds a run");
+    }
+  }
+
+  @Test
+  void learnsAndReports() throws IOException {
+    List<TrainListener.Report> reports = new ArrayList<>();
+    List<Long> samples = new ArrayList<>();
+    TrainOptions options = OPTIONS.with("steps", 300).with("sampleEvery", 100);
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, options, temp)) {
+      trainer
+          .sampler(() -> new BufferedImage(2, 2, BufferedImage.TYPE_INT_RGB))
+          .listen(
+              new TrainListener() {
+                @Override
+                public void onStep(Report report) {
+                  reports.add(report);
+                }
+
+                @Override
+                public void onSample(long step, BufferedImage grid) {
+                  samples.add(step);
+                }
+              });
+      trainer.run();
+    }
+    assertThat(reports).hasSize(300);
+    assertThat(mean(reports.subList(280, 300))).isLessThan(0.1 * mean(reports.subList(0, 20)));
+    assertThat(samples).containsExactly(0L, 100L, 200L, 300L);
+    assertThat(temp.resolve("samples/step-00000300.png")).exists();
+  }
+
+  private static double mean(List<TrainListener.Report> reports) {
+    return reports.stream().mapToDouble(TrainListener.Report::loss).average().orElseThrow();
+  }
+
+  @Test
+  void warmsUpFromTheFirstStep() {
+    TrainOptions constant = OPTIONS.with("warmup", 4).with("decay", "CONSTANT");
+    double[] rates = new double[6];
+    for (int i = 0; i < rates.length; i++) {
+      rates[i] = constant.learningRate(i, i / 10.0);
+    }
+    assertThat(rates)
+        .containsExactly(new double[] {0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01}, within(1e-15));
+    assertThat(constant.with("decay", "COSINE").learningRate(5, 0.5))
+        .isCloseTo(0.005, within(1e-15));
+    assertThat(constant.with("decay", "LINEAR").learningRate(9, 0.9))
+        .isCloseTo(0.001, within(1e-15));
+  }
+
+  @Test
+  void nativeMemoryStaysFlat() throws IOException {
+    List<Long> objects = new ArrayList<>();
+    List<Long> bytes = new ArrayList<>();
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, OPTIONS.with("steps", 60), temp)) {
+      trainer.listen(
+          new TrainListener() {
+            @Override
+            public void onStep(Report report) {
+              objects.add(Scope.liveObjects());
+              bytes.add(Scope.physicalBytes());
+            }
+          });
+      trainer.run();
+    }
+    assertThat(objects.get(59)).isLessThanOrEqualTo(objects.get(20));
+    assertThat(bytes.get(59) - bytes.get(20)).isLessThan(16L << 20);
+  }
+
+  @Test
+  void anotherModelsCheckpointIsRefused() throws IOException {
+    train(temp, OPTIONS, false);
+    Path state = temp.resolve("checkpoints/step-00000010/state.safetensors");
+    org.perflow.io.SafetensorsWriter.write(state, Map.of(), Map.of());
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, OPTIONS, temp)) {
+      assertThatThrownBy(trainer::resume).hasMessageContaining("does not fit this run");
+    }
+  }
+}
