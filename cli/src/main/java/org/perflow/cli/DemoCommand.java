@@ -46,8 +46,8 @@ final class DemoCommand extends Verb {
     Path run = freshRun();
     TrainOptions train =
         TrainOptions.DEFAULTS
-            .with("steps", quick ? 24 : 240)
             .with("warmup", quick ? 4 : 20)
+            .with("steps", quick ? 24 : 240)
             .with("batch", 32)
             .with("ema", 0.98)
             .with("decay", TrainOptions.Decay.LINEAR);

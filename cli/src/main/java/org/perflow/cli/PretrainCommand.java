@@ -136,8 +136,8 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       throws IOException {
     TrainOptions vae =
         TrainOptions.DEFAULTS
+            .with("warmup", Math.min(50, vaeSteps))
             .with("steps", vaeSteps)
-            .with("warmup", Math.min(100, vaeSteps))
             .with("learningRate", 1e-3)
             .with("decay", TrainOptions.Decay.COSINE)
             .with("compute", options.compute())
