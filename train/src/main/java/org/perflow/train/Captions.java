@@ -5,7 +5,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.perflow.io.Sample;
 import org.perflow.models.CLIPTokenizer;
-import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -77,11 +76,14 @@ public final class Captions implements AutoCloseable {
 
   /** Rows of {@link #ids}: one wording for each example, drawn. In the caller's scope. */
   static Tensor rows(long[] examples, Rng rng) {
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Tensor variant = Tensor.randint(rng, VARIANTS, examples.length);
-      return scope.keep(Tensor.of(examples).mul(VARIANTS).add(variant));
+    long[] rows;
+    try (Scope scope = Scope.open()) {
+      rows = Tensor.randint(rng, VARIANTS, examples.length).toLongArray();
     }
+    for (int i = 0; i < rows.length; i++) {
+      rows[i] += VARIANTS * examples[i];
+    }
+    return Tensor.of(rows);
   }
 
   @Override

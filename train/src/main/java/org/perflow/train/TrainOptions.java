@@ -92,9 +92,7 @@ public record TrainOptions(
     require(
         learningRate > 0 && learningRate < 1,
         "learningRate must lie between 0 and 1; got " + learningRate);
-    require(
-        warmup >= 0 && (steps == 0 || warmup <= steps),
-        "warmup must lie between 0 and the steps of the run; got " + warmup + " of " + steps);
+    require(warmup >= 0, "warmup must be 0 or more steps; got " + warmup);
     require(clip >= 0, "clip must be 0 (off) or above; got " + clip);
     require(ema >= 0 && ema < 1, "ema must be 0 (off) or a decay below 1; got " + ema);
     require(
