@@ -74,7 +74,11 @@ public final class Recompute implements AutoCloseable {
         firstUse.put(input, i);
       }
     }
-    loss.backward();
+    loss.raw.backward(
+        Tensor.full(1).to(loss.dtype()).raw,
+        new BoolOptional(true), // the loss may share parts of the graph with the blocks' inputs
+        false,
+        new TensorArrayRefOptional());
     for (int i = segments.size() - 1; i >= 0; i--) {
       Segment segment = segments.get(i);
       if (segment.output().hasGrad()) {
