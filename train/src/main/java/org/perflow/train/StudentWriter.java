@@ -17,6 +17,9 @@ import org.perflow.tensor.DType;
 public final class StudentWriter {
   private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
 
+  /** Key of the scheduler config for the guidance that a student was trained to be sampled with. */
+  public static final String GUIDANCE = "recommended_guidance_scale";
+
   private StudentWriter() {}
 
   /**
@@ -28,11 +31,13 @@ public final class StudentWriter {
       DiffusionModel teacher, UNet2DConditionModel student, PerflowOptions options) {
     ObjectNode scheduler = teacher.schedulerConfig();
     boolean toOne = NoiseSchedule.of(scheduler).finalAlphaBar() == 1;
-    return teacher
-        .withUnet(student)
-        .withScheduler(
-            PerflowScheduler.config(
-                scheduler, new TimeWindows(options.windows()), options.parameterization(), toOne));
+    ObjectNode config =
+        PerflowScheduler.config(
+            scheduler, new TimeWindows(options.windows()), options.parameterization(), toOne);
+    if (options.guidanceMode() == PerflowOptions.GuidanceMode.FIXED) {
+      config.put(GUIDANCE, 1.0); // the teacher's guidance is in the student's weights already
+    }
+    return teacher.withUnet(student).withScheduler(config);
   }
 
   /**

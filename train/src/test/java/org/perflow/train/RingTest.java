@@ -51,13 +51,13 @@ class RingTest {
 
   @Test
   void asGoodInFourStepsAsInSixteen() throws IOException {
-    check(train(96, 3, 16, 2000, 512));
+    check(train(96, 3, 16, 4, 2500, 512));
   }
 
   @Test
   @Tag("slow")
   void asGoodInFourStepsAsInSixteenAtLength() throws IOException {
-    check(train(160, 4, 200, 8000, 1024));
+    check(train(160, 4, 200, 8, 8000, 1024));
   }
 
   private static void check(Errors errors) {
@@ -66,22 +66,23 @@ class RingTest {
     assertThat(errors.four()).isLessThan(0.4 * errors.ddim());
   }
 
-  private Errors train(int width, int depth, int grid, int steps, int batch) throws IOException {
+  private Errors train(int width, int depth, int grid, int solvingSteps, int steps, int batch)
+      throws IOException {
     Device.threads(1);
     PerflowOptions options =
         PerflowOptions.DEFAULTS
             .with("parameterization", Parameterization.VELOCITY)
-            .with("solvingSteps", 16)
+            .with("solvingSteps", solvingSteps)
             .with("drawsPerChord", 4)
             .with("discreteTimesteps", grid);
     TrainOptions training =
         TrainOptions.DEFAULTS
             .with("steps", steps)
             .with("batch", batch)
-            .with("learningRate", 3e-3)
+            .with("learningRate", 5e-3)
             .with("decay", "COSINE")
             .with("weightDecay", 0)
-            .with("ema", 0.99)
+            .with("ema", 0.995)
             .with("compute", "F32")
             .with("checkpointEvery", 0);
     double[] errors = new double[2];
