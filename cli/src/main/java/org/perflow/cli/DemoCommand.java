@@ -95,8 +95,11 @@ final class DemoCommand extends Verb {
         systems.add(new System("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
       }
       for (int steps : new int[] {4, 8}) {
-        systems.add(new System("Student, shipped", shipped, "perflow", steps, GUIDANCE));
-        systems.add(new System("Student, trained just now", fresh, "perflow", steps, GUIDANCE));
+        systems.add(
+            new System("Student, shipped", shipped, "perflow", steps, Models.guidance(shipped)));
+        systems.add(
+            new System(
+                "Student, trained just now", fresh, "perflow", steps, Models.guidance(fresh)));
       }
       return Comparison.of(
           new System("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),

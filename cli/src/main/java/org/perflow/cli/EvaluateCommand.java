@@ -87,7 +87,7 @@ final class EvaluateCommand extends Verb {
   @Option(
       names = "--student-guidance",
       paramLabel = "W",
-      description = "Guidance of the student (default: the teacher's).")
+      description = "Guidance of the student (default: what it was trained for, else 3).")
   @Nullable Double studentGuidance;
 
   @Option(
@@ -128,7 +128,7 @@ final class EvaluateCommand extends Verb {
       for (int steps : teacherSteps) {
         systems.add(new Evaluation.System("Teacher, DDIM", slow, "ddim", steps, guidance));
       }
-      double scale = studentGuidance == null ? guidance : studentGuidance;
+      double scale = studentGuidance == null ? Models.guidance(fast) : studentGuidance;
       for (int steps : studentSteps) {
         systems.add(new Evaluation.System("Student, PeRFlow", fast, "perflow", steps, scale));
       }

@@ -60,10 +60,10 @@ final class GenerateCommand extends Verb {
 
   @Option(
       names = "--guidance",
-      defaultValue = "3.0",
       paramLabel = "W",
-      description = "Classifier-free guidance; 1 is none (default: ${DEFAULT-VALUE}).")
-  double guidance;
+      description =
+          "Classifier-free guidance; 1 is none (default: what the model was trained for, else 3).")
+  @Nullable Double guidance;
 
   @Option(
       names = "--seed",
@@ -164,6 +164,7 @@ final class GenerateCommand extends Verb {
 
   private void draw(Path folder, DiffusionModel loaded, DType compute) throws IOException {
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
+    double scale = guidance == null ? Models.guidance(loaded) : guidance;
     List<TextToImage.Request> requests = new ArrayList<>();
     for (String prompt : prompts) {
       requests.addAll(
@@ -171,7 +172,7 @@ final class GenerateCommand extends Verb {
                   prompt,
                   negativePrompt,
                   chosen,
-                  guidance,
+                  scale,
                   seed,
                   width == null ? 0 : width,
                   height == null ? 0 : height)
@@ -183,7 +184,7 @@ final class GenerateCommand extends Verb {
             .generate(requests, batch, (done, total, latents) -> progress(done, total))) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
-      Map<String, String> settings = settings(folder, loaded, chosen);
+      Map<String, String> settings = settings(folder, loaded, chosen, scale);
       List<Picture> pictures = write(requests, result.pictures(), settings);
       List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
       if (pictures.size() > 1) {
@@ -202,7 +203,7 @@ final class GenerateCommand extends Verb {
               pictures,
               folder.toString(),
               chosen,
-              guidance,
+              scale,
               result.networkEvaluations(),
               seconds,
               result.warnings()),
@@ -237,13 +238,14 @@ final class GenerateCommand extends Verb {
     return pictures;
   }
 
-  private Map<String, String> settings(Path folder, DiffusionModel loaded, int chosen) {
+  private Map<String, String> settings(
+      Path folder, DiffusionModel loaded, int chosen, double scale) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("prompt", "");
     settings.put("negative_prompt", negativePrompt);
     settings.put("seed", "");
     settings.put("steps", Integer.toString(chosen));
-    settings.put("guidance", Double.toString(guidance));
+    settings.put("guidance", Double.toString(scale));
     settings.put("scheduler", loaded.schedulerConfig().path("_class_name").asText());
     settings.put("dtype", DType.parse(dtype).torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.train.StudentWriter;
 
 /** Model folders named on the command line. */
 final class Models {
@@ -19,6 +20,11 @@ final class Models {
           folder.toString(), null, "there is no such model folder; name a diffusers folder");
     }
     return DiffusionModel.load(folder, as);
+  }
+
+  /** The guidance that a model says it was made for, else 3. */
+  static double guidance(DiffusionModel model) {
+    return model.schedulerConfig().path(StudentWriter.GUIDANCE).asDouble(3);
   }
 
   /** One step a window for a PeRFlow model, else 50. */
