@@ -4,8 +4,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
@@ -62,8 +64,7 @@ public final class LatentCache implements AutoCloseable {
     }
   }
 
-  private static @org.jspecify.annotations.Nullable Tensor stored(Path file, String key)
-      throws IOException {
+  private static @Nullable Tensor stored(Path file, String key) throws IOException {
     if (!Files.exists(file)) {
       return null;
     }
@@ -89,7 +90,7 @@ public final class LatentCache implements AutoCloseable {
     for (Sample sample : samples) {
       String name = sample.shard() + ": " + sample.key();
       Tensor picture = Images.toTensor(Images.decode(sample.picture(), name));
-      if (!decoded.isEmpty() && !java.util.Arrays.equals(decoded.get(0).shape(), picture.shape())) {
+      if (!decoded.isEmpty() && !Arrays.equals(decoded.get(0).shape(), picture.shape())) {
         throw new IOException(
             "%s is a picture of %s, the ones before are %s: all must have one size"
                 .formatted(name, picture, decoded.get(0)));

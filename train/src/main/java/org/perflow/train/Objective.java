@@ -31,9 +31,11 @@ public interface Objective {
   Tensor loss(Step step);
 
   /**
-   * Called once, before the first step of a new run.
+   * Called once, before the first step of a new run; returns what to tell the user, or nothing.
    *
    * @throws IllegalStateException where training cannot come to anything
    */
-  default void check() {}
+  default String check() {
+    return "";
+  }
 }

@@ -117,8 +117,10 @@ public final class PerflowObjective implements Objective {
   }
 
   @Override
-  public void check() {
-    SanityProbe.of(data, teacher, student, flow(options.windows()), solver).require(parameters);
+  public String check() {
+    var probe = SanityProbe.of(data, teacher, student, flow(options.windows()), solver);
+    probe.require();
+    return probe.toString();
   }
 
   @Override

@@ -52,6 +52,11 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
   }
 
   @Override
+  public void onNote(String note) {
+    out.println(note);
+  }
+
+  @Override
   public void onStep(Report report) {
     smoothed =
         Double.isNaN(smoothed) ? report.loss() : smoothed + 0.05 * (report.loss() - smoothed);

@@ -1,9 +1,9 @@
 package org.perflow.train;
 
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.DoubleStream;
 import org.perflow.flow.Affine;
@@ -17,7 +17,6 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
 
 /**
  * What an untrained student can tell about a run before hours are lost. A ddim_eps student with the
@@ -99,7 +98,7 @@ public record SanityProbe(
       PfOdeSolver solver) {
     int rows = (int) z0.size(0);
     double[] t = new double[rows];
-    java.util.Arrays.fill(t, window.start());
+    Arrays.fill(t, window.start());
     Tensor start = flow.start(z0, noise, t);
     Tensor end = solver.solve(teacher, start, Collections.nCopies(rows, window));
     Tensor timesteps = Tensor.full(flow.schedule().size() * window.start(), rows);
@@ -112,12 +111,11 @@ public record SanityProbe(
   }
 
   /** Refuses to go on where the student cannot be the start that it is taken for. */
-  void require(Map<String, Parameter> parameters) {
+  void require() {
     if (ddimError > TOLERANCE || Double.isNaN(ddimError) && kind == Parameterization.DDIM_EPS) {
       throw new IllegalStateException(
-          "%s%nThe student is not the teacher's DDIM, as a ddim_eps student is before training (%d"
-                  .formatted(this, parameters.size())
-              + " weights). "
+          "%s%nThe student is not the teacher's DDIM, as a ddim_eps student is before training. "
+                  .formatted(this)
               + (teacher == PredictionType.EPSILON
                   ? "Start it from the teacher's weights, and check that the teacher's"
                       + " prediction_type really is epsilon."

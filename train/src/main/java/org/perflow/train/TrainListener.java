@@ -26,6 +26,9 @@ public interface TrainListener {
       double imagesPerSecond,
       double secondsLeft) {}
 
+  /** Something to know about the run. */
+  default void onNote(String note) throws IOException {}
+
   /** Every {@link TrainOptions#logEvery} steps. */
   default void onStep(Report report) throws IOException {}
 

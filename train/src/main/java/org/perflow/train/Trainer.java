@@ -121,7 +121,10 @@ public final class Trainer implements AutoCloseable {
     startedNanos = System.nanoTime();
     Json.write(folder.resolve("config.json"), config);
     if (step == 0) {
-      objective.check();
+      String note = objective.check();
+      for (TrainListener listener : note.isEmpty() ? List.<TrainListener>of() : listeners) {
+        listener.onNote(note);
+      }
       sample();
     }
     double progressBefore = progress();

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
-import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
@@ -17,8 +16,6 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 
 class SanityProbeTest {
-  private static final Map<String, org.perflow.tensor.nn.Parameter> NONE = Map.of();
-
   private static SanityProbe probe(UNet2DConditionModel unet, PredictionType type) {
     var network = PerflowObjective.Network.of(unet, DType.F32);
     var teacher = new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, type);
@@ -36,7 +33,7 @@ class SanityProbeTest {
       SanityProbe probe = probe(unet, PredictionType.EPSILON);
       assertThat(probe.ddimError()).isLessThan(1e-3);
       assertThat(probe.windowErrors()).hasSize(4);
-      probe.require(NONE);
+      probe.require();
     }
   }
 
@@ -44,7 +41,7 @@ class SanityProbeTest {
   void aVelocityTeacherIsCaughtBeforeTraining() throws IOException {
     try (UNet2DConditionModel unet = Golden.unet()) {
       SanityProbe probe = probe(unet, PredictionType.V_PREDICTION);
-      assertThatThrownBy(() -> probe.require(NONE))
+      assertThatThrownBy(() -> probe.require())
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("v_prediction")
           .hasMessageContaining("use parameterization VELOCITY");
