@@ -9,8 +9,6 @@ import java.nio.file.Path;
 import java.util.List;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
-import org.perflow.flow.TextToImage;
-import org.perflow.io.Images;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
@@ -40,9 +38,6 @@ record PerflowRun(
     TrainOptions train,
     DType saveAs,
     Path out) {
-  private static final List<String> SAMPLES =
-      List.of("red apple", "cat face", "rocket", "pizza", "red heart", "guitar", "fire", "sun");
-
   /** Where the model goes. */
   Path student() {
     return out.resolve("student");
@@ -77,7 +72,7 @@ record PerflowRun(
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
         ProgressListener progress = new ProgressListener("perflow")) {
       trainer.config("perflow", perflow).config("inputs", inputs());
-      trainer.listen(progress).listen(board).sampler(() -> Images.grid(samples(model), 4));
+      trainer.listen(progress).listen(board).sampler(() -> samples(model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
         throw new IllegalArgumentException(
@@ -103,19 +98,9 @@ record PerflowRun(
         perflow);
   }
 
-  private List<BufferedImage> samples(DiffusionModel model) {
+  private BufferedImage samples(DiffusionModel model) {
     DiffusionModel student = StudentWriter.student(model, model.unet(), perflow);
-    double guidance = perflow.guidanceMode() == PerflowOptions.GuidanceMode.FIXED ? 1 : 3;
-    List<TextToImage.Request> requests =
-        SAMPLES.stream()
-            .map(prompt -> TextToImage.Request.of(prompt))
-            .map(request -> request.withSteps(perflow.windows()).withGuidance(guidance))
-            .toList();
-    try (TextToImage.Result drawn =
-        new TextToImage(student, train.compute())
-            .generate(requests, requests.size(), (done, total, latents) -> {})) {
-      return drawn.pictures();
-    }
+    return SampleSheet.draw(student, train.compute(), perflow.windows(), Models.guidance(student));
   }
 
   private void save(Trainer trainer, DiffusionModel model) throws IOException {

@@ -12,7 +12,7 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
-import org.perflow.io.Weights;
+import org.perflow.models.AutoencoderKL;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
@@ -36,13 +36,14 @@ import picocli.CommandLine.Option;
     description =
         "Trains a text-to-image teacher from scratch: first its VAE, then U-Net and text encoder"
             + " together. Architecture, tokenizer and noise schedule are those of the folder --like;"
-            + " its weights are drawn anew. The model goes to OUT/model.",
+            + " its weights are drawn anew unless told otherwise. The model goes to OUT/model.",
     footer = {
       "",
       "Examples:",
       "  perflow pretrain --out runs/teacher --steps 0 --minutes 240 --learning-rate 6e-4 \\",
       "      --batch 64 --decay linear --ema 0.9995",
-      "  perflow pretrain --keep-vae --out runs/teacher-2 --steps 20000"
+      "  perflow pretrain --keep-vae --out runs/teacher-2 --steps 20000",
+      "  perflow pretrain --keep-weights --like models/emoji-64 --out runs/longer --steps 20000"
     })
 final class PretrainCommand extends Verb implements OptionsFromRecords {
   @Option(
@@ -64,6 +65,11 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
 
   @Option(names = "--keep-vae", description = "Keep the VAE's weights of --like.")
   boolean keepVae;
+
+  @Option(
+      names = "--keep-weights",
+      description = "Go on training the weights of --like, the VAE's as they are.")
+  boolean keepWeights;
 
   @Option(
       names = "--vae-steps",
@@ -94,7 +100,8 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     List<Path> shards =
         Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar");
     ObjectNode inputs = Json.MAPPER.createObjectNode();
-    inputs.put("like", template.toString()).put("keepVae", keepVae).put("vaeSteps", vaeSteps);
+    inputs.put("like", template.toString()).put("keepWeights", keepWeights);
+    inputs.put("keepVae", keepVae).put("vaeSteps", vaeSteps);
     inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Path::toString).toList()));
     if (dryRun) {
       ObjectNode config = Json.MAPPER.createObjectNode();
@@ -104,17 +111,17 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       return;
     }
     Path target = out.resolve("model");
-    try (DiffusionModel model = Models.load(template, DType.F32)) {
-      List<Sample> samples = ShardReader.readAll(shards);
-      try (Rng rng = Rng.seeded(options.seed())) {
-        model.unet().initialise(rng, DType.F32);
-        model.textEncoder().initialise(rng, DType.F32);
-        if (!keepVae && !reuseVae(model)) {
-          model.vae().initialise(rng, DType.F32);
-          trainVae(model, samples, options);
+    List<Sample> samples = ShardReader.readAll(shards);
+    try (DiffusionModel loaded = Models.load(template, DType.F32);
+        AutoencoderKL vae = vae(loaded.vae(), samples, shards, options)) {
+      if (!keepWeights) {
+        try (Rng rng = Rng.seeded(options.seed())) {
+          loaded.unet().initialise(rng, DType.F32);
+          loaded.textEncoder().initialise(rng, DType.F32);
         }
       }
-      Trainer.Result result = trainModel(model, samples, shards, options, inputs, target);
+      Trainer.Result result =
+          trainModel(loaded.withVae(vae), samples, shards, options, inputs, target);
       report(
           new Summary(target.toString(), result.steps(), result.loss(), result.seconds()),
           "%s: %,d steps in %.0f s, last loss %.4f"
@@ -122,19 +129,21 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     }
   }
 
-  /** A resumed run has its VAE already. */
-  private boolean reuseVae(DiffusionModel model) throws IOException {
-    Path trained = out.resolve("vae/diffusion_pytorch_model.safetensors");
-    if (!resume || !Files.exists(trained)) {
-      return false;
-    }
-    Weights.load(model.vae(), trained, DType.F32);
-    return true;
-  }
-
-  private void trainVae(DiffusionModel model, List<Sample> samples, TrainOptions options)
+  /** The autoencoder: as it is, trained by the run that is resumed, or trained now. */
+  private AutoencoderKL vae(
+      AutoencoderKL given, List<Sample> samples, List<Path> shards, TrainOptions options)
       throws IOException {
-    TrainOptions vae =
+    Path folder = out.resolve("vae");
+    if (keepVae || keepWeights) {
+      return given;
+    }
+    if (resume && Files.exists(folder)) {
+      return AutoencoderKL.load(folder, DType.F32);
+    }
+    try (Rng rng = Rng.seeded(options.seed())) {
+      given.initialise(rng, DType.F32);
+    }
+    TrainOptions settings =
         TrainOptions.DEFAULTS
             .with("warmup", Math.min(50, vaeSteps))
             .with("steps", vaeSteps)
@@ -142,13 +151,27 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
             .with("decay", TrainOptions.Decay.COSINE)
             .with("compute", options.compute())
             .with("seed", options.seed());
-    try (VaeObjective objective = new VaeObjective(model.vae(), samples, options.compute())) {
-      train("vae", objective, vae, out.resolve("vae-run"), null, false, () -> saveVae(model));
+    Path run = out.resolve("vae-run");
+    try (VaeObjective objective = new VaeObjective(given, samples, options.compute())) {
+      Saver saver = () -> scaled(given, samples, shards).save(folder, DType.F32, Map.of());
+      train("vae", objective, settings, run, null, null, false, saver);
+    }
+    return AutoencoderKL.load(folder, DType.F32);
+  }
+
+  /** A copy whose scaling factor brings the latents to deviation 1. */
+  private AutoencoderKL scaled(AutoencoderKL vae, List<Sample> samples, List<Path> shards)
+      throws IOException {
+    try (LatentCache latents = LatentCache.of(vae, samples, shards, cache())) {
+      double factor = vae.config().scalingFactor() / latents.deviation();
+      AutoencoderKL copy = new AutoencoderKL(vae.config().withScalingFactor(factor));
+      copy.copyFrom(vae, DType.F32);
+      return copy;
     }
   }
 
-  private void saveVae(DiffusionModel model) throws IOException {
-    model.vae().save(out.resolve("vae"), DType.F32, Map.of());
+  private Path cache() {
+    return out.resolve("cache/latents.safetensors");
   }
 
   private Trainer.Result trainModel(
@@ -159,8 +182,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       ObjectNode inputs,
       Path target)
       throws IOException {
-    try (LatentCache latents =
-            LatentCache.of(model.vae(), samples, shards, out.resolve("cache/latents.safetensors"));
+    try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache());
         Captions captions = Captions.of(model.tokenizer(), samples)) {
       PretrainObjective objective =
           new PretrainObjective(
@@ -178,6 +200,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           options,
           out,
           inputs,
+          () -> SampleSheet.draw(model, options.compute(), 20, 3),
           resume,
           () -> {
             model.save(target, DType.F16, provenance.asMetadata());
@@ -197,6 +220,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       TrainOptions options,
       Path folder,
       @Nullable ObjectNode inputs,
+      Trainer.@Nullable Sampler sampler,
       boolean resume,
       Saver saver)
       throws IOException {
@@ -207,6 +231,9 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       trainer.listen(progress).listen(board);
       if (inputs != null) {
         trainer.config("inputs", inputs);
+      }
+      if (sampler != null) {
+        trainer.sampler(sampler);
       }
       if (resume && !trainer.resume()) {
         throw new IllegalArgumentException(

@@ -83,6 +83,11 @@ public record DiffusionModel(
     return new DiffusionModel(other, vae, textEncoder, tokenizer, schedulerConfig);
   }
 
+  /** The same with another autoencoder. */
+  public DiffusionModel withVae(AutoencoderKL other) {
+    return new DiffusionModel(unet, other, textEncoder, tokenizer, schedulerConfig);
+  }
+
   /** The same with other settings of the sampler. */
   public DiffusionModel withScheduler(ObjectNode other) {
     return new DiffusionModel(unet, vae, textEncoder, tokenizer, other);

@@ -41,6 +41,24 @@ public record VaeConfig(
     }
   }
 
+  /** The same for latents of another deviation. */
+  public VaeConfig withScalingFactor(double factor) {
+    return new VaeConfig(
+        sampleSize,
+        inChannels,
+        outChannels,
+        latentChannels,
+        blockOutChannels,
+        layersPerBlock,
+        normNumGroups,
+        factor,
+        shiftFactor,
+        forceUpcast,
+        useQuantConv,
+        usePostQuantConv,
+        midBlockAddAttention);
+  }
+
   /** Pixels of a side to one latent: 8 for Stable Diffusion. */
   public int downsampling() {
     return 1 << (blockOutChannels.size() - 1);

@@ -105,6 +105,15 @@ public final class LatentCache implements AutoCloseable {
     return (int) mean.size(0);
   }
 
+  /** Standard deviation of the scaled latents: 1 is what a diffusion model wants. */
+  public double deviation() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      double square = mean.square().mean().item() + deviation.square().mean().item();
+      return Math.sqrt(square - Math.pow(mean.mean().item(), 2));
+    }
+  }
+
   /** Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope. */
   public Tensor sample(long[] examples, Rng rng) {
     try (Scope scope = Scope.open();

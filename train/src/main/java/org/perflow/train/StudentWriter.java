@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.TimeWindows;
+import org.perflow.io.AtomicFiles;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
@@ -56,14 +57,16 @@ public final class StudentWriter {
       Path folder)
       throws IOException {
     DiffusionModel model = student(teacher, student, options);
-    model.save(folder, DType.F32, provenance.asMetadata());
+    Path prepared = folder.toAbsolutePath().resolveSibling("." + folder.getFileName() + ".new");
+    model.save(prepared, DType.F32, provenance.asMetadata());
     Path base = teacherFolder.resolve(UNET);
-    Delta.extract(base, folder.resolve(UNET), folder.resolve("delta.safetensors"));
+    Delta.extract(base, prepared.resolve(UNET), prepared.resolve("delta.safetensors"));
     if (type != DType.F32) {
-      student.save(folder.resolve("unet"), type, provenance.asMetadata());
-      model.vae().save(folder.resolve("vae"), type, provenance.asMetadata());
-      model.textEncoder().save(folder.resolve("text_encoder"), type, provenance.asMetadata());
+      student.save(prepared.resolve("unet"), type, provenance.asMetadata());
+      model.vae().save(prepared.resolve("vae"), type, provenance.asMetadata());
+      model.textEncoder().save(prepared.resolve("text_encoder"), type, provenance.asMetadata());
     }
-    provenance.write(folder);
+    provenance.write(prepared);
+    AtomicFiles.replaceDirectory(prepared, folder); // all of it or nothing
   }
 }
