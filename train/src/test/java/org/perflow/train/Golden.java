@@ -10,7 +10,10 @@ import org.perflow.tensor.Tensor;
 
 /** Files made with PyTorch, diffusers and the official PeRFlow code, and how close is close. */
 final class Golden {
-  static final Path FOLDER = Path.of("src/test/resources/golden");
+  static final Path STEPS = Path.of("src/test/resources/golden/perflow_training");
+
+  /** A small diffusers folder, shared with the tests of the models module. */
+  static final Path FOLDER = Path.of("../models/src/test/resources/golden/models/sd15");
 
   private Golden() {}
 

@@ -44,7 +44,7 @@ class GoldenStepTest {
                   .put("guidanceMode", "FIXED")
                   .put("guidance", guidance));
     }
-    var path = Golden.FOLDER.resolve("perflow_training/" + file + ".safetensors");
+    var path = Golden.STEPS.resolve(file + ".safetensors");
     try (SafetensorsFile golden = SafetensorsFile.open(path);
         Scope scope = Scope.open();
         UNet2DConditionModel teacher = Golden.unet();
