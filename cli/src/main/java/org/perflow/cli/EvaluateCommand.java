@@ -105,6 +105,15 @@ final class EvaluateCommand extends Verb {
   int batch;
 
   @Option(
+      names = "--straight-pictures",
+      defaultValue = "8",
+      paramLabel = "N",
+      description =
+          "Trajectories of each system that straightness is measured on, in 100 steps (default:"
+              + " ${DEFAULT-VALUE}).")
+  int straightPictures;
+
+  @Option(
       names = "--dtype",
       defaultValue = "float32",
       paramLabel = "TYPE",
@@ -144,7 +153,7 @@ final class EvaluateCommand extends Verb {
                   DType.parse(dtype),
                   Models.windows(fast),
                   standard.straightSteps() / Models.windows(fast) * Models.windows(fast),
-                  standard.straightCases(),
+                  straightPictures,
                   standard.gridCases()),
               line -> err().println(line));
       Map<String, String> settings = new LinkedHashMap<>();
