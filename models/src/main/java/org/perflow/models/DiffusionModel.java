@@ -115,7 +115,12 @@ public record DiffusionModel(
     }
   }
 
-  private static void refuseForeign(Path target) throws IOException {
+  /**
+   * Says whether a model may be written to {@code target}: it is absent, empty or a model.
+   *
+   * @throws IOException where it holds something else
+   */
+  public static void refuseForeign(Path target) throws IOException {
     if (!Files.exists(target) || Files.exists(target.resolve(INDEX))) {
       return;
     }

@@ -56,6 +56,7 @@ public final class StudentWriter {
       DType type,
       Path folder)
       throws IOException {
+    DiffusionModel.refuseForeign(folder);
     DiffusionModel model = student(teacher, student, options);
     Path prepared = folder.toAbsolutePath().resolveSibling("." + folder.getFileName() + ".new");
     model.save(prepared, DType.F32, provenance.asMetadata());

@@ -214,4 +214,27 @@ class EndToEndTest {
     System.out.printf("%s: %.4f -> %.4f%n", folder.getFileName(), first / 10, last / 10);
     return last / first;
   }
+
+  @Test
+  void aFolderWithOtherFilesIsNotReplaced() throws IOException {
+    Path foreign = Files.createDirectories(temp.resolve("foreign"));
+    Files.writeString(foreign.resolve("notes.txt"), "mine");
+    try (DiffusionModel teacher = DiffusionModel.load(Golden.FOLDER, DType.F32)) {
+      Provenance provenance =
+          Provenance.of(Golden.FOLDER.resolve(UNET), List.of(), Json.MAPPER.createObjectNode());
+      assertThatThrownBy(
+              () ->
+                  StudentWriter.write(
+                      teacher,
+                      Golden.FOLDER,
+                      teacher.unet(),
+                      PerflowOptions.DEFAULTS,
+                      provenance,
+                      DType.F16,
+                      foreign))
+          .isInstanceOf(IOException.class)
+          .hasMessageContaining("holds no model");
+    }
+    assertThat(foreign.resolve("notes.txt")).hasContent("mine");
+  }
 }
