@@ -29,6 +29,13 @@ final class Installation {
     return home().resolve("data/emoji-64");
   }
 
+  /** How a config names {@code path}: relative to home where it came with the program. */
+  static String name(Path path) {
+    Path absolute = path.toAbsolutePath().normalize();
+    Path home = home().toAbsolutePath().normalize();
+    return absolute.startsWith(home) ? home.relativize(absolute).toString() : path.toString();
+  }
+
   /** Where packages from registries are kept. */
   static Path cache() {
     String cache = System.getenv("XDG_CACHE_HOME");

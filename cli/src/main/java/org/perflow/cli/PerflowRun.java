@@ -55,7 +55,8 @@ record PerflowRun(
   private record Inputs(String teacher, List<String> data, DType saveAs) {}
 
   private Inputs inputs() {
-    return new Inputs(teacher.toString(), shards.stream().map(Path::toString).toList(), saveAs);
+    return new Inputs(
+        Installation.name(teacher), shards.stream().map(Installation::name).toList(), saveAs);
   }
 
   /** Trains, and saves the student with its averaged weights. */
@@ -68,7 +69,8 @@ record PerflowRun(
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
             CachedExamples.of(model, shards, out.resolve("cache"), train.compute());
-        Trainer trainer = new Trainer(objective(model, frozen, examples), train, out);
+        PerflowObjective objective = objective(model, frozen, examples);
+        Trainer trainer = new Trainer(objective, train, out);
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
         ProgressListener progress = new ProgressListener("perflow")) {
       trainer.config("perflow", perflow).config("inputs", inputs());
@@ -78,7 +80,10 @@ record PerflowRun(
         throw new IllegalArgumentException(
             out + ": nothing to resume, there is no checkpoint; leave out --resume");
       }
-      Trainer.Result result = trainer.run();
+      Trainer.Result result;
+      try (StopOnInterrupt stop = new StopOnInterrupt(trainer)) {
+        result = trainer.run();
+      }
       save(trainer, model);
       return result;
     }

@@ -100,9 +100,9 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     List<Path> shards =
         Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar");
     ObjectNode inputs = Json.MAPPER.createObjectNode();
-    inputs.put("like", template.toString()).put("keepWeights", keepWeights);
+    inputs.put("like", Installation.name(template)).put("keepWeights", keepWeights);
     inputs.put("keepVae", keepVae).put("vaeSteps", vaeSteps);
-    inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Path::toString).toList()));
+    inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Installation::name).toList()));
     if (dryRun) {
       ObjectNode config = Json.MAPPER.createObjectNode();
       config.set("train", Json.MAPPER.valueToTree(options));
@@ -239,7 +239,10 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
         throw new IllegalArgumentException(
             folder + ": nothing to resume, there is no checkpoint; leave out --resume");
       }
-      Trainer.Result result = trainer.run();
+      Trainer.Result result;
+      try (StopOnInterrupt stop = new StopOnInterrupt(trainer)) {
+        result = trainer.run();
+      }
       trainer.withAverages(
           () -> {
             try {

@@ -1,5 +1,12 @@
 package org.perflow.io;
 
+import com.twelvemonkeys.imageio.metadata.Directory;
+import com.twelvemonkeys.imageio.metadata.Entry;
+import com.twelvemonkeys.imageio.metadata.jpeg.JPEG;
+import com.twelvemonkeys.imageio.metadata.jpeg.JPEGSegment;
+import com.twelvemonkeys.imageio.metadata.jpeg.JPEGSegmentUtil;
+import com.twelvemonkeys.imageio.metadata.tiff.TIFF;
+import com.twelvemonkeys.imageio.metadata.tiff.TIFFReader;
 import java.awt.Color;
 import java.awt.Graphics2D;
 import java.awt.color.ColorSpace;
@@ -8,6 +15,7 @@ import java.awt.image.IndexColorModel;
 import java.awt.image.Raster;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -16,7 +24,6 @@ import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
-import javax.imageio.IIOException;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.MemoryCacheImageInputStream;
@@ -27,8 +34,8 @@ import org.perflow.tensor.Tensor;
 
 /**
  * Pictures from bytes to tensors and back. Every picture here is 8-bit sRGB without alpha ({@link
- * BufferedImage#TYPE_INT_RGB}); pixels of tensors are in -1..1. Reads PNG, JPEG, GIF and BMP, and
- * what other ImageIO plug-ins on the class path add. All methods are thread-safe.
+ * BufferedImage#TYPE_INT_RGB}); pixels of tensors are in -1..1. Reads PNG, JPEG (CMYK too, turned
+ * as its EXIF orientation says), WebP, GIF and BMP. All methods are thread-safe.
  */
 public final class Images {
   private static final long MAX_PIXELS = 200_000_000; // a bomb of a few kB can claim 2^62
@@ -65,22 +72,15 @@ public final class Images {
           throw new FormatException(
               name + ": " + pixels + " pixels, expected at most " + MAX_PIXELS);
         }
-        return toRgb(reader.read(0));
+        return upright(toRgb(reader.read(0)), orientation(bytes));
       } finally {
         reader.dispose();
       }
     } catch (FormatException e) {
       throw e;
-    } catch (IIOException | RuntimeException e) { // decoders throw anything on damaged input
+    } catch (IOException | RuntimeException e) { // decoders throw anything on damaged input
       throw new FormatException(name + ": " + explain(e), e);
     }
-  }
-
-  private static String noPicture(byte[] bytes) {
-    if (isWebp(bytes)) {
-      return "WebP is not supported; convert it to PNG or JPEG";
-    }
-    return "no picture (PNG, JPEG, GIF or BMP) in its " + bytes.length + " bytes";
   }
 
   static boolean isWebp(byte[] bytes) { // RIFF, four bytes of length, WEBP
@@ -90,11 +90,55 @@ public final class Images {
         && Arrays.equals(bytes, 8, 12, new byte[] {'W', 'E', 'B', 'P'}, 0, 4);
   }
 
+  private static String noPicture(byte[] bytes) {
+    return "no picture (PNG, JPEG, WebP, GIF or BMP) in its " + bytes.length + " bytes";
+  }
+
   private static String explain(Exception e) {
-    String reason = String.valueOf(e.getMessage());
-    return reason.contains("Unsupported Image Type")
-        ? "colours that are neither RGB nor grey (CMYK?); convert it to RGB"
-        : "damaged picture (" + (e.getMessage() == null ? e : reason) + ")";
+    return "damaged picture (" + (e.getMessage() == null ? e : e.getMessage()) + ")";
+  }
+
+  /**
+   * EXIF's orientation, 1 (upright) to 8: cameras store what the sensor saw and how it was held.
+   */
+  private static int orientation(byte[] bytes) throws IOException {
+    boolean jpeg = bytes.length > 2 && (bytes[0] & 0xFF) == 0xFF && (bytes[1] & 0xFF) == 0xD8;
+    if (!jpeg) {
+      return 1;
+    }
+    try (var in = new MemoryCacheImageInputStream(new ByteArrayInputStream(bytes))) {
+      List<JPEGSegment> exif = JPEGSegmentUtil.readSegments(in, JPEG.APP1, "Exif");
+      if (exif.isEmpty()) {
+        return 1;
+      }
+      try (InputStream data = exif.get(0).data()) {
+        data.skipNBytes(1); // pads "Exif" to six bytes
+        var tags = (Directory) new TIFFReader().read(new MemoryCacheImageInputStream(data));
+        Entry entry = tags.getEntryById(TIFF.TAG_ORIENTATION);
+        return entry != null && entry.getValue() instanceof Number number ? number.intValue() : 1;
+      }
+    }
+  }
+
+  private static BufferedImage upright(BufferedImage image, int orientation) {
+    if (orientation < 2 || orientation > 8) {
+      return image;
+    }
+    int width = image.getWidth();
+    int height = image.getHeight();
+    boolean turned = orientation > 4;
+    boolean fromRight = List.of(2, 3, 7, 8).contains(orientation);
+    boolean fromBelow = List.of(3, 4, 6, 7).contains(orientation);
+    BufferedImage result = turned ? blank(height, width) : blank(width, height);
+    for (int y = 0; y < result.getHeight(); y++) {
+      for (int x = 0; x < result.getWidth(); x++) {
+        int column = turned ? y : x;
+        int row = turned ? x : y;
+        int fromX = fromRight ? width - 1 - column : column;
+        result.setRGB(x, y, image.getRGB(fromX, fromBelow ? height - 1 - row : row));
+      }
+    }
+    return result;
   }
 
   private static BufferedImage toRgb(BufferedImage source) {

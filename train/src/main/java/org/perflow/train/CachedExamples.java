@@ -1,8 +1,12 @@
 package org.perflow.train;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import org.perflow.io.SafetensorsFile;
+import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.CLIPTextModel;
@@ -15,7 +19,8 @@ import org.perflow.tensor.Tensor;
 
 /**
  * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and the text
- * encoder's states of every wording of every caption, all in memory. Owns its native memory.
+ * encoder's states of every wording of every caption, all in memory and cached on disk. Owns its
+ * native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;
@@ -33,7 +38,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
   /**
    * Reads all of {@code shards}, encodes pictures and captions with {@code model}.
    *
-   * @param cache folder for {@code latents.safetensors}, which a second run reuses
+   * @param cache folder for {@code latents.safetensors} and {@code captions.safetensors}, which a
+   *     second run reuses where model and shards are the same
    * @param type element type that the text states are kept in
    */
   public static CachedExamples of(DiffusionModel model, List<Path> shards, Path cache, DType type)
@@ -47,11 +53,37 @@ public final class CachedExamples implements Examples, AutoCloseable {
     try (Captions captions = Captions.of(model.tokenizer(), samples);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
+      Map<String, Tensor> states =
+          captionStates(model.textEncoder(), captions, type, cache.resolve("captions.safetensors"));
       return new CachedExamples(
-          latents,
-          scope.release(encode(model.textEncoder(), captions.ids(), type)),
-          scope.release(encode(model.textEncoder(), captions.empty(), type)));
+          latents, scope.release(states.get("states")), scope.release(states.get("empty")));
     }
+  }
+
+  private static Map<String, Tensor> captionStates(
+      CLIPTextModel text, Captions captions, DType type, Path file) throws IOException {
+    String key =
+        Fingerprint.of(
+            List.of(
+                Fingerprint.of(text),
+                Fingerprint.of(captions.ids()),
+                Fingerprint.of(captions.empty()),
+                type.torchName()));
+    if (Files.exists(file)) {
+      try (SafetensorsFile stored = SafetensorsFile.open(file)) {
+        if (key.equals(stored.metadata().get("key"))) {
+          return Map.of("states", stored.read("states"), "empty", stored.read("empty"));
+        }
+      }
+    }
+    Map<String, Tensor> states =
+        Map.of(
+            "states",
+            encode(text, captions.ids(), type),
+            "empty",
+            encode(text, captions.empty(), type));
+    SafetensorsWriter.write(file, states, Map.of("key", key));
+    return states;
   }
 
   private static Tensor encode(CLIPTextModel text, Tensor ids, DType type) {

@@ -27,9 +27,9 @@ import org.perflow.tensor.optim.FlatParameters;
 
 /**
  * Folders {@code RUN/checkpoints/step-00001000} that hold all a run needs to go on as if it had
- * never stopped: {@code state.safetensors} (weights, moments, averages, generator), {@code
- * state.json} (counters) and {@code config.json}. A folder of that name is always complete: it is
- * prepared under a name with a dot in front, forced to disk and renamed.
+ * never stopped: {@code state.safetensors} (weights, moments, averages, the objective's own state,
+ * generator), {@code state.json} (counters) and {@code config.json}. A folder of that name is
+ * always complete: it is prepared under a name with a dot in front, forced to disk and renamed.
  */
 final class Checkpoint {
   private static final String PREPARED = ".preparing";
@@ -41,7 +41,12 @@ final class Checkpoint {
       long step, long optimiserSteps, long emaUpdates, long dataPosition, double elapsedSeconds) {}
 
   /** What a checkpoint is taken of and restored into. */
-  record Parts(FlatParameters weights, AdamW optimiser, @Nullable Ema ema, Rng rng) {
+  record Parts(
+      FlatParameters weights,
+      AdamW optimiser,
+      @Nullable Ema ema,
+      Map<String, Tensor> objective,
+      Rng rng) {
     Map<String, Tensor> tensors() {
       Map<String, Tensor> all = new LinkedHashMap<>();
       put(all, "weights.", weights.values());
@@ -50,6 +55,7 @@ final class Checkpoint {
       if (ema != null) {
         put(all, "ema.", ema.values());
       }
+      objective.forEach((name, tensor) -> all.put("objective." + name, tensor));
       return all;
     }
 

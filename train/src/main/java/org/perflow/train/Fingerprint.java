@@ -15,7 +15,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Module;
 
-/** SHA-256 of files and of weights, in hexadecimal: what caches and deltas are tied to. */
+/** SHA-256 of files, weights and tensors, in hexadecimal: what caches and deltas are tied to. */
 public final class Fingerprint {
   private static final int CHUNK = 1 << 20;
 
@@ -61,6 +61,13 @@ public final class Fingerprint {
           .namedParameters()
           .forEach((name, parameter) -> fingerprint.add(name, parameter.value()));
     }
+    return fingerprint.hex();
+  }
+
+  /** Of shape and values of one tensor. */
+  public static String of(Tensor tensor) {
+    Fingerprint fingerprint = new Fingerprint();
+    fingerprint.add("", tensor);
     return fingerprint.hex();
   }
 

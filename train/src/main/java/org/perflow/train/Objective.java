@@ -31,6 +31,14 @@ public interface Objective {
   Tensor loss(Step step);
 
   /**
+   * What a run must carry from step to step beside its weights, by unique name: tensors of fixed
+   * shape that a checkpoint writes and restores in place.
+   */
+  default Map<String, Tensor> state() {
+    return Map.of();
+  }
+
+  /**
    * Called once, before the first step of a new run; returns what to tell the user, or nothing.
    *
    * @throws IllegalStateException where training cannot come to anything

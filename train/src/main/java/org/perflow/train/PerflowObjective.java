@@ -6,6 +6,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
@@ -26,7 +27,7 @@ import org.perflow.tensor.nn.Parameter;
  * teacher's trajectory in every window of time. States, targets and losses are float32; the
  * networks compute in the element type of the conditions they are given. One thread.
  */
-public final class PerflowObjective implements Objective {
+public final class PerflowObjective implements Objective, AutoCloseable {
   /** A network that takes a condition [B, L, D]. */
   @FunctionalInterface
   public interface Network {
@@ -66,6 +67,7 @@ public final class PerflowObjective implements Objective {
   private final Map<String, Parameter> parameters;
   private final PerflowOptions options;
   private final PfOdeSolver solver;
+  private final @Nullable ChordPool pool;
 
   /**
    * @param data what to train on
@@ -104,6 +106,7 @@ public final class PerflowObjective implements Objective {
     for (int count : List.of(options.windows(), options.windowsAt(0))) {
       solver.nodes(new TimeWindows(count).window(1)); // refuses more steps than noise levels
     }
+    pool = options.chordPool() == 0 ? null : ChordPool.of(data, options.chordPool());
   }
 
   @Override
@@ -117,6 +120,11 @@ public final class PerflowObjective implements Objective {
   }
 
   @Override
+  public Map<String, Tensor> state() {
+    return pool == null ? Map.of() : pool.state();
+  }
+
+  @Override
   public String check() {
     var probe = SanityProbe.of(data, teacher, student, flow(options.windows()), solver);
     probe.require();
@@ -126,7 +134,27 @@ public final class PerflowObjective implements Objective {
   @Override
   public Tensor loss(Step step) {
     PiecewiseFlow flow = flow(options.windowsAt(step.progress()));
-    return evaluate(flow, draw(flow, step)).loss();
+    int rows = step.examples().length;
+    int repeats = options.drawsPerChord();
+    if (pool == null) {
+      return evaluate(flow, draw(flow, step, rows, repeats)).loss();
+    }
+    ChordPool.Batch batch;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Draw draw = draw(flow, step, rows / repeats, 1);
+      pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
+      batch = pool.draw(rows, step.rng());
+      scope.keep(batch.chords().start());
+      scope.keep(batch.chords().end());
+      scope.keep(batch.chords().condition());
+    }
+    double[] u = Tensor.rand(step.rng(), rows).toDoubleArray();
+    return evaluate(flow, batch.chords(), timesIn(flow.windows(), batch.windows(), u)).loss();
+  }
+
+  private static int[] windowsOf(TimeWindows windows, double[] t) {
+    return Arrays.stream(t).mapToInt(time -> windows.at(time).k()).toArray();
   }
 
   /** The closed forms for that many windows. */
@@ -137,20 +165,20 @@ public final class PerflowObjective implements Objective {
 
   // ---------------------------------------------------------------- randomness
 
-  private Draw draw(PiecewiseFlow flow, Step step) {
+  private Draw draw(PiecewiseFlow flow, Step step, int rows, int repeats) {
     int windows = flow.windows().count();
-    int rows = step.examples().length;
+    int all = step.examples().length;
     int perNoise = options.drawsPerChord() * (options.simulatedStarts() ? windows : 1);
-    if (rows % perNoise != 0) {
+    if (all % perNoise != 0) {
       throw new IllegalArgumentException(
           "got a batch of %d; expected a multiple of %d (drawsPerChord%s)"
-              .formatted(rows, perNoise, options.simulatedStarts() ? " × windows" : ""));
+              .formatted(all, perNoise, options.simulatedStarts() ? " × windows" : ""));
     }
-    long[] examples = Arrays.copyOf(step.examples(), rows / perNoise);
+    long[] examples = Arrays.copyOf(step.examples(), all / perNoise);
     Rng rng = step.rng();
     Tensor z0 = data.latents(examples, rng);
     Tensor noise = Tensor.randn(rng, z0.shape());
-    double[] t = times(flow.windows(), rows, Tensor.rand(rng, rows).toDoubleArray());
+    double[] t = times(flow.windows(), repeats, Tensor.rand(rng, rows).toDoubleArray());
     Tensor condition = data.conditions(examples, rng);
     double[] dropped = Tensor.rand(rng, examples.length).toDoubleArray();
     boolean[] keep = new boolean[examples.length];
@@ -163,43 +191,62 @@ public final class PerflowObjective implements Objective {
   /**
    * Times 1 - floor(u n)/n, from u in [0, 1): each window's start and never its end, where the
    * target would be the next window's. Simulated chords come window by window, noisiest first, so
-   * that each gets times of its own window; so do further times of a chord on data.
+   * that each gets times of its own window; so do the {@code repeats} of a chord on data.
    */
-  double[] times(TimeWindows windows, int rows, double[] u) {
+  double[] times(TimeWindows windows, int repeats, double[] u) {
     int count = windows.count();
-    int points = options.gridPoints(count);
-    int chords = rows / options.drawsPerChord();
-    double[] t = new double[rows];
-    for (int i = 0; i < rows; i++) {
+    int chords = u.length / repeats;
+    double[] t = new double[u.length];
+    for (int i = 0; i < u.length; i++) {
       int chord = i % chords;
-      double where = u[i];
       if (options.simulatedStarts()) {
-        where = (chord / (chords / count) + u[i]) / count;
-      } else if (i >= chords) {
-        where = (Math.floor(u[chord] * count) + u[i]) / count;
+        t[i] = onGrid((chord / (chords / count) + u[i]) / count, count);
+      } else {
+        t[i] = onGrid(i < chords ? u[i] : (Math.floor(u[chord] * count) + u[i]) / count, count);
       }
-      t[i] = 1 - Math.min(points - 1, Math.floor(where * points)) / points;
     }
     return t;
+  }
+
+  /** The same within given windows, 1 (cleanest) to K. */
+  private double[] timesIn(TimeWindows windows, int[] k, double[] u) {
+    int count = windows.count();
+    double[] t = new double[u.length];
+    Arrays.setAll(t, i -> onGrid((count - k[i] + u[i]) / count, count));
+    return t;
+  }
+
+  /** {@code where} in [0, 1) counts from noise. */
+  private double onGrid(double where, int windows) {
+    int points = options.gridPoints(windows);
+    return 1 - Math.min(points - 1, Math.floor(where * points)) / points;
   }
 
   // ---------------------------------------------------------------- one step
 
   /** Loss and all that leads to it, for given randomness. */
   Outcome evaluate(PiecewiseFlow flow, Draw draw) {
-    Tensor zt;
-    Tensor target;
-    Tensor condition;
-    double[] t = draw.t();
+    Chords chords;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Chords chords = chords(flow, draw);
+      chords = chords(flow, draw, options.drawsPerChord());
+      scope.keep(chords.start());
+      scope.keep(chords.end());
+      scope.keep(chords.condition());
+    }
+    return evaluate(flow, chords, draw.t());
+  }
+
+  private Outcome evaluate(PiecewiseFlow flow, Chords chords, double[] t) {
+    Tensor zt;
+    Tensor target;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
       zt = scope.keep(flow.between(chords.start(), chords.end(), t));
       target = scope.keep(flow.target(chords.start(), chords.end(), t));
-      condition = scope.keep(chords.condition());
     }
     Tensor prediction =
-        student.given(condition).predict(zt, times(flow, t)).to(DType.F32); // [B, C, h, w]
+        student.given(chords.condition()).predict(zt, times(flow, t)).to(DType.F32); // [B, C, h, w]
     return new Outcome(zt, target, prediction, loss(flow, t, zt, prediction, target));
   }
 
@@ -211,14 +258,13 @@ public final class PerflowObjective implements Objective {
     return Tensor.of(timesteps);
   }
 
-  /** The chords of a draw, one a time. */
-  Chords chords(PiecewiseFlow flow, Draw draw) {
+  /** The chords of a draw, each {@code repeats} times. */
+  Chords chords(PiecewiseFlow flow, Draw draw, int repeats) {
     Tensor dropped = drop(draw.condition(), draw.keep());
     Chords chords =
         options.simulatedStarts()
             ? simulated(flow.windows(), draw, dropped)
             : fromData(flow, draw, dropped);
-    int repeats = options.drawsPerChord();
     return new Chords(
         repeat(chords.start(), repeats),
         repeat(chords.end(), repeats),
@@ -315,5 +361,13 @@ public final class PerflowObjective implements Objective {
         yield windows.at(t).start() / ((1 + count) / (2 * count));
       }
     };
+  }
+
+  /** Frees the chords that are kept; the networks belong to the caller. */
+  @Override
+  public void close() {
+    if (pool != null) {
+      pool.close();
+    }
   }
 }

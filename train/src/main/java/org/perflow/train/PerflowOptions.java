@@ -25,6 +25,9 @@ import org.perflow.flow.Parameterization;
  *     chord
  * @param drawsPerChord times at which each chord is used in a batch: more train the student on
  *     fewer teacher evaluations
+ * @param chordPool chords of earlier steps that are kept, to draw every batch from: {@code
+ *     drawsPerChord} times of one chord then fall into different batches; 0 = none, each batch has
+ *     chords of its own
  */
 public record PerflowOptions(
     int windows,
@@ -41,7 +44,8 @@ public record PerflowOptions(
     double captionDropout,
     int discreteTimesteps,
     boolean simulatedStarts,
-    int drawsPerChord) {
+    int drawsPerChord,
+    int chordPool) {
 
   /** What the loss compares. */
   public enum Matching {
@@ -91,7 +95,8 @@ public record PerflowOptions(
           0.1,
           0,
           false,
-          1);
+          1,
+          0);
 
   public PerflowOptions {
     require(windows > 0 && windows <= 500, "windows must lie between 1 and 500; got " + windows);
@@ -116,6 +121,10 @@ public record PerflowOptions(
         captionDropout >= 0 && captionDropout < 1,
         "captionDropout is a probability below 1; got " + captionDropout);
     require(drawsPerChord > 0, "drawsPerChord must be 1 or more; got " + drawsPerChord);
+    require(chordPool >= 0, "chordPool must be 0 (none) or more; got " + chordPool);
+    require(
+        chordPool == 0 || curriculumWindows == 0 || curriculumWindows == windows,
+        "chordPool keeps chords of one number of windows; it does not go with curriculumWindows");
     require(
         discreteTimesteps >= 0
             && discreteTimesteps % windows == 0

@@ -57,6 +57,7 @@ public final class Trainer implements AutoCloseable {
   private final List<TrainListener> listeners = new ArrayList<>();
   private final ObjectNode config = Json.MAPPER.createObjectNode();
   private @Nullable Sampler sampler;
+  private volatile boolean stopping;
   private long step;
   private double loss = Double.NaN;
   private double secondsBefore;
@@ -115,6 +116,7 @@ public final class Trainer implements AutoCloseable {
    * Trains until a limit of the options is reached, then writes a last checkpoint.
    *
    * @throws DivergedException where loss or gradients are NaN or infinite; nothing is written then
+   * @throws StoppedException after {@link #stop}, once the checkpoint is written
    */
   public Result run() throws IOException {
     refuseToOverwrite();
@@ -138,8 +140,13 @@ public final class Trainer implements AutoCloseable {
       if (options.sampleEvery() > 0 && step % options.sampleEvery() == 0) {
         sample();
       }
-      if (options.checkpointEvery() > 0 && step % options.checkpointEvery() == 0) {
+      boolean due = options.checkpointEvery() > 0 && step % options.checkpointEvery() == 0;
+      if (due || (stopping && progress() < 1)) {
         checkpoint();
+      }
+      if (stopping && progress() < 1) {
+        throw new StoppedException(
+            "stopped after step " + step + "; resume goes on from its checkpoint in " + folder);
       }
     }
     if (options.checkpointEvery() == 0 || step % options.checkpointEvery() != 0) {
@@ -149,6 +156,11 @@ public final class Trainer implements AutoCloseable {
       listener.onEnd();
     }
     return new Result(step, loss, seconds());
+  }
+
+  /** Asks {@link #run} to write a checkpoint after the step it is at and end; from any thread. */
+  public void stop() {
+    stopping = true;
   }
 
   private void refuseToOverwrite() throws IOException {
@@ -286,7 +298,7 @@ public final class Trainer implements AutoCloseable {
   }
 
   private Checkpoint.Parts parts() {
-    return new Checkpoint.Parts(weights, optimiser, ema, rng);
+    return new Checkpoint.Parts(weights, optimiser, ema, objective.state(), rng);
   }
 
   /** Frees the buffers; the model keeps the weights as they are, without gradients. */

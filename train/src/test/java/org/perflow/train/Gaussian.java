@@ -16,7 +16,7 @@ final class Gaussian implements Examples {
                 double[] index = timesteps.toDoubleArray();
                 float[] sigma = new float[index.length];
                 for (int i = 0; i < sigma.length; i++) {
-                  sigma[i] = (float) SCHEDULE.sigma((int) index[i]);
+                  sigma[i] = (float) SCHEDULE.sigma(Math.min(999, (int) index[i]));
                 }
                 return z.mul(Tensor.of(sigma, sigma.length, 1));
               },

@@ -76,7 +76,7 @@ class GoldenStepTest {
               golden.read("text"),
               keep(golden.read("keep").toFloatArray()));
 
-      PerflowObjective.Chords chords = objective.chords(flow, draw);
+      PerflowObjective.Chords chords = objective.chords(flow, draw, 1);
       Golden.assertClose(file + " z_start", chords.start(), golden.read("z_start"), 1e-4);
       Golden.assertClose(file + " z_end", chords.end(), golden.read("z_end"), tolerance);
       PerflowObjective.Outcome outcome = objective.evaluate(flow, draw);

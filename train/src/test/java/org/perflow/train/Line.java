@@ -4,6 +4,7 @@ import java.util.Map;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
@@ -23,17 +24,25 @@ final class Line implements Objective, AutoCloseable {
   }
 
   final Net net = new Net();
+  private final Tensor memory; // [1], mean input of the steps so far: a checkpoint must carry it
   long divergesAt = Long.MAX_VALUE;
 
   Line() {
-    try (Rng rng = Rng.seeded(1)) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(1)) {
       net.initialise(rng, DType.F32);
+      memory = scope.release(Tensor.zeros(DType.F32, 1));
     }
   }
 
   @Override
   public Map<String, Parameter> parameters() {
     return net.namedParameters();
+  }
+
+  @Override
+  public Map<String, Tensor> state() {
+    return Map.of("memory", memory);
   }
 
   @Override
@@ -46,7 +55,8 @@ final class Line implements Objective, AutoCloseable {
     int rows = step.examples().length;
     Tensor number = Tensor.of(step.examples(), rows, 1).to(DType.F32).mul(0.1);
     Tensor x = Tensor.cat(1, Tensor.randn(step.rng(), rows, 2), number); // [B, 3]
-    Tensor wanted = x.narrow(1, 0, 1).add(number);
+    memory.lerpInPlace(x.mean().reshape(1), 0.1);
+    Tensor wanted = x.narrow(1, 0, 1).add(number).add(memory);
     Tensor loss = net.forward(x).sub(wanted).square().mean();
     return step.number() >= divergesAt ? loss.div(0.0).sub(loss.div(0.0)) : loss;
   }
@@ -54,5 +64,6 @@ final class Line implements Objective, AutoCloseable {
   @Override
   public void close() {
     net.close();
+    memory.close();
   }
 }

@@ -56,7 +56,7 @@ class PerflowObjectiveTest {
                     .with("parameterization", kinds[i])
                     .with("solvingSteps", 10));
         PiecewiseFlow flow = objective.flow(4);
-        PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25));
+        PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25), 1);
         Tensor target =
             flow.target(chords.start(), chords.end(), new double[] {1, 0.75, 0.5, 0.25});
         assertThat(target.toDoubleArray()).containsExactly(targets[i], within(3e-6));
@@ -71,8 +71,7 @@ class PerflowObjectiveTest {
   void gridHoldsEveryStartAndNoEnd() {
     double[] u = new double[4000];
     Arrays.setAll(u, i -> i / 4000.0);
-    double[] t =
-        objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", 8)).times(FOUR, 4000, u);
+    double[] t = objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", 8)).times(FOUR, 1, u);
     assertThat(Arrays.stream(t).distinct().toArray())
         .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
   }
@@ -80,7 +79,7 @@ class PerflowObjectiveTest {
   @Test
   void furtherDrawsOfAChordStayInItsWindow() {
     double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
-    double[] t = objective(PerflowOptions.DEFAULTS.with("drawsPerChord", 3)).times(FOUR, 12, u);
+    double[] t = objective(PerflowOptions.DEFAULTS.with("drawsPerChord", 3)).times(FOUR, 3, u);
     for (int i = 0; i < t.length; i++) {
       assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
     }
@@ -95,14 +94,14 @@ class PerflowObjectiveTest {
         Rng rng = Rng.seeded(3)) {
       double[] u = new double[16];
       Arrays.fill(u, 0.5);
-      double[] t = objective.times(FOUR, 16, u);
+      double[] t = objective.times(FOUR, 2, u);
       assertThat(Arrays.copyOf(t, 8))
           .containsExactly(0.875, 0.875, 0.625, 0.625, 0.375, 0.375, 0.125, 0.125);
       Tensor noise = Tensor.randn(rng, 2, 1);
       var draw =
           new PerflowObjective.Draw(
               noise, noise, t, Tensor.full(0, 2, 1), new boolean[] {true, false});
-      PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw);
+      PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw, 2);
       assertThat(chords.start().narrow(0, 0, 2).toFloatArray()).isEqualTo(noise.toFloatArray());
       assertThat(chords.start().narrow(0, 2, 6).toFloatArray())
           .isEqualTo(chords.end().narrow(0, 0, 6).toFloatArray());
@@ -110,6 +109,56 @@ class PerflowObjectiveTest {
           .isEqualTo(chords.start().narrow(0, 0, 8).toFloatArray());
       assertThat(chords.condition().size(0)).isEqualTo(16);
     }
+  }
+
+  @Test
+  void aPoolHoldsTheNewestChordsAndTheirWindows() {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(5);
+        ChordPool pool = ChordPool.of(new Gaussian(), 4)) {
+      for (int batch = 0; batch < 3; batch++) { // chords 0 1, 2 3, 4 5: the last four stay
+        Tensor start = Tensor.of(new float[] {2 * batch, 2 * batch + 1}, 2, 1);
+        int[] windows = {1 + batch % 4, 4 - batch};
+        pool.add(new PerflowObjective.Chords(start, start.mul(10), start.mul(100)), windows);
+      }
+      ChordPool.Batch drawn = pool.draw(200, rng);
+      float[] start = drawn.chords().start().toFloatArray();
+      int[] windowOf = {0, 0, 2, 3, 3, 2};
+      for (int i = 0; i < start.length; i++) {
+        assertThat(drawn.windows()[i]).isEqualTo(windowOf[(int) start[i]]);
+      }
+      assertThat(start).containsOnly(2, 3, 4, 5);
+      assertThat(drawn.chords().end().toFloatArray())
+          .isEqualTo(drawn.chords().start().mul(10).toFloatArray());
+      assertThat(drawn.chords().condition().toFloatArray())
+          .isEqualTo(drawn.chords().start().mul(100).toFloatArray());
+    }
+  }
+
+  @Test
+  void pooledTrainingDrawsTimesInEachChordsOwnWindow() {
+    // The teacher as student: its mean loss is the same wherever its chords come from, and times of
+    // other windows would change it.
+    PerflowOptions options =
+        PerflowOptions.DEFAULTS
+            .with("simulatedStarts", true)
+            .with("drawsPerChord", 2)
+            .with("chordPool", 32);
+    double pooled = 0;
+    double own = 0;
+    try (PerflowObjective with = objective(options);
+        PerflowObjective without = objective(options.with("chordPool", 0));
+        Rng a = Rng.seeded(1);
+        Rng b = Rng.seeded(1)) {
+      for (int i = 0; i < 200; i++) {
+        try (Scope scope = Scope.open()) {
+          long[] examples = new long[64];
+          pooled += with.loss(new Objective.Step(i, 0, examples, a)).item() / 200;
+          own += without.loss(new Objective.Step(i, 0, examples, b)).item() / 200;
+        }
+      }
+    }
+    assertThat(pooled).isCloseTo(own, within(0.1 * own));
   }
 
   @Test
