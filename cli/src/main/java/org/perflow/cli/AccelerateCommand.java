@@ -40,6 +40,13 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Nullable Path teacher;
 
   @Option(
+      names = "--start",
+      paramLabel = "DIR",
+      description =
+          "Diffusers folder of an earlier student to go on from (default: the teacher's weights).")
+  @Nullable Path start;
+
+  @Option(
       names = "--data",
       split = ",",
       paramLabel = "PATH",
@@ -90,6 +97,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     PerflowRun run =
         new PerflowRun(
             teacher == null ? Installation.teacher() : teacher,
+            start,
             Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
             perflowOptions,
             trainOptions,

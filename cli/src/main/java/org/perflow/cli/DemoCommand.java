@@ -55,6 +55,7 @@ final class DemoCommand extends Verb {
     PerflowRun job =
         new PerflowRun(
             Installation.teacher(),
+            null,
             Shards.find(List.of(Installation.data()), "train-*.tar"),
             perflow,
             train,

@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
@@ -28,11 +29,13 @@ import org.perflow.train.Trainer;
  * PeRFlow training from a teacher's folder to a student's: what {@code accelerate} and {@code demo}
  * do.
  *
+ * @param start diffusers folder whose U-Net the student starts from; null for the teacher's
  * @param saveAs element type of the student's files
  * @param out folder of the run
  */
 record PerflowRun(
     Path teacher,
+    @Nullable Path start,
     List<Path> shards,
     PerflowOptions perflow,
     TrainOptions train,
@@ -52,11 +55,14 @@ record PerflowRun(
     return config;
   }
 
-  private record Inputs(String teacher, List<String> data, DType saveAs) {}
+  private record Inputs(String teacher, @Nullable String start, List<String> data, DType saveAs) {}
 
   private Inputs inputs() {
     return new Inputs(
-        Installation.name(teacher), shards.stream().map(Installation::name).toList(), saveAs);
+        Installation.name(teacher),
+        start == null ? null : Installation.name(start),
+        shards.stream().map(Installation::name).toList(),
+        saveAs);
   }
 
   /** Trains, and saves the student with its averaged weights. */
@@ -64,7 +70,7 @@ record PerflowRun(
     Files.createDirectories(out);
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
-    try (DiffusionModel model = Models.load(teacher, DType.F32);
+    try (DiffusionModel model = studentToBe();
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
@@ -89,18 +95,35 @@ record PerflowRun(
     }
   }
 
+  private DiffusionModel studentToBe() throws IOException {
+    DiffusionModel model = Models.load(teacher, DType.F32);
+    if (start == null) {
+      return model;
+    }
+    try (UNet2DConditionModel earlier =
+        UNet2DConditionModel.load(start.resolve("unet"), DType.F32)) {
+      model.unet().copyFrom(earlier, DType.F32);
+      return model;
+    } catch (IOException | RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
   private PerflowObjective objective(
       DiffusionModel model, UNet2DConditionModel frozen, CachedExamples examples) {
     ObjectNode scheduler = model.schedulerConfig();
-    return new PerflowObjective(
-        examples,
-        new PerflowObjective.Teacher(
-            PerflowObjective.Network.of(frozen, train.compute()),
-            NoiseSchedule.of(scheduler),
-            PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"))),
-        PerflowObjective.Network.of(model.unet(), train.compute()),
-        model.unet().namedParameters(),
-        perflow);
+    PerflowObjective objective =
+        new PerflowObjective(
+            examples,
+            new PerflowObjective.Teacher(
+                PerflowObjective.Network.of(frozen, train.compute()),
+                NoiseSchedule.of(scheduler),
+                PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"))),
+            PerflowObjective.Network.of(model.unet(), train.compute()),
+            model.unet().namedParameters(),
+            perflow);
+    return start == null ? objective : objective.continued();
   }
 
   private BufferedImage samples(DiffusionModel model) {

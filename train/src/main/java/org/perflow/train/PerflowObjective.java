@@ -68,6 +68,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
   private final PerflowOptions options;
   private final PfOdeSolver solver;
   private final @Nullable ChordPool pool;
+  private boolean continued;
 
   /**
    * @param data what to train on
@@ -127,8 +128,16 @@ public final class PerflowObjective implements Objective, AutoCloseable {
   @Override
   public String check() {
     var probe = SanityProbe.of(data, teacher, student, flow(options.windows()), solver);
-    probe.require();
+    if (!continued) {
+      probe.require();
+    }
     return probe.toString();
+  }
+
+  /** Says that the student has an earlier student's weights, of which step 0 promises nothing. */
+  public PerflowObjective continued() {
+    continued = true;
+    return this;
   }
 
   @Override
@@ -250,6 +259,19 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     return new Outcome(zt, target, prediction, loss(flow, t, zt, prediction, target));
   }
 
+  private Tensor predict(Tensor condition, Tensor zt, Tensor timesteps) {
+    if (options.guidanceMode() != PerflowOptions.GuidanceMode.MATCHED) {
+      return student.given(condition).predict(zt, timesteps);
+    }
+    Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
+    Tensor both =
+        student
+            .given(Tensor.cat(0, none, condition))
+            .predict(Tensor.cat(0, zt, zt), Tensor.cat(0, timesteps, timesteps));
+    List<Tensor> halves = both.to(DType.F32).chunk(2, 0);
+    return Denoiser.guide(halves.get(0), halves.get(1), options.guidance());
+  }
+
   private static Tensor times(PiecewiseFlow flow, double[] t) {
     float[] timesteps = new float[t.length];
     for (int i = 0; i < t.length; i++) {
@@ -299,7 +321,9 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     if (options.guidanceMode() == PerflowOptions.GuidanceMode.SYNC) {
       return teacher.network().given(dropped);
     }
-    Denoiser with = teacher.network().given(condition);
+    // A matched student sees in the drop what its teacher sees; a fixed one only loses its caption.
+    boolean matched = options.guidanceMode() == PerflowOptions.GuidanceMode.MATCHED;
+    Denoiser with = teacher.network().given(matched ? dropped : condition);
     Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
     Denoiser without = teacher.network().given(none);
     return (z, timesteps) ->

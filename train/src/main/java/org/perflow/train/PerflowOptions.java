@@ -16,7 +16,8 @@ import org.perflow.flow.Parameterization;
  * @param huberC c of the pseudo-Huber distance
  * @param reweighting a weight by time, for {@link Distance#L2} only
  * @param guidanceMode whether the teacher's ODE is guided
- * @param guidance scale of the guidance, for {@link GuidanceMode#FIXED} only
+ * @param guidance scale of the guidance, for {@link GuidanceMode#FIXED} and {@link
+ *     GuidanceMode#MATCHED}
  * @param captionDropout part of the captions replaced by the empty one
  * @param discreteTimesteps points n of the time grid 1 - floor(u n)/n, which holds every window's
  *     start and not its end; a multiple of the windows; 0 = the largest up to 1000
@@ -75,7 +76,14 @@ public record PerflowOptions(
     /** Not in training: the student is guided in sampling, like its teacher. */
     SYNC,
     /** In the teacher's ODE, by a fixed scale: the student is sampled with little or none. */
-    FIXED
+    FIXED,
+    /**
+     * In both, by the same scale: what the guided student says learns the guided teacher's chord,
+     * and the student is sampled with that scale. It starts as the teacher's guided K-step DDIM and
+     * keeps negative prompts; a step costs two evaluations of the student, in training too. Not in
+     * the paper.
+     */
+    MATCHED
   }
 
   /** Four windows, eight teacher steps in each, from ε. */
@@ -113,7 +121,7 @@ public record PerflowOptions(
         "reweighting goes with distance L2 only; got " + distance + " and " + reweighting);
     require(
         guidanceMode == GuidanceMode.SYNC ? guidance == 1 : guidance > 1,
-        "guidance must be 1 with guidanceMode SYNC and above 1 with FIXED; got "
+        "guidance must be 1 with guidanceMode SYNC and above 1 with FIXED and MATCHED; got "
             + guidanceMode
             + " and "
             + guidance);

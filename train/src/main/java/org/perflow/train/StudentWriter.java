@@ -35,8 +35,10 @@ public final class StudentWriter {
     ObjectNode config =
         PerflowScheduler.config(
             scheduler, new TimeWindows(options.windows()), options.parameterization(), toOne);
-    if (options.guidanceMode() == PerflowOptions.GuidanceMode.FIXED) {
-      config.put(GUIDANCE, 1.0); // the teacher's guidance is in the student's weights already
+    switch (options.guidanceMode()) {
+      case FIXED -> config.put(GUIDANCE, 1.0); // the teacher's is in the student's weights already
+      case MATCHED -> config.put(GUIDANCE, options.guidance());
+      case SYNC -> {} // any, as for the teacher
     }
     return teacher.withUnet(student).withScheduler(config);
   }

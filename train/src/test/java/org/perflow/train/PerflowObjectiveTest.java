@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -108,6 +109,38 @@ class PerflowObjectiveTest {
       assertThat(chords.start().narrow(0, 8, 8).toFloatArray())
           .isEqualTo(chords.start().narrow(0, 0, 8).toFloatArray());
       assertThat(chords.condition().size(0)).isEqualTo(16);
+    }
+  }
+
+  @Test
+  void aMatchedStudentIsComparedAsItIsGuided() {
+    // Networks that say c z: guided by 3 from the empty caption (0), they say 3 c z.
+    PerflowObjective.Network network =
+        condition -> (z, timesteps) -> z.mul(condition.narrow(0, 0, z.size(0)));
+    PerflowObjective.Teacher teacher =
+        new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
+    PerflowOptions matched =
+        PerflowOptions.DEFAULTS
+            .with("guidanceMode", "MATCHED")
+            .with("guidance", 3.0)
+            .with("solvingSteps", 1);
+    try (Scope scope = Scope.open();
+        PerflowObjective objective =
+            new PerflowObjective(new Gaussian(), teacher, network, Map.of(), matched)) {
+      PerflowObjective.Draw ones = ones(1, 0.75);
+      var draw =
+          new PerflowObjective.Draw(
+              ones.z0(),
+              ones.noise(),
+              ones.t(),
+              Tensor.full(0.5, 2, 1),
+              new boolean[] {true, false});
+      PerflowObjective.Outcome outcome = objective.evaluate(objective.flow(4), draw);
+      // One solver step a window: the student that is its teacher has nothing to learn.
+      assertThat(outcome.prediction().toDoubleArray())
+          .containsExactly(new double[] {1.5, 0}, within(1e-6));
+      assertThat(outcome.target().toDoubleArray())
+          .containsExactly(new double[] {1.5, 0}, within(1e-4));
     }
   }
 
