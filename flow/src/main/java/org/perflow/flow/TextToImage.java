@@ -14,7 +14,6 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.models.VaeConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
-import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
@@ -161,12 +160,12 @@ public final class TextToImage {
     for (Request request : requests) {
       checkTogether(first, request);
     }
-    Scheduler scheduler = Schedulers.create(model.schedulerConfig(), first.steps());
     long[] shape = latentShape(first);
     int batches = (requests.size() + batchSize - 1) / batchSize;
     List<Tensor> latents = new ArrayList<>();
     List<BufferedImage> pictures = new ArrayList<>();
-    try (Scope scope = Scope.open();
+    try (Scheduler scheduler = Schedulers.create(model.schedulerConfig(), first.steps());
+        Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       for (int batch = 0; batch < batches; batch++) {
         int from = batch * batchSize;
@@ -198,16 +197,17 @@ public final class TextToImage {
   /** From noise to latents, [B, C, h, w]. */
   private Tensor sample(
       List<Request> requests, Scheduler scheduler, long[] shape, Listener listener) {
-    try (Scope scope = Scope.open()) {
+    long[] seeds = requests.stream().mapToLong(Request::seed).toArray();
+    try (SeededNoise noise = new SeededNoise(seeds);
+        Scope scope = Scope.open()) {
       Denoiser denoiser = denoiser(requests);
-      long[] timesteps = scheduler.timesteps();
-      Tensor z =
-          noise(requests.stream().mapToLong(Request::seed).toArray(), shape)
-              .mul(scheduler.initNoiseSigma());
+      double[] timesteps = scheduler.timesteps();
+      Tensor z = noise.draw(shape).mul(scheduler.initNoiseSigma());
       for (int i = 0; i < timesteps.length; i++) {
         try (Scope step = Scope.open()) {
           Tensor times = Tensor.full(timesteps[i], requests.size());
-          z = step.keep(scheduler.step(denoiser.predict(z, times), i, z));
+          Tensor output = denoiser.predict(scheduler.scaleModelInput(z, i), times);
+          z = step.keep(scheduler.step(output, i, z, noise));
         }
         listener.step(i + 1, timesteps.length, z);
       }
@@ -240,13 +240,9 @@ public final class TextToImage {
    * after {@code manual_seed(seeds[i])}.
    */
   public static Tensor noise(long[] seeds, long... shape) {
-    List<Tensor> rows = new ArrayList<>();
-    for (long seed : seeds) {
-      try (Rng rng = Rng.seeded(seed)) {
-        rows.add(Tensor.randn(rng, shape));
-      }
+    try (SeededNoise noise = new SeededNoise(seeds)) {
+      return noise.draw(shape);
     }
-    return Tensor.stack(0, rows);
   }
 
   /** Pictures of scaled latents [B, C, h, w], decoded one by one to bound memory. */

@@ -11,6 +11,7 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
+import org.perflow.flow.SeededNoise;
 import org.perflow.flow.TextToImage;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.VaeConfig;
@@ -27,7 +28,7 @@ final class Drawing {
   private final DiffusionModel model;
   private final System system;
   private final Scheduler scheduler;
-  private final NoiseSchedule noise;
+  private final NoiseSchedule schedule;
   private final DType compute;
   private final TextToImage pipeline;
 
@@ -36,7 +37,7 @@ final class Drawing {
     this.model = system.model();
     this.system = system;
     this.scheduler = Schedulers.create(config, steps);
-    this.noise = NoiseSchedule.of(config);
+    this.schedule = NoiseSchedule.of(config);
     this.compute = compute;
     this.pipeline = new TextToImage(system.model(), compute);
   }
@@ -54,22 +55,25 @@ final class Drawing {
   }
 
   Sampled sample(List<Case> cases) {
-    try (Scope scope = Scope.open()) {
+    long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
+    try (SeededNoise noise = new SeededNoise(seeds);
+        Scope scope = Scope.open()) {
       Tensor text = pipeline.embed(cases.stream().map(Case::prompt).toList()); // [B, L, D]
       Tensor nothing = pipeline.embed(List.of("")); // [1, L, D]
       Denoiser denoiser = Denoiser.guided(model.unet(), text, nothing, system.guidance());
       int size = model.unet().config().sampleSize();
-      long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
       Tensor z =
-          TextToImage.noise(seeds, model.unet().config().inChannels(), size, size)
+          noise
+              .draw(model.unet().config().inChannels(), size, size)
               .mul(scheduler.initNoiseSigma());
       List<Tensor> states = new ArrayList<>(List.of(z));
-      long[] timesteps = scheduler.timesteps();
+      double[] timesteps = scheduler.timesteps();
       long begin = java.lang.System.nanoTime();
       for (int i = 0; i < timesteps.length; i++) {
         try (Scope step = Scope.open()) {
           Tensor t = Tensor.full(timesteps[i], z.size(0));
-          z = step.keep(scheduler.step(denoiser.predict(z, t), i, z));
+          Tensor output = denoiser.predict(scheduler.scaleModelInput(z, i), t);
+          z = step.keep(scheduler.step(output, i, z, noise));
         }
         states.add(z);
       }
@@ -93,7 +97,7 @@ final class Drawing {
 
   /** Noise level of every recorded state: the index into the schedule, negative for its end. */
   int[] levels() {
-    long[] timesteps = scheduler.timesteps();
+    double[] timesteps = scheduler.timesteps();
     int[] levels = new int[timesteps.length + 1];
     for (int i = 0; i < timesteps.length; i++) {
       // a teacher is told the index, a PeRFlow student 1000 t, which is one more
@@ -104,6 +108,6 @@ final class Drawing {
   }
 
   NoiseSchedule schedule() {
-    return noise;
+    return schedule;
   }
 }
