@@ -47,6 +47,11 @@ public interface Scheduler extends AutoCloseable {
     Tensor like(Tensor z);
   }
 
+  /** Entries of {@link #timesteps} that one step takes: 2 for Heun, which looks ahead. */
+  default int evaluationsPerStep() {
+    return 1;
+  }
+
   /** Standard deviation of the noise to start from. */
   default double initNoiseSigma() {
     return 1;

@@ -2,17 +2,19 @@ package org.perflow.evaluate;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Evaluation.System;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Pipeline;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
 import org.perflow.flow.SeededNoise;
-import org.perflow.flow.TextToImage;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.VaeConfig;
 import org.perflow.tensor.DType;
@@ -20,7 +22,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Draws batches of cases with one system: the loop of {@link TextToImage}, from its text embeddings
+ * Draws batches of cases with one system: the loop of {@link Pipeline}, from its text embeddings
  * and noise, with the clock on sampling alone and every state of the trajectory, noise included,
  * within reach. Grad is off in the caller; results belong to the caller's scope.
  */
@@ -30,7 +32,7 @@ final class Drawing {
   private final Scheduler scheduler;
   private final NoiseSchedule schedule;
   private final DType compute;
-  private final TextToImage pipeline;
+  private final Pipeline pipeline;
 
   Drawing(System system, int steps, DType compute) {
     ObjectNode config = Schedulers.config(system.scheduler(), system.model().schedulerConfig());
@@ -39,7 +41,7 @@ final class Drawing {
     this.scheduler = Schedulers.create(config, steps);
     this.schedule = NoiseSchedule.of(config);
     this.compute = compute;
-    this.pipeline = new TextToImage(system.model(), compute);
+    this.pipeline = new Pipeline(system.model(), compute);
   }
 
   /**
@@ -58,8 +60,8 @@ final class Drawing {
     long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
     try (SeededNoise noise = new SeededNoise(seeds);
         Scope scope = Scope.open()) {
-      Tensor text = pipeline.embed(cases.stream().map(Case::prompt).toList()); // [B, L, D]
-      Tensor nothing = pipeline.embed(List.of("")); // [1, L, D]
+      Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
+      Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
       Denoiser denoiser = Denoiser.guided(model.unet(), text, nothing, system.guidance());
       int size = model.unet().config().sampleSize();
       Tensor z =
