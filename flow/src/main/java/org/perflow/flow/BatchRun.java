@@ -73,7 +73,7 @@ record BatchRun(
     }
     int steps = first().steps();
     int skipped = steps - Math.min((int) (steps * first().strength()), steps);
-    return skipped * scheduler.evaluationsPerStep();
+    return skipped * scheduler.timestepsPerStep();
   }
 
   private Start start(SeededNoise noise, int from) {

@@ -47,11 +47,6 @@ public interface Scheduler extends AutoCloseable {
     Tensor like(Tensor z);
   }
 
-  /** Entries of {@link #timesteps} that one step takes: 2 for Heun, which looks ahead. */
-  default int evaluationsPerStep() {
-    return 1;
-  }
-
   /** Standard deviation of the noise to start from. */
   default double initNoiseSigma() {
     return 1;
@@ -66,6 +61,14 @@ public interface Scheduler extends AutoCloseable {
    * @return owned by the caller's scope
    */
   Tensor addNoise(Tensor z0, Tensor noise, int index);
+
+  /**
+   * How many of {@link #timesteps} make one step of the method: 2 for Heun. Image-to-image starts
+   * at a multiple of it.
+   */
+  default int timestepsPerStep() {
+    return 1;
+  }
 
   /** Frees what the sampler remembers. It may still be used for another run. */
   @Override

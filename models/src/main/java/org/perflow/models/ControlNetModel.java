@@ -132,7 +132,7 @@ public final class ControlNetModel extends Module {
       Tensor text,
       Tensor picture,
       @Nullable AddedConditions added) {
-    UNet2DConditionModel.check(config.unet(), sample, timesteps, text, added);
+    UNet2DConditionModel.check("ControlNet", config.unet(), sample, timesteps, text, added);
     int factor = config.downsampling();
     if (picture.dim() != 4
         || picture.size(1) != config.conditioningChannels()

@@ -103,7 +103,7 @@ public final class UNet2DConditionModel extends Module {
       Tensor encoderHiddenStates,
       @Nullable AddedConditions added,
       ControlNetModel.@Nullable Residuals control) {
-    check(config, sample, timesteps, encoderHiddenStates, added);
+    check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
     DType type = sample.dtype();
     Tensor time =
         Functional.silu(
@@ -127,6 +127,7 @@ public final class UNet2DConditionModel extends Module {
   }
 
   static void check(
+      String what,
       UNetConfig config,
       Tensor sample,
       Tensor timesteps,
@@ -135,23 +136,23 @@ public final class UNet2DConditionModel extends Module {
     long batch = sample.size(0);
     if (sample.dim() != 4 || sample.size(1) != config.inChannels()) {
       throw new IllegalArgumentException(
-          "U-Net sample " + sample + ", expected [B, " + config.inChannels() + ", H, W]");
+          what + " sample " + sample + ", expected [B, " + config.inChannels() + ", H, W]");
     }
     if (timesteps.dim() != 1 || (timesteps.size(0) != batch && timesteps.size(0) != 1)) {
       throw new IllegalArgumentException(
-          "U-Net timesteps " + timesteps + ", expected [" + batch + "] or [1]");
+          what + " timesteps " + timesteps + ", expected [" + batch + "] or [1]");
     }
     int width = config.crossAttentionDim().get(0);
     if (text.dim() != 3 || text.size(0) != batch || text.size(2) != width) {
       throw new IllegalArgumentException(
-          "U-Net text embeddings %s, expected [%d, L, %d]; the text encoder must be this model's"
-              .formatted(text, batch, width));
+          "%s text embeddings %s, expected [%d, L, %d]; the text encoder must be this model's"
+              .formatted(what, text, batch, width));
     }
     if (config.takesAddedConditions() != (added != null)) {
       throw new IllegalArgumentException(
           added == null
-              ? "this U-Net is of the XL family and needs text_embeds and time_ids"
-              : "this U-Net takes no text_embeds and time_ids, which are for the XL family");
+              ? "this " + what + " is of the XL family and needs text_embeds and time_ids"
+              : "this " + what + " is not of the XL family, the model is");
     }
   }
 
