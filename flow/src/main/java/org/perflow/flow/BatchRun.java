@@ -23,8 +23,7 @@ record BatchRun(
     DiffusionModel model, DType compute, List<Request> requests, Scheduler scheduler, long[] size) {
 
   /** What the loop begins with; all but z are there for masks only. */
-  private record Start(
-      Tensor z, Tensor noise, @Nullable Tensor data, @Nullable Mask mask) {}
+  private record Start(Tensor z, Tensor noise, @Nullable Tensor data, @Nullable Mask mask) {}
 
   /**
    * A mask.
@@ -110,8 +109,7 @@ record BatchRun(
       return z;
     }
     boolean last = index + 1 == scheduler.timesteps().length;
-    Tensor rest =
-        last ? start.data() : scheduler.addNoise(start.data(), start.noise(), index + 1);
+    Tensor rest = last ? start.data() : scheduler.addNoise(start.data(), start.noise(), index + 1);
     Tensor drawn = start.mask().drawn();
     return rest.mul(drawn.neg().add(1)).add(z.mul(drawn));
   }

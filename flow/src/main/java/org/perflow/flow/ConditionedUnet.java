@@ -49,12 +49,7 @@ record ConditionedUnet(
   }
 
   private Tensor output(
-      Tensor z,
-      @Nullable Tensor mask,
-      double timestep,
-      Conditioning told,
-      int index,
-      int steps) {
+      Tensor z, @Nullable Tensor mask, double timestep, Conditioning told, int index, int steps) {
     DType type = told.text().dtype();
     Tensor time = Tensor.full(timestep, z.size(0));
     Tensor sample = z.to(type);

@@ -168,8 +168,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** As large as allowed, but of prompts of one length each: padding would change the shorter. */
   private List<List<Request>> batches(List<Request> requests, int batchSize) {
-    PromptEncoder encoder =
-        new PromptEncoder(model, compute, 0, requests.get(0).longPrompts());
+    PromptEncoder encoder = new PromptEncoder(model, compute, 0, requests.get(0).longPrompts());
     List<List<Request>> batches = new ArrayList<>();
     int pieces = 0;
     for (Request request : requests) {

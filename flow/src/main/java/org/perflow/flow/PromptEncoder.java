@@ -41,7 +41,8 @@ record PromptEncoder(DiffusionModel model, DType compute, int clipSkip, boolean 
    */
   Conditioning encode(List<@Nullable String> prompts, int pieces, int height, int width) {
     List<@Nullable String> distinct = new ArrayList<>(new LinkedHashSet<>(prompts));
-    List<String> texts = distinct.stream().map(text -> Objects.requireNonNullElse(text, "")).toList();
+    List<String> texts =
+        distinct.stream().map(text -> Objects.requireNonNullElse(text, "")).toList();
     long[] rows = prompts.stream().mapToLong(distinct::indexOf).toArray();
     List<Ids> first = texts.stream().map(text -> ids(model.tokenizer(), text, pieces)).toList();
     DiffusionModel.Second second = model.second();
@@ -62,8 +63,7 @@ record PromptEncoder(DiffusionModel model, DType compute, int clipSkip, boolean 
     Tensor index = Tensor.of(rows);
     return new Conditioning(
         states.indexSelect(0, index),
-        new AddedConditions(
-            pooled.indexSelect(0, index), timeIds(prompts.size(), height, width)));
+        new AddedConditions(pooled.indexSelect(0, index), timeIds(prompts.size(), height, width)));
   }
 
   /** Never cropped, drawn as large as its original: {@code time_ids} as diffusers' by default. */

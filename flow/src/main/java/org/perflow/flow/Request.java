@@ -102,9 +102,7 @@ public record Request(
     }
     BufferedImage large =
         Images.resizeLanczos(picture, factor * picture.getWidth(), factor * picture.getHeight());
-    return imageToImage(prompt, large, 1)
-        .withControls(Control.of(tile, large))
-        .withVaeTiling(true);
+    return imageToImage(prompt, large, 1).withControls(Control.of(tile, large)).withVaeTiling(true);
   }
 
   public Request withPrompt(String value) {

@@ -33,7 +33,8 @@ record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
         NoGrad guard = NoGrad.enter()) {
       Tensor x = picture.to(type());
       Tensor moments =
-          (tiling ? vae.encodeMomentsTiled(x) : vae.encodeMoments(x)).to(DType.F32); // [1, 2C, h, w]
+          (tiling ? vae.encodeMomentsTiled(x) : vae.encodeMoments(x))
+              .to(DType.F32); // [1, 2C, h, w]
       int channels = vae.config().latentChannels();
       Tensor mean = moments.narrow(1, 0, channels);
       Tensor deviation = moments.narrow(1, channels, channels).clamp(-30, 20).mul(0.5).exp();

@@ -46,7 +46,8 @@ class PerflowSchedulerTest {
       })
   void timesteps(int windows, int steps, String expected) {
     double[] timesteps = sampler("ddim_eps", windows, steps).timesteps();
-    assertThat(Arrays.toString(Arrays.stream(timesteps).mapToLong(t -> (long) t).toArray())).isEqualTo(expected);
+    assertThat(Arrays.toString(Arrays.stream(timesteps).mapToLong(t -> (long) t).toArray()))
+        .isEqualTo(expected);
   }
 
   @Test

@@ -118,8 +118,7 @@ class PipelineGoldenTest {
     check(name, model, request(metadata(name)));
   }
 
-  private static void check(String name, DiffusionModel model, Request request)
-      throws IOException {
+  private static void check(String name, DiffusionModel model, Request request) throws IOException {
     DiffusionModel which = model;
     if (metadata(name).containsKey("scheduler")) {
       ObjectNode config = model.schedulerConfig();
@@ -183,8 +182,7 @@ class PipelineGoldenTest {
 
   private static DiffusionModel perflow(DiffusionModel model, Parameterization kind) {
     ObjectNode config = model.schedulerConfig();
-    return model.withScheduler(
-        PerflowScheduler.config(config, new TimeWindows(4), kind, false));
+    return model.withScheduler(PerflowScheduler.config(config, new TimeWindows(4), kind, false));
   }
 
   /** The same kernels, scaled, for mask and masked picture: as tools/golden_pipelines.py. */

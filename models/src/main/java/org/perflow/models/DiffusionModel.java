@@ -18,10 +18,9 @@ import org.perflow.tensor.DType;
 
 /**
  * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
- * 1, 2 or XL. Copies by {@link
- * #withUnet} and {@link #withScheduler} share the other parts with the original; {@link #close}
- * frees all parts of the one it is called on, so close a model once all that share with it are
- * done.
+ * 1, 2 or XL. Copies by {@link #withUnet} and {@link #withScheduler} share the other parts with the
+ * original; {@link #close} frees all parts of the one it is called on, so close a model once all
+ * that share with it are done.
  *
  * @param second what XL reads the caption with besides; null for the other families
  */

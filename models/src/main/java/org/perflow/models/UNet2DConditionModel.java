@@ -19,9 +19,10 @@ import org.perflow.tensor.nn.Module;
 
 /**
  * The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al., arXiv 2112.10752; Podell et al.,
- * arXiv 2307.01952): a U-Net over latents that knows the time and attends to the caption. Owns its weights until closed; forward passes may
- * run on several threads at once. Computes in the element type of its input, whatever the weights
- * are. Resnets and transformers are blocks of {@link org.perflow.tensor.Recompute}.
+ * arXiv 2307.01952): a U-Net over latents that knows the time and attends to the caption. Owns its
+ * weights until closed; forward passes may run on several threads at once. Computes in the element
+ * type of its input, whatever the weights are. Resnets and transformers are blocks of {@link
+ * org.perflow.tensor.Recompute}.
  */
 public final class UNet2DConditionModel extends Module {
   private static final String WEIGHTS = "diffusion_pytorch_model.safetensors";
@@ -107,7 +108,8 @@ public final class UNet2DConditionModel extends Module {
     DType type = sample.dtype();
     Tensor time =
         Functional.silu(
-            embedTime(config, timeEmbedding, addEmbedding, sample, timesteps, added)); // [B, 4·first]
+            embedTime(
+                config, timeEmbedding, addEmbedding, sample, timesteps, added)); // [B, 4·first]
     Tensor text = encoderHiddenStates.to(type);
     Tensor x = convIn.forward(sample.channelsLast());
     Deque<Tensor> skips = new ArrayDeque<>();

@@ -38,8 +38,7 @@ class ControlNetModelTest {
       var halves = residuals.times(0.5).plus(residuals.times(0.5));
       Golden.assertClose(
           "controlnet halves", unet.forward(sample, time, text, null, halves), expected);
-      assertThatThrownBy(
-              () -> control.forward(sample, time, text, picture.narrow(2, 0, 32), null))
+      assertThatThrownBy(() -> control.forward(sample, time, text, picture.narrow(2, 0, 32), null))
           .hasMessageContaining("expected [B, 3, 64, 64]");
     }
   }

@@ -32,9 +32,7 @@ class SdxlTest {
       var added =
           new AddedConditions(Golden.read(file, "text_embeds"), Golden.read(file, "time_ids"));
       Golden.assertClose(
-          "unet_sdxl",
-          unet.forward(sample, time, text, added, null),
-          Golden.read(file, "output"));
+          "unet_sdxl", unet.forward(sample, time, text, added, null), Golden.read(file, "output"));
       assertThatThrownBy(() -> unet.forward(sample, time, text))
           .hasMessageContaining("text_embeds");
       assertThat(UNetConfig.of(unet.config().toJson())).isEqualTo(unet.config());
@@ -44,8 +42,7 @@ class SdxlTest {
   @Test
   void bothTextEncodersEqualTransformers() throws IOException {
     try (var first = CLIPTextModel.load(FOLDER.resolve("text_encoder"), DType.F32);
-        var second =
-            CLIPTextModelWithProjection.load(FOLDER.resolve("text_encoder_2"), DType.F32);
+        var second = CLIPTextModelWithProjection.load(FOLDER.resolve("text_encoder_2"), DType.F32);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       var one = first.forward(Golden.read(CLIP, "ids")).hiddenStates();

@@ -24,8 +24,7 @@ public final class Conv2d extends Module {
     this(in, out, kernel, stride, padding, true, init);
   }
 
-  private Conv2d(
-      int in, int out, int kernel, int stride, int padding, boolean bias, Init init) {
+  private Conv2d(int in, int out, int kernel, int stride, int padding, boolean bias, Init init) {
     this.weight = parameter("weight", init, out, in, kernel, kernel);
     this.bias = bias ? parameter("bias", Init.constant(0), out) : null;
     this.stride = stride;
