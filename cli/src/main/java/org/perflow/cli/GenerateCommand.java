@@ -29,7 +29,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "generate",
     description =
-        "Draws pictures from captions, and from pictures, masks and ControlNets. Several pictures are written one by one and as a grid; the"
+        "Draws pictures from captions, and from pictures, masks and ControlNets. Several pictures"
+            + " are written one by one and as a grid; the"
             + " caption, the seed and all settings are in the text chunk of each PNG.",
     footer = {
       "",
