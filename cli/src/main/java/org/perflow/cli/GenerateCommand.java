@@ -2,6 +2,7 @@ package org.perflow.cli;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -9,27 +10,35 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Guidance;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.Request;
 import org.perflow.flow.Schedulers;
-import org.perflow.flow.TextToImage;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsWriter;
+import org.perflow.models.AutoencoderTiny;
+import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Tensor;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code perflow generate}. */
 @Command(
     name = "generate",
     description =
-        "Draws pictures from captions. Several pictures are written one by one and as a grid; the"
+        "Draws pictures from captions, and from pictures, masks and ControlNets. Several pictures"
+            + " are written one by one and as a grid; the"
             + " caption, the seed and all settings are in the text chunk of each PNG.",
     footer = {
       "",
       "Examples:",
       "  perflow generate --prompt \"red apple\"",
       "  perflow generate --prompt \"cat face\" --prompt rocket --count 4 --seed 7 --out cats.png",
-      "  perflow generate --model models/emoji-64 --steps 50 --guidance 3 --prompt pizza"
+      "  perflow generate --model models/emoji-64 --steps 50 --guidance 3 --prompt pizza",
+      "  perflow generate --prompt \"green pear\" --image apple.png --strength 0.75"
     })
 final class GenerateCommand extends Verb {
   @Option(
@@ -47,10 +56,26 @@ final class GenerateCommand extends Verb {
 
   @Option(
       names = "--negative-prompt",
-      defaultValue = "",
       paramLabel = "TEXT",
-      description = "What to steer away from, where there is guidance.")
-  String negativePrompt;
+      description =
+          "What to steer away from, where there is guidance (default: the empty text; zeros for"
+              + " models that say so, as XL does).")
+  @Nullable String negativePrompt;
+
+  @Option(
+      names = "--long-prompts",
+      description =
+          "Read prompts of any length in pieces of 75 tokens, and weights: (red:1.2), (red), [red].")
+  boolean longPrompts;
+
+  @Option(
+      names = "--clip-skip",
+      defaultValue = "0",
+      paramLabel = "N",
+      description = "Layers of the text encoder to leave out at its end (default: 0).")
+  int clipSkip;
+
+  @Mixin PictureOptions pictures;
 
   @Option(
       names = "--steps",
@@ -62,8 +87,9 @@ final class GenerateCommand extends Verb {
       names = "--guidance",
       paramLabel = "W",
       description =
-          "Classifier-free guidance; 1 is none (default: what the model was trained for, else 3).")
-  @Nullable Double guidance;
+          "Classifier-free guidance; 1 is none; several scales with dashes between, as 7.5-4-4-4,"
+              + " are shared out over the steps (default: what the model was trained for, else 3).")
+  @Nullable String guidance;
 
   @Option(
       names = "--seed",
@@ -83,13 +109,13 @@ final class GenerateCommand extends Verb {
   @Option(
       names = "--width",
       paramLabel = "PIXELS",
-      description = "Width (default: what the model was trained on).")
+      description = "Width (default: that of --image, else what the model was trained on).")
   @Nullable Integer width;
 
   @Option(
       names = "--height",
       paramLabel = "PIXELS",
-      description = "Height (default: what the model was trained on).")
+      description = "Height (default: that of --image, else what the model was trained on).")
   @Nullable Integer height;
 
   @Option(
@@ -129,13 +155,26 @@ final class GenerateCommand extends Verb {
               + " ${DEFAULT-VALUE}).")
   int batch;
 
+  @Option(
+      names = "--vae-tiling",
+      description =
+          "Decode pictures larger than the autoencoder was trained on in tiles: less memory.")
+  boolean vaeTiling;
+
+  @Option(
+      names = "--preview",
+      paramLabel = "DIR",
+      description =
+          "Tiny autoencoder (TAESD) folder; NAME-preview.png shows the pictures after every step.")
+  @Nullable Path preview;
+
   /** What was done. */
   record Summary(
       List<String> files,
       List<Picture> pictures,
       String model,
       int steps,
-      double guidance,
+      String guidance,
       int networkEvaluations,
       double seconds,
       List<String> warnings) {}
@@ -158,33 +197,53 @@ final class GenerateCommand extends Verb {
           scheduler == null
               ? loaded
               : loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
-      draw(folder, sampled, compute);
+      List<ControlNetModel> nets = pictures.loadNets(DType.F32);
+      try (AutoencoderTiny tiny =
+          preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
+        draw(folder, sampled, compute, nets, tiny);
+      } finally {
+        nets.forEach(ControlNetModel::close);
+      }
     }
   }
 
-  private void draw(Path folder, DiffusionModel loaded, DType compute) throws IOException {
+  private void draw(
+      Path folder,
+      DiffusionModel loaded,
+      DType compute,
+      List<ControlNetModel> nets,
+      @Nullable AutoencoderTiny tiny)
+      throws IOException {
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
-    double scale = guidance == null ? Models.guidance(loaded) : guidance;
-    List<TextToImage.Request> requests = new ArrayList<>();
-    for (String prompt : prompts) {
-      requests.addAll(
-          new TextToImage.Request(
-                  prompt,
-                  negativePrompt,
-                  chosen,
-                  scale,
-                  seed,
-                  width == null ? 0 : width,
-                  height == null ? 0 : height)
-              .repeat(count));
-    }
+    Guidance scale =
+        guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
+    Request request =
+        pictures.apply(
+            Request.of("")
+                .withNegativePrompt(negativePrompt)
+                .withSteps(chosen)
+                .withGuidance(scale)
+                .withSeed(seed)
+                .withSize(width == null ? 0 : width, height == null ? 0 : height)
+                .withClipSkip(clipSkip)
+                .withLongPrompts(longPrompts)
+                .withVaeTiling(vaeTiling),
+            nets);
+    List<Request> requests = new ArrayList<>();
+    prompts.forEach(prompt -> requests.addAll(request.withPrompt(prompt).repeat(count)));
     long start = System.nanoTime();
-    try (TextToImage.Result result =
-        new TextToImage(loaded, compute)
-            .generate(requests, batch, (done, total, latents) -> progress(done, total))) {
+    try (Pipeline.Result result =
+        new Pipeline(loaded, compute)
+            .generate(
+                requests,
+                batch,
+                (done, total, latents) -> {
+                  progress(done, total);
+                  preview(tiny, latents);
+                })) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
-      Map<String, String> settings = settings(folder, loaded, chosen, scale);
+      Map<String, String> settings = settings(folder, loaded, request);
       List<Picture> pictures = write(requests, result.pictures(), settings);
       List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
       if (pictures.size() > 1) {
@@ -203,7 +262,7 @@ final class GenerateCommand extends Verb {
               pictures,
               folder.toString(),
               chosen,
-              scale,
+              scale.toString(),
               result.networkEvaluations(),
               seconds,
               result.warnings()),
@@ -223,12 +282,24 @@ final class GenerateCommand extends Verb {
     }
   }
 
+  private void preview(@Nullable AutoencoderTiny tiny, Tensor latents) {
+    if (tiny == null) {
+      return;
+    }
+    try {
+      List<BufferedImage> now = Images.fromTensor(tiny.decode(latents));
+      Images.writePng(suffixed("preview"), Images.grid(now, columns(now.size())), Map.of());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   private List<Picture> write(
-      List<TextToImage.Request> requests, List<BufferedImage> images, Map<String, String> settings)
+      List<Request> requests, List<BufferedImage> images, Map<String, String> settings)
       throws IOException {
     List<Picture> pictures = new ArrayList<>();
     for (int i = 0; i < images.size(); i++) {
-      TextToImage.Request request = requests.get(i);
+      Request request = requests.get(i);
       Path file = images.size() == 1 ? out : numbered(i + 1);
       settings.put("prompt", request.prompt());
       settings.put("seed", Long.toString(request.seed()));
@@ -238,15 +309,23 @@ final class GenerateCommand extends Verb {
     return pictures;
   }
 
-  private Map<String, String> settings(
-      Path folder, DiffusionModel loaded, int chosen, double scale) {
+  private Map<String, String> settings(Path folder, DiffusionModel loaded, Request request) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("prompt", "");
-    settings.put("negative_prompt", negativePrompt);
+    if (negativePrompt != null) {
+      settings.put("negative_prompt", negativePrompt);
+    }
     settings.put("seed", "");
-    settings.put("steps", Integer.toString(chosen));
-    settings.put("guidance", Double.toString(scale));
+    settings.put("steps", Integer.toString(request.steps()));
+    settings.put("guidance", request.guidance().toString());
     settings.put("scheduler", loaded.schedulerConfig().path("_class_name").asText());
+    if (request.image() != null) {
+      settings.put("image", pictures.image.getFileName().toString());
+      settings.put("strength", Double.toString(request.strength()));
+    }
+    if (clipSkip > 0) {
+      settings.put("clip_skip", Integer.toString(clipSkip));
+    }
     settings.put("dtype", DType.parse(dtype).torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());
     settings.put("software", Main.VERSION);
@@ -261,11 +340,15 @@ final class GenerateCommand extends Verb {
 
   /** {@code cats.png} to {@code cats-001.png}. */
   private Path numbered(int number) {
+    return suffixed("%03d".formatted(number));
+  }
+
+  private Path suffixed(String suffix) {
     String name = out.getFileName().toString();
     String stem =
         name.toLowerCase(Locale.ROOT).endsWith(".png")
             ? name.substring(0, name.length() - 4)
             : name;
-    return out.resolveSibling("%s-%03d.png".formatted(stem, number));
+    return out.resolveSibling("%s-%s.png".formatted(stem, suffix));
   }
 }

@@ -25,6 +25,7 @@ import picocli.CommandLine.Spec;
     commandListHeading = "%nCommands:%n",
     subcommands = {
       GenerateCommand.class,
+      RefineCommand.class,
       DemoCommand.class,
       AccelerateCommand.class,
       EvaluateCommand.class,

@@ -2,7 +2,8 @@ package org.perflow.cli;
 
 import java.awt.image.BufferedImage;
 import java.util.List;
-import org.perflow.flow.TextToImage;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.Request;
 import org.perflow.io.Images;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -16,13 +17,13 @@ final class SampleSheet {
 
   /** Two rows of four, from seed 0. */
   static BufferedImage draw(DiffusionModel model, DType compute, int steps, double guidance) {
-    List<TextToImage.Request> requests =
+    List<Request> requests =
         PROMPTS.stream()
-            .map(prompt -> TextToImage.Request.of(prompt))
+            .map(Request::of)
             .map(request -> request.withSteps(steps).withGuidance(guidance))
             .toList();
-    try (TextToImage.Result drawn =
-        new TextToImage(model, compute)
+    try (Pipeline.Result drawn =
+        new Pipeline(model, compute)
             .generate(requests, requests.size(), (done, total, latents) -> {})) {
       return Images.grid(drawn.pictures(), 4);
     }

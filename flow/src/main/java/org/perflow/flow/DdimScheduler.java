@@ -100,12 +100,12 @@ public final class DdimScheduler implements Scheduler {
   }
 
   @Override
-  public long[] timesteps() {
-    return timesteps.clone();
+  public double[] timesteps() {
+    return Arrays.stream(timesteps).asDoubleStream().toArray();
   }
 
   @Override
-  public Tensor step(Tensor output, int index, Tensor z) {
+  public Tensor step(Tensor output, int index, Tensor z, NoiseSource source) {
     int from = (int) timesteps[index];
     int to = from - schedule.size() / timesteps.length; // negative: the final level
     if (clip.isEmpty()) {
@@ -117,6 +117,12 @@ public final class DdimScheduler implements Scheduler {
     Tensor data = prediction.data(alpha, sigma).apply(z, output).clamp(-bound, bound);
     Tensor noise = prediction.noise(alpha, sigma).apply(z, output);
     return new Affine(schedule.alpha(to), schedule.sigma(to)).apply(data, noise);
+  }
+
+  @Override
+  public Tensor addNoise(Tensor z0, Tensor noise, int index) {
+    int at = (int) timesteps[index];
+    return new Affine(schedule.alpha(at), schedule.sigma(at)).apply(z0, noise);
   }
 
   @Override

@@ -21,7 +21,14 @@ public interface Denoiser {
 
   /** {@code unet} on {@code text} [B, L, D], computing in text's dtype; float32 out. */
   static Denoiser of(UNet2DConditionModel unet, Tensor text) {
-    return (z, timesteps) -> unet.forward(z.to(text.dtype()), timesteps, text).to(DType.F32);
+    return of(unet, new Conditioning(text, null));
+  }
+
+  /** {@code unet} on what it is told, computing in the text's dtype; float32 out. */
+  static Denoiser of(UNet2DConditionModel unet, Conditioning told) {
+    DType type = told.text().dtype();
+    return (z, timesteps) ->
+        unet.forward(z.to(type), timesteps, told.text(), told.added(), null).to(DType.F32);
   }
 
   /**
@@ -29,17 +36,16 @@ public interface Denoiser {
    * the scale. A scale of 1 or less means none, as there, and costs one network pass instead of
    * two.
    *
-   * @param text condition, [B, L, D]
-   * @param nullText negative or empty prompt, [B, L, D] or [1, L, D]
+   * @param negative of the negative or empty prompts, as many rows as {@code positive}
    */
-  static Denoiser guided(UNet2DConditionModel unet, Tensor text, Tensor nullText, double scale) {
+  static Denoiser guided(
+      UNet2DConditionModel unet, Conditioning positive, Conditioning negative, double scale) {
     if (scale <= 1) {
-      return of(unet, text);
+      return of(unet, positive);
     }
+    Denoiser both = of(unet, negative.cat(positive));
     return (z, timesteps) -> {
-      Tensor both = Tensor.cat(0, nullText.expand(text.shape()), text);
-      Tensor output =
-          of(unet, both).predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
+      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
       long rows = z.size(0);
       return guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
     };

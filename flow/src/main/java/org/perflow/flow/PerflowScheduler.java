@@ -126,17 +126,38 @@ public final class PerflowScheduler implements Scheduler {
   }
 
   @Override
-  public long[] timesteps() {
-    return timesteps.clone();
+  public double[] timesteps() {
+    return Arrays.stream(timesteps).asDoubleStream().toArray();
   }
 
   @Override
-  public Tensor step(Tensor output, int index, Tensor z) {
+  public Tensor step(Tensor output, int index, Tensor z, NoiseSource noise) {
     double size = flow.schedule().size();
     double next = index + 1 < timesteps.length ? timesteps[index + 1] : 0;
     double dt = (next - timesteps[index]) / size; // negative: towards data
     Affine velocity = flow.velocity(timesteps[index] / size);
     return new Affine(1 + dt * velocity.a(), dt * velocity.b()).apply(z, output);
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * <p>Inside a window that is the point of the chord between its ends, not the diffusion state:
+   * there the two differ.
+   */
+  @Override
+  public Tensor addNoise(Tensor z0, Tensor noise, int index) {
+    int size = flow.schedule().size();
+    double t = timesteps[index] / (double) size;
+    Window window = flow.windows().at(t);
+    NoiseSchedule schedule = flow.schedule();
+    int start = window.startIndex(size);
+    int end = window.endIndex(size);
+    Affine chord = flow.chord(t);
+    return new Affine(
+            chord.a() * schedule.alpha(start) + chord.b() * schedule.alpha(end),
+            chord.a() * schedule.sigma(start) + chord.b() * schedule.sigma(end))
+        .apply(z0, noise);
   }
 
   @Override

@@ -7,16 +7,16 @@
  * closed forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
  * org.perflow.flow.PfOdeSolver} (the teacher's way through one window: the training target), {@link
  * org.perflow.flow.Scheduler} with {@link org.perflow.flow.PerflowScheduler} and {@link
- * org.perflow.flow.DdimScheduler} (sampling), {@link org.perflow.flow.TextToImage} (the pipeline).
+ * org.perflow.flow.DdimScheduler} (sampling), {@link org.perflow.flow.Pipeline} with {@link
+ * org.perflow.flow.Request} (the front door).
  *
  * <p>Time is t in (0, 1], 1 = noise; an index is 0 ... 999; a timestep is what the network is told:
  * the index for a teacher, 1000 t (one more) for a PeRFlow student.
  *
  * <pre>{@code
- * try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);
- *     TextToImage.Result result =
- *         new TextToImage(model).generate(TextToImage.Request.of("a red apple").withSeed(42))) {
- *   Images.writePng(Path.of("apple.png"), result.pictures().get(0), Map.of());
+ * try (Pipeline pipe = Pipeline.load(folder)) {
+ *   BufferedImage apple = pipe.draw(Request.of("a red apple").withSeed(42));
+ *   Images.writePng(Path.of("apple.png"), apple, Map.of());
  * }
  * }</pre>
  */

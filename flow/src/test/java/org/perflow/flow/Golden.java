@@ -10,6 +10,12 @@ final class Golden {
   static final Path FOLDER = Path.of("src/test/resources/golden");
   static final Path MODELS = Path.of("../models/src/test/resources/golden/models");
 
+  /** For samplers that draw none. */
+  static final Scheduler.NoiseSource NO_NOISE =
+      z -> {
+        throw new AssertionError("a deterministic sampler asked for noise");
+      };
+
   private Golden() {}
 
   /** Largest difference over largest magnitude; printed, so that reports can quote it. */

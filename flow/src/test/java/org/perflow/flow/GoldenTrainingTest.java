@@ -108,7 +108,8 @@ class GoldenTrainingTest {
     Tensor nullText = file.read("null").expand(text.shape());
     double guidance = Double.parseDouble(file.metadata().get("guidance"));
     if (guidance > 1) {
-      return Denoiser.guided(teacher, text, nullText, guidance);
+      return Denoiser.guided(
+          teacher, new Conditioning(text, null), new Conditioning(nullText, null), guidance);
     }
     Tensor kept = file.read("keep").reshape(-1, 1, 1).gt(0.5);
     return Denoiser.of(teacher, Tensor.where(kept, text, nullText));

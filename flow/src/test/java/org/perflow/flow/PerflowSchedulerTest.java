@@ -45,8 +45,9 @@ class PerflowSchedulerTest {
         "8 | 8 | [1000, 875, 750, 625, 500, 375, 250, 125]"
       })
   void timesteps(int windows, int steps, String expected) {
-    long[] timesteps = sampler("ddim_eps", windows, steps).timesteps();
-    assertThat(Arrays.toString(timesteps)).isEqualTo(expected);
+    double[] timesteps = sampler("ddim_eps", windows, steps).timesteps();
+    assertThat(Arrays.toString(Arrays.stream(timesteps).mapToLong(t -> (long) t).toArray()))
+        .isEqualTo(expected);
   }
 
   @Test
@@ -60,11 +61,11 @@ class PerflowSchedulerTest {
     List<Double> states = new ArrayList<>();
     try (Scope scope = Scope.open()) {
       Tensor z = Tensor.of(new double[] {start}, 1, 1);
-      long[] timesteps = sampler.timesteps();
+      double[] timesteps = sampler.timesteps();
       for (int i = 0; i < timesteps.length; i++) {
         Tensor output =
             Tensor.of(new double[] {network.applyAsDouble(timesteps[i], z.item())}, 1, 1);
-        z = sampler.step(output, i, z);
+        z = sampler.step(output, i, z, Golden.NO_NOISE);
         states.add(z.item());
       }
     }
@@ -82,10 +83,10 @@ class PerflowSchedulerTest {
     for (int steps : new int[] {4, 5, 6, 8, 10}) {
       Scheduler sampler = sampler(kind, 4, steps);
       List<Double> states = run(sampler, 1, (t, z) -> 0.3);
-      long[] timesteps = sampler.timesteps();
+      double[] timesteps = sampler.timesteps();
       int boundary = 0;
       for (int i = 0; i < timesteps.length; i++) {
-        long next = i + 1 < timesteps.length ? timesteps[i + 1] : 0;
+        double next = i + 1 < timesteps.length ? timesteps[i + 1] : 0;
         if (next % 250 == 0) {
           assertThat(states.get(i)).as("N=%d", steps).isCloseTo(expected[boundary++], within(2e-8));
         }
@@ -161,7 +162,7 @@ class PerflowSchedulerTest {
                 Integer.parseInt(parts[2].substring(1)));
         try (Scope scope = Scope.open()) {
           Tensor timesteps = file.read(key.replace(".states", ".timesteps"));
-          assertThat(sampler.timesteps()).as(key).containsExactly(timesteps.toLongArray());
+          assertThat(sampler.timesteps()).as(key).containsExactly(timesteps.toDoubleArray());
           assertThat(Golden.error(key, states(sampler, file.read(key)), file.read(key)))
               .isLessThan(1e-4);
         }
@@ -176,9 +177,9 @@ class PerflowSchedulerTest {
     List<Tensor> states = new ArrayList<>();
     Tensor z = expected.select(0, 0);
     states.add(z);
-    long[] timesteps = sampler.timesteps();
+    double[] timesteps = sampler.timesteps();
     for (int i = 0; i < timesteps.length; i++) {
-      z = sampler.step(Golden.network(z, timesteps[i]), i, z);
+      z = sampler.step(Golden.network(z, timesteps[i]), i, z, Golden.NO_NOISE);
       states.add(z);
     }
     return Tensor.stack(0, states);

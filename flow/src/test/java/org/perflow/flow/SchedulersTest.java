@@ -43,7 +43,8 @@ class SchedulersTest {
       JsonNode config = Json.MAPPER.readTree(file.metadata().get("cases")).get(key);
       int steps = Integer.parseInt(key.substring(key.indexOf('.') + 1));
       DdimScheduler sampler = DdimScheduler.of(config, steps);
-      assertThat(sampler.timesteps()).containsExactly(file.read(key + ".timesteps").toLongArray());
+      assertThat(sampler.timesteps())
+          .containsExactly(file.read(key + ".timesteps").toDoubleArray());
       assertThat(
               Golden.error(
                   key,

@@ -82,6 +82,27 @@ public final class AutoencoderKL extends Module {
     return decoder.forward(postQuantConv == null ? x : postQuantConv.forward(x));
   }
 
+  /**
+   * {@link #encodeMoments} of pictures larger than the model was trained on, in overlapping tiles;
+   * smaller ones whole. Without gradients.
+   */
+  public Tensor encodeMomentsTiled(Tensor x) {
+    int tile = config.sampleSize();
+    return fits(x, tile)
+        ? encodeMoments(x)
+        : Tiles.map(x, tile, tile / config.downsampling(), this::encodeMoments);
+  }
+
+  /** {@link #decode} in the same way. */
+  public Tensor decodeTiled(Tensor z) {
+    int tile = config.sampleSize() / config.downsampling();
+    return fits(z, tile) ? decode(z) : Tiles.map(z, tile, config.sampleSize(), this::decode);
+  }
+
+  private static boolean fits(Tensor x, int tile) {
+    return x.size(2) <= tile && x.size(3) <= tile;
+  }
+
   private static void check(Tensor x, int channels, String what) {
     if (x.dim() != 4 || x.size(1) != channels) {
       throw new IllegalArgumentException(

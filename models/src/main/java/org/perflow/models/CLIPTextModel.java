@@ -114,6 +114,11 @@ public final class CLIPTextModel extends Module {
     return new Output(last, pool(last, ids), List.copyOf(hiddenStates));
   }
 
+  /** The norm that the last hidden state has and the others lack, [B, L, D] to the same. */
+  public Tensor normalise(Tensor hiddenState) {
+    return finalLayerNorm.forward(hiddenState);
+  }
+
   private Tensor pool(Tensor last, Tensor ids) {
     long batch = ids.size(0);
     long length = ids.size(1);

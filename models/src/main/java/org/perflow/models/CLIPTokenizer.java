@@ -173,7 +173,11 @@ public final class CLIPTokenizer {
    * is cut off before the end token.
    */
   public long[] encode(String text) {
-    List<Integer> tokens = tokens(text);
+    return frame(tokens(text));
+  }
+
+  /** The same of tokens: for those who cut long texts into pieces themselves. */
+  public long[] frame(List<Integer> tokens) {
     long[] ids = new long[length];
     Arrays.fill(ids, pad);
     int count = Math.min(tokens.size(), length - 2);

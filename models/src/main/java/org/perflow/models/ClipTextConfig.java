@@ -26,6 +26,9 @@ public record ClipTextConfig(
     int eosTokenId,
     int padTokenId) {
 
+  static final String PROJECTED = "CLIPTextModelWithProjection";
+  private static final List<String> ARCHITECTURES = List.of("CLIPTextModel", PROJECTED);
+
   public ClipTextConfig {
     if (!List.of("quick_gelu", "gelu").contains(hiddenAct)) {
       throw new IllegalArgumentException(
@@ -50,9 +53,9 @@ public record ClipTextConfig(
     json.only("model_type", "clip_text_model");
     json.only("attention_dropout", 0);
     for (String architecture : json.texts("architectures", List.of())) {
-      if (!architecture.equals("CLIPTextModel")) {
+      if (!ARCHITECTURES.contains(architecture)) {
         throw new IllegalArgumentException(
-            "architectures: got " + architecture + ", supported: CLIPTextModel");
+            "architectures: got " + architecture + ", supported: " + ARCHITECTURES);
       }
     }
     return new ClipTextConfig(
@@ -72,8 +75,12 @@ public record ClipTextConfig(
 
   /** As transformers reads it. */
   public ObjectNode toJson() {
+    return toJson("CLIPTextModel");
+  }
+
+  ObjectNode toJson(String architecture) {
     ObjectNode json = Json.MAPPER.createObjectNode();
-    json.putArray("architectures").add("CLIPTextModel");
+    json.putArray("architectures").add(architecture);
     json.put("model_type", "clip_text_model");
     json.put("vocab_size", vocabSize);
     json.put("hidden_size", hiddenSize);

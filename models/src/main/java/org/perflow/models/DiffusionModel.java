@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -7,39 +8,87 @@ import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.Map;
 import java.util.UUID;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 
 /**
- * A diffusers folder in memory: everything that turns a caption into a picture. Copies by {@link
- * #withUnet} and {@link #withScheduler} share the other parts with the original; {@link #close}
- * frees all parts of the one it is called on, so close a model once all that share with it are
- * done.
+ * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
+ * 1, 2 or XL. Copies by {@link #withUnet} and {@link #withScheduler} share the other parts with the
+ * original; {@link #close} frees all parts of the one it is called on, so close a model once all
+ * that share with it are done.
+ *
+ * @param second what XL reads the caption with besides; null for the other families
  */
 public record DiffusionModel(
     UNet2DConditionModel unet,
     AutoencoderKL vae,
     CLIPTextModel textEncoder,
     CLIPTokenizer tokenizer,
+    @Nullable Second second,
     ObjectNode schedulerConfig)
     implements AutoCloseable {
 
   private static final String INDEX = "model_index.json";
   private static final String SCHEDULER = "scheduler/scheduler_config.json";
   private static final String PIPELINE = "StableDiffusionPipeline";
+  private static final String PIPELINE_XL = "StableDiffusionXLPipeline";
+  private static final Pattern PIPELINES = // one folder serves them all
+      Pattern.compile("StableDiffusion(XL)?(ControlNet)?(Img2Img|Inpaint)?Pipeline");
 
   public DiffusionModel {
     schedulerConfig = schedulerConfig.deepCopy();
-    int length = textEncoder.config().maxPositionEmbeddings();
-    if (tokenizer.length() > length) {
+    checkLength(tokenizer, textEncoder.config());
+    if ((second != null) != unet.config().takesAddedConditions()) {
       throw new IllegalArgumentException(
-          "the tokenizer pads to %d tokens, the text encoder takes %d (max_position_embeddings)"
-              .formatted(tokenizer.length(), length));
+          second == null
+              ? "the U-Net is of the XL family and needs a second text encoder"
+              : "there is a second text encoder, but the U-Net is not of the XL family");
+    }
+    int width = textEncoder.config().hiddenSize();
+    if (second != null) {
+      checkLength(second.tokenizer(), second.textEncoder().config());
+      width += second.textEncoder().config().hiddenSize();
+    }
+    int wanted = unet.config().crossAttentionDim().get(0);
+    if (width != wanted) {
+      throw new IllegalArgumentException(
+          "the text encoders make %d features a token, the U-Net reads %d (cross_attention_dim)"
+              .formatted(width, wanted));
     }
   }
+
+  /** A model of one text encoder: Stable Diffusion 1 or 2. */
+  public DiffusionModel(
+      UNet2DConditionModel unet,
+      AutoencoderKL vae,
+      CLIPTextModel textEncoder,
+      CLIPTokenizer tokenizer,
+      ObjectNode schedulerConfig) {
+    this(unet, vae, textEncoder, tokenizer, null, schedulerConfig);
+  }
+
+  private static void checkLength(CLIPTokenizer tokenizer, ClipTextConfig config) {
+    if (tokenizer.length() > config.maxPositionEmbeddings()) {
+      throw new IllegalArgumentException(
+          "the tokenizer pads to %d tokens, the text encoder takes %d (max_position_embeddings)"
+              .formatted(tokenizer.length(), config.maxPositionEmbeddings()));
+    }
+  }
+
+  /**
+   * What XL reads the caption with besides.
+   *
+   * @param forceZerosForEmptyPrompt whether a negative prompt that is not given is zeros, not ""
+   */
+  public record Second(
+      CLIPTextModelWithProjection textEncoder,
+      CLIPTokenizer tokenizer,
+      boolean forceZerosForEmptyPrompt) {}
 
   /** Diffusers' settings of the sampler; the caller's own copy. */
   @Override
@@ -59,9 +108,11 @@ public record DiffusionModel(
       throw new FormatException(
           folder + " is no diffusers folder: it has no " + INDEX + " beside unet/ and vae/");
     }
-    String pipeline = Json.read(index).path("_class_name").asText(PIPELINE);
-    if (!pipeline.equals(PIPELINE)) {
-      throw new FormatException(index + ": got a " + pipeline + ", supported: " + PIPELINE);
+    JsonNode parts = Json.read(index);
+    String pipeline = parts.path("_class_name").asText(PIPELINE);
+    if (!PIPELINES.matcher(pipeline).matches()) {
+      throw new FormatException(
+          index + ": got a " + pipeline + ", supported: " + PIPELINE + ", " + PIPELINE_XL);
     }
     Path scheduler = folder.resolve(SCHEDULER);
     if (!(Json.read(scheduler) instanceof ObjectNode schedulerConfig)) {
@@ -72,25 +123,33 @@ public record DiffusionModel(
     AutoencoderKL vae = AutoencoderKL.load(folder.resolve("vae"), as);
     CLIPTextModel text = CLIPTextModel.load(folder.resolve("text_encoder"), as);
     try {
-      return new DiffusionModel(unet, vae, text, tokenizer, schedulerConfig);
+      Second second = parts.path("text_encoder_2").hasNonNull(0) ? second(folder, parts, as) : null;
+      return new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig);
     } catch (IllegalArgumentException e) {
       throw new FormatException(folder + ": " + e.getMessage(), e);
     }
   }
 
+  private static Second second(Path folder, JsonNode parts, DType as) throws IOException {
+    return new Second(
+        CLIPTextModelWithProjection.load(folder.resolve("text_encoder_2"), as),
+        CLIPTokenizer.load(folder.resolve("tokenizer_2")),
+        parts.path("force_zeros_for_empty_prompt").asBoolean(true));
+  }
+
   /** The same with another denoiser. */
   public DiffusionModel withUnet(UNet2DConditionModel other) {
-    return new DiffusionModel(other, vae, textEncoder, tokenizer, schedulerConfig);
+    return new DiffusionModel(other, vae, textEncoder, tokenizer, second, schedulerConfig);
   }
 
   /** The same with another autoencoder. */
   public DiffusionModel withVae(AutoencoderKL other) {
-    return new DiffusionModel(unet, other, textEncoder, tokenizer, schedulerConfig);
+    return new DiffusionModel(unet, other, textEncoder, tokenizer, second, schedulerConfig);
   }
 
   /** The same with other settings of the sampler. */
   public DiffusionModel withScheduler(ObjectNode other) {
-    return new DiffusionModel(unet, vae, textEncoder, tokenizer, other);
+    return new DiffusionModel(unet, vae, textEncoder, tokenizer, second, other);
   }
 
   /**
@@ -107,6 +166,10 @@ public record DiffusionModel(
       vae.save(beside.resolve("vae"), as, provenance);
       textEncoder.save(beside.resolve("text_encoder"), as, provenance);
       tokenizer.save(beside.resolve("tokenizer"));
+      if (second != null) {
+        second.textEncoder().save(beside.resolve("text_encoder_2"), as, provenance);
+        second.tokenizer().save(beside.resolve("tokenizer_2"));
+      }
       Json.write(beside.resolve(SCHEDULER), schedulerConfig);
       Json.write(beside.resolve(INDEX), index());
       AtomicFiles.replaceDirectory(beside, target);
@@ -144,10 +207,16 @@ public record DiffusionModel(
 
   private ObjectNode index() {
     ObjectNode index = Json.MAPPER.createObjectNode();
-    index.put("_class_name", PIPELINE);
-    index.put("requires_safety_checker", false);
-    for (String absent : new String[] {"feature_extractor", "image_encoder", "safety_checker"}) {
-      index.putArray(absent).addNull().addNull();
+    index.put("_class_name", second == null ? PIPELINE : PIPELINE_XL);
+    index.putArray("feature_extractor").addNull().addNull();
+    index.putArray("image_encoder").addNull().addNull();
+    if (second == null) {
+      index.put("requires_safety_checker", false);
+      index.putArray("safety_checker").addNull().addNull();
+    } else {
+      index.put("force_zeros_for_empty_prompt", second.forceZerosForEmptyPrompt());
+      index.putArray("text_encoder_2").add("transformers").add(ClipTextConfig.PROJECTED);
+      index.putArray("tokenizer_2").add("transformers").add("CLIPTokenizer");
     }
     String scheduler = schedulerConfig.path("_class_name").asText("DDIMScheduler");
     index.putArray("scheduler").add("diffusers").add(scheduler);
@@ -164,5 +233,8 @@ public record DiffusionModel(
     unet.close();
     vae.close();
     textEncoder.close();
+    if (second != null) {
+      second.textEncoder().close();
+    }
   }
 }

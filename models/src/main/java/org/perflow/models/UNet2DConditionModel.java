@@ -15,22 +15,22 @@ import org.perflow.tensor.Functional;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
-import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
 
 /**
- * The denoiser of Stable Diffusion 1 and 2 (Rombach et al., arXiv 2112.10752): a U-Net over latents
- * that knows the time and attends to the caption. Owns its weights until closed; forward passes may
- * run on several threads at once. Computes in the element type of its input, whatever the weights
- * are. Resnets and transformers are blocks of {@link org.perflow.tensor.Recompute}.
+ * The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al., arXiv 2112.10752; Podell et al.,
+ * arXiv 2307.01952): a U-Net over latents that knows the time and attends to the caption. Owns its
+ * weights until closed; forward passes may run on several threads at once. Computes in the element
+ * type of its input, whatever the weights are. Resnets and transformers are blocks of {@link
+ * org.perflow.tensor.Recompute}.
  */
 public final class UNet2DConditionModel extends Module {
   private static final String WEIGHTS = "diffusion_pytorch_model.safetensors";
 
   private final UNetConfig config;
   private final Conv2d convIn;
-  private final Linear timeLinear1;
-  private final Linear timeLinear2;
+  private final TimestepEmbedding timeEmbedding;
+  private final @Nullable TimestepEmbedding addEmbedding;
   private final List<Down> downBlocks = new ArrayList<>();
   private final Mid midBlock;
   private final List<Up> upBlocks = new ArrayList<>();
@@ -42,8 +42,13 @@ public final class UNet2DConditionModel extends Module {
     this.config = config;
     int first = config.blockOutChannels().get(0);
     convIn = child("conv_in", new Conv2d(config.inChannels(), first, 3, 1, 1));
-    timeLinear1 = child("time_embedding.linear_1", new Linear(first, 4 * first));
-    timeLinear2 = child("time_embedding.linear_2", new Linear(4 * first, 4 * first));
+    timeEmbedding = child("time_embedding", new TimestepEmbedding(first, 4 * first));
+    addEmbedding =
+        config.takesAddedConditions()
+            ? child(
+                "add_embedding",
+                new TimestepEmbedding(config.projectionClassEmbeddingsInputDim(), 4 * first))
+            : null;
     Deque<Integer> skips = new ArrayDeque<>(); // channels of each map that goes across
     skips.push(first);
     for (int level = 0; level < config.levels(); level++) {
@@ -79,17 +84,32 @@ public final class UNet2DConditionModel extends Module {
   /**
    * What the model was trained to predict, epsilon or v, owned by the caller's scope.
    *
-   * @param sample noisy latents [B, C, H, W]; the result has their shape and element type
+   * @param sample noisy latents [B, C, H, W]; the result has their size and element type
    * @param timesteps [B] or [1], 0..1000, may be fractional
    * @param encoderHiddenStates text embeddings [B, L, D]
    */
   public Tensor forward(Tensor sample, Tensor timesteps, Tensor encoderHiddenStates) {
-    check(sample, timesteps, encoderHiddenStates);
+    return forward(sample, timesteps, encoderHiddenStates, null, null);
+  }
+
+  /**
+   * The same, with what Stable Diffusion XL is told besides and what ControlNets add.
+   *
+   * @param added where the model {@link UNetConfig#takesAddedConditions}, else null
+   * @param control null for none
+   */
+  public Tensor forward(
+      Tensor sample,
+      Tensor timesteps,
+      Tensor encoderHiddenStates,
+      @Nullable AddedConditions added,
+      ControlNetModel.@Nullable Residuals control) {
+    check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
     DType type = sample.dtype();
-    Tensor time = Functional.silu(timeEmbedding(timesteps, type)); // [B, 4·first]
-    if (time.size(0) != sample.size(0)) {
-      time = time.expand(sample.size(0), -1);
-    }
+    Tensor time =
+        Functional.silu(
+            embedTime(
+                config, timeEmbedding, addEmbedding, sample, timesteps, added)); // [B, 4·first]
     Tensor text = encoderHiddenStates.to(type);
     Tensor x = convIn.forward(sample.channelsLast());
     Deque<Tensor> skips = new ArrayDeque<>();
@@ -98,53 +118,66 @@ public final class UNet2DConditionModel extends Module {
       x = block.forward(x, time, text, skips);
     }
     x = midBlock.forward(x, time, text);
+    if (control != null) {
+      x = x.add(control.mid());
+      skips = control.addTo(skips);
+    }
     for (Up block : upBlocks) {
       x = block.forward(x, time, text, skips);
     }
     return convOut.forward(Functional.silu(convNormOut.forward(x)));
   }
 
-  private void check(Tensor sample, Tensor timesteps, Tensor text) {
+  static void check(
+      String what,
+      UNetConfig config,
+      Tensor sample,
+      Tensor timesteps,
+      Tensor text,
+      @Nullable AddedConditions added) {
     long batch = sample.size(0);
     if (sample.dim() != 4 || sample.size(1) != config.inChannels()) {
       throw new IllegalArgumentException(
-          "U-Net sample " + sample + ", expected [B, " + config.inChannels() + ", H, W]");
+          what + " sample " + sample + ", expected [B, " + config.inChannels() + ", H, W]");
     }
     if (timesteps.dim() != 1 || (timesteps.size(0) != batch && timesteps.size(0) != 1)) {
       throw new IllegalArgumentException(
-          "U-Net timesteps " + timesteps + ", expected [" + batch + "] or [1]");
+          what + " timesteps " + timesteps + ", expected [" + batch + "] or [1]");
     }
     int width = config.crossAttentionDim().get(0);
     if (text.dim() != 3 || text.size(0) != batch || text.size(2) != width) {
       throw new IllegalArgumentException(
-          "U-Net text embeddings %s, expected [%d, L, %d]; the text encoder must be this model's"
-              .formatted(text, batch, width));
+          "%s text embeddings %s, expected [%d, L, %d]; the text encoder must be this model's"
+              .formatted(what, text, batch, width));
+    }
+    if (config.takesAddedConditions() != (added != null)) {
+      throw new IllegalArgumentException(
+          added == null
+              ? "this " + what + " is of the XL family and needs text_embeds and time_ids"
+              : "this " + what + " is not of the XL family, the model is");
     }
   }
 
-  private Tensor timeEmbedding(Tensor timesteps, DType type) {
+  /** What resnets are told: time and, for XL, size and pooled caption; [B, 4·first]. */
+  static Tensor embedTime(
+      UNetConfig config,
+      TimestepEmbedding timeEmbedding,
+      @Nullable TimestepEmbedding addEmbedding,
+      Tensor sample,
+      Tensor timesteps,
+      @Nullable AddedConditions added) {
     int width = config.blockOutChannels().get(0);
-    Tensor waves = sinusoids(timesteps, width, config.flipSinToCos(), config.freqShift()).to(type);
-    return timeLinear2.forward(Functional.silu(timeLinear1.forward(waves)));
-  }
-
-  /**
-   * Sinusoidal embedding (Ho et al., arXiv 2006.11239), float32 whatever the model computes in:
-   * bfloat16 could not tell 999 from 1000. timesteps [B] to [B, width].
-   */
-  static Tensor sinusoids(Tensor timesteps, int width, boolean flipSinToCos, double freqShift) {
-    int half = width / 2;
-    Tensor exponent = Tensor.arange(half).to(DType.F32).mul(-Math.log(10000)).div(half - freqShift);
-    Tensor angle = timesteps.to(DType.F32).unsqueeze(1).mul(exponent.exp()); // [B, half]
     Tensor waves =
-        flipSinToCos
-            ? Tensor.cat(1, angle.cos(), angle.sin())
-            : Tensor.cat(1, angle.sin(), angle.cos());
-    return width % 2 == 0 ? waves : Functional.pad(waves, 0, 1, 0, 0);
+        TimestepEmbedding.sinusoids(timesteps, width, config.flipSinToCos(), config.freqShift());
+    Tensor time = timeEmbedding.forward(waves.to(sample.dtype()));
+    if (addEmbedding != null && added != null) {
+      time = time.add(addEmbedding.forward(added.waves(config, sample.dtype())));
+    }
+    return time.size(0) == sample.size(0) ? time : time.expand(sample.size(0), -1);
   }
 
   /** One resolution on the way down; every map it makes goes across to the way up. */
-  private static final class Down extends Module {
+  static final class Down extends Module {
     private final List<ResnetBlock2D> resnets = new ArrayList<>();
     private final List<Transformer2DModel> attentions = new ArrayList<>();
     private final @Nullable Conv2d downsampler;
@@ -183,7 +216,7 @@ public final class UNet2DConditionModel extends Module {
   }
 
   /** The coarsest resolution. */
-  private static final class Mid extends Module {
+  static final class Mid extends Module {
     private final ResnetBlock2D first;
     private final Transformer2DModel attention;
     private final ResnetBlock2D second;

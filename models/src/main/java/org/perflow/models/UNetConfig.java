@@ -13,6 +13,9 @@ import org.perflow.io.Json;
  * @param attentionHeads heads of a level; diffusers calls this key {@code attention_head_dim},
  *     which it is not (diffusers issue 2011)
  * @param crossAttentionDim width of the text embeddings
+ * @param additionTimeEmbedDim waves of each of XL's six sizes; 0 without {@code
+ *     addition_embed_type}
+ * @param projectionClassEmbeddingsInputDim waves of all six and the pooled caption; 0 without
  */
 public record UNetConfig(
     int sampleSize,
@@ -30,7 +33,9 @@ public record UNetConfig(
     boolean useLinearProjection,
     boolean upcastAttention,
     boolean flipSinToCos,
-    double freqShift) {
+    double freqShift,
+    int additionTimeEmbedDim,
+    int projectionClassEmbeddingsInputDim) {
 
   private static final String CROSS_DOWN = "CrossAttnDownBlock2D";
   private static final String CROSS_UP = "CrossAttnUpBlock2D";
@@ -45,6 +50,13 @@ public record UNetConfig(
     crossAttentionDim = List.copyOf(crossAttentionDim);
     check("down_block_types", downBlockTypes, List.of(CROSS_DOWN, "DownBlock2D"));
     check("up_block_types", upBlockTypes, List.of(CROSS_UP, "UpBlock2D"));
+    if ((additionTimeEmbedDim > 0) != (projectionClassEmbeddingsInputDim > 0)) {
+      throw new IllegalArgumentException(
+          "addition_time_embed_dim and projection_class_embeddings_input_dim go together; got "
+              + additionTimeEmbedDim
+              + " and "
+              + projectionClassEmbeddingsInputDim);
+    }
     int levels = blockOutChannels.size();
     for (List<?> list :
         List.of(
@@ -72,6 +84,11 @@ public record UNetConfig(
     return blockOutChannels.size();
   }
 
+  /** Whether it is of the XL family, which is told sizes and a pooled caption besides. */
+  public boolean takesAddedConditions() {
+    return projectionClassEmbeddingsInputDim > 0;
+  }
+
   boolean downAttends(int level) {
     return downBlockTypes.get(level).equals(CROSS_DOWN);
   }
@@ -91,6 +108,7 @@ public record UNetConfig(
     refuseUnbuilt(json);
     List<Integer> channels = json.integers("block_out_channels", List.of(320, 640, 1280, 1280));
     int levels = channels.size();
+    boolean added = json.text("addition_embed_type", "").equals("text_time");
     return new UNetConfig(
         json.side("sample_size", 64),
         json.integer("in_channels", 4),
@@ -107,11 +125,14 @@ public record UNetConfig(
         json.flag("use_linear_projection", false),
         json.flag("upcast_attention", false),
         json.flag("flip_sin_to_cos", true),
-        json.number("freq_shift", 0));
+        json.number("freq_shift", 0),
+        added ? json.integer("addition_time_embed_dim", 0) : 0,
+        added ? json.integer("projection_class_embeddings_input_dim", 0) : 0);
   }
 
   private static void refuseUnbuilt(ConfigJson json) {
     json.only("act_fn", "silu", "swish");
+    json.only("addition_embed_type", "text_time");
     json.only("mid_block_type", "UNetMidBlock2DCrossAttn");
     json.only("resnet_time_scale_shift", "default");
     json.only("time_embedding_type", "positional");
@@ -135,7 +156,6 @@ public record UNetConfig(
     json.only("conv_out_kernel", 3);
     for (String key :
         List.of(
-            "addition_embed_type", // text_time is SDXL
             "class_embed_type",
             "num_class_embeds",
             "num_attention_heads",
@@ -172,6 +192,11 @@ public record UNetConfig(
     json.put("upcast_attention", upcastAttention);
     json.put("flip_sin_to_cos", flipSinToCos);
     json.put("freq_shift", freqShift);
+    if (takesAddedConditions()) {
+      json.put("addition_embed_type", "text_time");
+      json.put("addition_time_embed_dim", additionTimeEmbedDim);
+      json.put("projection_class_embeddings_input_dim", projectionClassEmbeddingsInputDim);
+    }
     return json;
   }
 }

@@ -28,6 +28,21 @@ class AutoencoderKLTest {
   }
 
   @Test
+  void tilesEqualDiffusers() throws IOException {
+    String file = "modules/vae_tiled.safetensors";
+    try (var vae = AutoencoderKL.load(Golden.SD15.resolve("vae"), DType.F32);
+        Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor decoded = Golden.read(file, "decoded"); // 24 x 21 latents in tiles of 16
+      Golden.assertClose("vae tiled decode", vae.decodeTiled(Golden.read(file, "latent")), decoded);
+      Golden.assertClose(
+          "vae tiled encode", vae.encodeMomentsTiled(decoded), Golden.read(file, "moments"));
+      Tensor small = Golden.read(FILE, "latent"); // 16 x 12: one tile
+      Golden.assertClose("vae one tile", vae.decodeTiled(small), Golden.read(FILE, "decoded"));
+    }
+  }
+
+  @Test
   void configRoundTripsAndRefusesWhatIsNotBuilt() throws IOException {
     ObjectNode json = (ObjectNode) Json.read(Golden.SD15.resolve("vae/config.json"));
     VaeConfig config = VaeConfig.of(json);

@@ -30,6 +30,14 @@ final class Golden {
     assertThat(relativeError(actual, expected)).isLessThan(1e-4);
   }
 
+  /** The same, printed, so that reports can quote it. */
+  static void assertClose(String name, Tensor actual, Tensor expected) {
+    assertThat(actual.shape()).as(name).isEqualTo(expected.shape());
+    double error = relativeError(actual, expected);
+    System.out.printf("golden %s: %.2e%n", name, error);
+    assertThat(error).as(name).isLessThan(1e-4);
+  }
+
   static double relativeError(Tensor actual, Tensor expected) {
     Tensor reference = expected.to(DType.F32);
     double error = actual.to(DType.F32).sub(reference).abs().max().item();

@@ -136,10 +136,10 @@ class UNet2DConditionModelTest {
   void configRoundTripsAndRefusesWhatIsNotBuilt() throws IOException {
     ObjectNode json = (ObjectNode) Json.read(Golden.SD15.resolve("unet/config.json"));
     assertThat(UNetConfig.of(UNetConfig.of(json).toJson())).isEqualTo(UNetConfig.of(json));
-    json.put("addition_embed_type", "text_time");
+    json.put("addition_embed_type", "image");
     assertThatThrownBy(() -> UNetConfig.of(json))
         .hasMessageContaining("addition_embed_type")
-        .hasMessageContaining("text_time");
+        .hasMessageContaining("image");
     json.putNull("addition_embed_type").putArray("layers_per_block").add(1).add(2).add(3);
     assertThatThrownBy(() -> UNetConfig.of(json)).hasMessageContaining("layers_per_block");
   }

@@ -2,16 +2,19 @@ package org.perflow.evaluate;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Evaluation.System;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Pipeline;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
-import org.perflow.flow.TextToImage;
+import org.perflow.flow.SeededNoise;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.VaeConfig;
 import org.perflow.tensor.DType;
@@ -19,7 +22,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Draws batches of cases with one system: the loop of {@link TextToImage}, from its text embeddings
+ * Draws batches of cases with one system: the loop of {@link Pipeline}, from its text embeddings
  * and noise, with the clock on sampling alone and every state of the trajectory, noise included,
  * within reach. Grad is off in the caller; results belong to the caller's scope.
  */
@@ -27,18 +30,18 @@ final class Drawing {
   private final DiffusionModel model;
   private final System system;
   private final Scheduler scheduler;
-  private final NoiseSchedule noise;
+  private final NoiseSchedule schedule;
   private final DType compute;
-  private final TextToImage pipeline;
+  private final Pipeline pipeline;
 
   Drawing(System system, int steps, DType compute) {
     ObjectNode config = Schedulers.config(system.scheduler(), system.model().schedulerConfig());
     this.model = system.model();
     this.system = system;
     this.scheduler = Schedulers.create(config, steps);
-    this.noise = NoiseSchedule.of(config);
+    this.schedule = NoiseSchedule.of(config);
     this.compute = compute;
-    this.pipeline = new TextToImage(system.model(), compute);
+    this.pipeline = new Pipeline(system.model(), compute);
   }
 
   /**
@@ -54,22 +57,25 @@ final class Drawing {
   }
 
   Sampled sample(List<Case> cases) {
-    try (Scope scope = Scope.open()) {
-      Tensor text = pipeline.embed(cases.stream().map(Case::prompt).toList()); // [B, L, D]
-      Tensor nothing = pipeline.embed(List.of("")); // [1, L, D]
+    long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
+    try (SeededNoise noise = new SeededNoise(seeds);
+        Scope scope = Scope.open()) {
+      Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
+      Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
       Denoiser denoiser = Denoiser.guided(model.unet(), text, nothing, system.guidance());
       int size = model.unet().config().sampleSize();
-      long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
       Tensor z =
-          TextToImage.noise(seeds, model.unet().config().inChannels(), size, size)
+          noise
+              .draw(model.unet().config().inChannels(), size, size)
               .mul(scheduler.initNoiseSigma());
       List<Tensor> states = new ArrayList<>(List.of(z));
-      long[] timesteps = scheduler.timesteps();
+      double[] timesteps = scheduler.timesteps();
       long begin = java.lang.System.nanoTime();
       for (int i = 0; i < timesteps.length; i++) {
         try (Scope step = Scope.open()) {
           Tensor t = Tensor.full(timesteps[i], z.size(0));
-          z = step.keep(scheduler.step(denoiser.predict(z, t), i, z));
+          Tensor output = denoiser.predict(scheduler.scaleModelInput(z, i), t);
+          z = step.keep(scheduler.step(output, i, z, noise));
         }
         states.add(z);
       }
@@ -93,7 +99,7 @@ final class Drawing {
 
   /** Noise level of every recorded state: the index into the schedule, negative for its end. */
   int[] levels() {
-    long[] timesteps = scheduler.timesteps();
+    double[] timesteps = scheduler.timesteps();
     int[] levels = new int[timesteps.length + 1];
     for (int i = 0; i < timesteps.length; i++) {
       // a teacher is told the index, a PeRFlow student 1000 t, which is one more
@@ -104,6 +110,6 @@ final class Drawing {
   }
 
   NoiseSchedule schedule() {
-    return noise;
+    return schedule;
   }
 }

@@ -68,6 +68,12 @@ public final class StudentWriter {
       student.save(prepared.resolve("unet"), type, provenance.asMetadata());
       model.vae().save(prepared.resolve("vae"), type, provenance.asMetadata());
       model.textEncoder().save(prepared.resolve("text_encoder"), type, provenance.asMetadata());
+      if (model.second() != null) {
+        model
+            .second()
+            .textEncoder()
+            .save(prepared.resolve("text_encoder_2"), type, provenance.asMetadata());
+      }
     }
     provenance.write(prepared);
     AtomicFiles.replaceDirectory(prepared, folder); // all of it or nothing

@@ -17,7 +17,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Evaluation.Options;
 import org.perflow.evaluate.Evaluation.System;
-import org.perflow.flow.TextToImage;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.Request;
 import org.perflow.io.Json;
 import org.perflow.models.AutoencoderKL;
 import org.perflow.models.CLIPTextModel;
@@ -111,14 +112,14 @@ class EvaluationTest {
       List<Tensor> states = sampled.states();
       assertThat(states).hasSize(4);
       assertThat(states.get(0).narrow(0, 1, 1).toFloatArray())
-          .containsExactly(TextToImage.noise(new long[] {2}, 4, 8, 8).toFloatArray());
-      List<TextToImage.Request> requests =
+          .containsExactly(Pipeline.noise(new long[] {2}, 4, 8, 8).toFloatArray());
+      List<Request> requests =
           CASES.stream()
-              .map(c -> TextToImage.Request.of(c.prompt()).withSeed(c.seed()).withSteps(3))
+              .map(c -> Request.of(c.prompt()).withSeed(c.seed()).withSteps(3))
               .map(r -> r.withGuidance(2))
               .toList();
-      try (TextToImage.Result result =
-          new TextToImage(model, DType.F32).generate(requests, 5, (done, total, z) -> {})) {
+      try (Pipeline.Result result =
+          new Pipeline(model, DType.F32).generate(requests, 5, (done, total, z) -> {})) {
         assertThat(sampled.latents().sub(result.latents()).abs().max().item()).isLessThan(1e-5);
       }
     }

@@ -15,6 +15,7 @@ import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.Scheduler;
 import org.perflow.flow.TimeWindows;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
@@ -212,6 +213,11 @@ class RingTest {
     }
   }
 
+  private static final Scheduler.NoiseSource NO_NOISE =
+      z -> {
+        throw new AssertionError("PeRFlow's sampler is deterministic");
+      };
+
   private static Tensor noise() {
     try (Rng rng = Rng.seeded(99)) {
       return Tensor.randn(rng, 1000, 2);
@@ -233,8 +239,8 @@ class RingTest {
     Tensor z = noise();
     for (int i = 0; i < steps; i++) {
       float[] now = new float[(int) z.size(0)];
-      Arrays.fill(now, scheduler.timesteps()[i]);
-      z = scheduler.step(student.predict(z, Tensor.of(now)), i, z);
+      Arrays.fill(now, (float) scheduler.timesteps()[i]);
+      z = scheduler.step(student.predict(z, Tensor.of(now)), i, z, NO_NOISE);
     }
     return z;
   }

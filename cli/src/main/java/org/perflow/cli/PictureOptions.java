@@ -1,0 +1,128 @@
+package org.perflow.cli;
+
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Control;
+import org.perflow.flow.Request;
+import org.perflow.io.Images;
+import org.perflow.models.ControlNetModel;
+import org.perflow.tensor.DType;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Option;
+
+/** What a picture is drawn from besides text: a picture, a mask, ControlNets. */
+final class PictureOptions {
+  @Option(
+      names = "--image",
+      paramLabel = "FILE",
+      description = "Picture to start from (image to image); stretched to --width and --height.")
+  @Nullable Path image;
+
+  @Option(
+      names = "--strength",
+      paramLabel = "X",
+      description =
+          "Part of the steps that --image is drawn anew in: 0.3 changes little, 1 all (default:"
+              + " 0.75, with a mask 1).")
+  @Nullable Double strength;
+
+  @Option(
+      names = "--mask",
+      paramLabel = "FILE",
+      description = "Draw --image anew only where this picture is white (inpainting).")
+  @Nullable Path mask;
+
+  @ArgGroup(exclusive = false, multiplicity = "0..*")
+  List<ControlOptions> controls = new ArrayList<>();
+
+  /** One ControlNet. */
+  static final class ControlOptions {
+    @Option(
+        names = "--controlnet",
+        required = true,
+        paramLabel = "DIR",
+        description = "ControlNet folder; may be given several times, each with its own options.")
+    Path net;
+
+    @Option(
+        names = "--control-image",
+        paramLabel = "FILE",
+        description = "Picture that the ControlNet follows (default: --image).")
+    @Nullable Path picture;
+
+    @Option(
+        names = "--control-scale",
+        paramLabel = "X",
+        description = "How much the ControlNet adds (default: 1).")
+    double scale = 1;
+
+    @Option(
+        names = "--control-start",
+        paramLabel = "X",
+        description = "Part of the run from which it takes part, 0 to 1 (default: 0).")
+    double start;
+
+    @Option(
+        names = "--control-end",
+        paramLabel = "X",
+        description = "Part of the run up to which it takes part, 0 to 1 (default: 1).")
+    double end = 1;
+  }
+
+  /** Loads the ControlNets, in order. The caller closes them. */
+  List<ControlNetModel> loadNets(DType type) throws IOException {
+    List<ControlNetModel> nets = new ArrayList<>();
+    for (ControlOptions control : controls) {
+      if (!Files.isDirectory(control.net)) {
+        nets.forEach(ControlNetModel::close);
+        throw new NoSuchFileException(
+            control.net.toString(), null, "there is no such ControlNet folder");
+      }
+      nets.add(ControlNetModel.load(control.net, type));
+    }
+    return nets;
+  }
+
+  /** {@code request} with the pictures that were named. */
+  Request apply(Request request, List<ControlNetModel> nets) throws IOException {
+    if (image == null && (strength != null || mask != null)) {
+      throw new IllegalArgumentException(
+          (strength != null ? "--strength" : "--mask") + " needs --image, the picture it is for");
+    }
+    BufferedImage start = image == null ? null : Images.read(image);
+    Request full = request;
+    if (start != null) {
+      double usual = mask == null ? 0.75 : 1;
+      full = full.withImage(start, strength == null ? usual : strength);
+    }
+    if (mask != null) {
+      full = full.withMask(Images.read(mask));
+    }
+    Control[] bound = new Control[nets.size()];
+    for (int i = 0; i < bound.length; i++) {
+      ControlOptions control = controls.get(i);
+      bound[i] =
+          new Control(
+              nets.get(i), picture(control, start), control.scale, control.start, control.end);
+    }
+    return full.withControls(bound);
+  }
+
+  private static BufferedImage picture(ControlOptions control, @Nullable BufferedImage start)
+      throws IOException {
+    if (control.picture != null) {
+      return Images.read(control.picture);
+    }
+    if (start == null) {
+      throw new IllegalArgumentException(
+          "--controlnet " + control.net + " needs --control-image, the picture it follows");
+    }
+    return start;
+  }
+}

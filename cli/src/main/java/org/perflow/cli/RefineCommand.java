@@ -1,0 +1,154 @@
+package org.perflow.cli;
+
+import java.awt.image.BufferedImage;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Guidance;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.Request;
+import org.perflow.io.Images;
+import org.perflow.models.ControlNetModel;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code perflow refine}. */
+@Command(
+    name = "refine",
+    description =
+        "Draws a picture in few steps, enlarges it and draws its details anew, guided by a"
+            + " ControlNet of the \"tile\" kind.",
+    footer = {
+      "",
+      "Examples:",
+      "  perflow refine --model sd15-perflow --controlnet control-tile --prompt \"a red apple\"",
+      "  perflow refine --model sd15-perflow --controlnet control-tile --prompt \"a red apple\" \\",
+      "      --image apple.png --factor 2 --out large.png"
+    })
+final class RefineCommand extends Verb {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "DIR",
+      description = "Diffusers folder of a PeRFlow student.")
+  Path model;
+
+  @Option(
+      names = "--controlnet",
+      required = true,
+      paramLabel = "DIR",
+      description = "Folder of a tile ControlNet of the model's family.")
+  Path controlNet;
+
+  @Option(
+      names = "--prompt",
+      required = true,
+      paramLabel = "TEXT",
+      description = "What is to be seen.")
+  String prompt;
+
+  @Option(
+      names = "--negative-prompt",
+      paramLabel = "TEXT",
+      description = "What to steer away from.")
+  @Nullable String negativePrompt;
+
+  @Option(
+      names = "--image",
+      paramLabel = "FILE",
+      description = "Picture to refine (default: one is drawn first, in as many steps).")
+  @Nullable Path image;
+
+  @Option(
+      names = "--factor",
+      defaultValue = "2",
+      paramLabel = "N",
+      description = "How many times as wide and high (default: ${DEFAULT-VALUE}).")
+  int factor;
+
+  @Option(
+      names = "--strength",
+      defaultValue = "1",
+      paramLabel = "X",
+      description = "Part of the steps that is drawn anew (default: ${DEFAULT-VALUE}).")
+  double strength;
+
+  @Option(
+      names = "--steps",
+      paramLabel = "N",
+      description = "Sampling steps (default: one a window of a PeRFlow model, 50 of others).")
+  @Nullable Integer steps;
+
+  @Option(
+      names = "--guidance",
+      defaultValue = "4.5",
+      paramLabel = "W",
+      description = "Classifier-free guidance, as for generate (default: ${DEFAULT-VALUE}).")
+  String guidance;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "0",
+      paramLabel = "N",
+      description = "Seed of both pictures (default: ${DEFAULT-VALUE}).")
+  long seed;
+
+  @Option(
+      names = "--out",
+      defaultValue = "refined.png",
+      paramLabel = "PNG",
+      description = "File to write (default: ${DEFAULT-VALUE}).")
+  Path out;
+
+  /** What was done. */
+  record Summary(String file, int width, int height, int steps, double seconds) {}
+
+  @Override
+  void run() throws Exception {
+    if (!Files.isDirectory(controlNet)) {
+      throw new NoSuchFileException(
+          controlNet.toString(), null, "there is no such ControlNet folder");
+    }
+    long start = System.nanoTime();
+    try (DiffusionModel loaded = Models.load(model, DType.F32);
+        ControlNetModel tile = ControlNetModel.load(controlNet, DType.F32)) {
+      int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
+      Pipeline pipe = new Pipeline(loaded);
+      Request first = settings(Request.of(prompt), chosen);
+      BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
+      Request refine = settings(Request.refine(prompt, small, factor, tile), chosen);
+      BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));
+      Images.writePng(out, large, text(chosen));
+      double seconds = (System.nanoTime() - start) / 1e9;
+      report(
+          new Summary(out.toString(), large.getWidth(), large.getHeight(), chosen, seconds),
+          "%s (%d x %d, %d steps, %.2f s)"
+              .formatted(out, large.getWidth(), large.getHeight(), chosen, seconds));
+    }
+  }
+
+  private Request settings(Request request, int chosen) {
+    return request
+        .withNegativePrompt(negativePrompt)
+        .withSteps(chosen)
+        .withGuidance(Guidance.parse(guidance))
+        .withSeed(seed);
+  }
+
+  private Map<String, String> text(int chosen) {
+    Map<String, String> text = new LinkedHashMap<>();
+    text.put("prompt", prompt);
+    text.put("seed", Long.toString(seed));
+    text.put("steps", Integer.toString(chosen));
+    text.put("guidance", guidance);
+    text.put("refined", "%d times by %s".formatted(factor, controlNet.getFileName()));
+    text.put("model", model.toAbsolutePath().normalize().getFileName().toString());
+    text.put("software", Main.VERSION);
+    return text;
+  }
+}

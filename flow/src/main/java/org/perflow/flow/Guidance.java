@@ -1,0 +1,72 @@
+package org.perflow.flow;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * Scale of classifier-free guidance over the steps of a run. Several scales are shared out over the
+ * steps as PeRFlow shares steps among its windows: in order, the first ones a step more where they
+ * do not divide, so that "7.5-4-4-4" in five steps is 7.5, 7.5, 4, 4, 4 (PeRFlow, arXiv 2405.07510,
+ * dynamic guidance). Immutable.
+ *
+ * @param scales in the convention of diffusers; 1 or less is none and costs one pass of the network
+ *     instead of two
+ */
+public record Guidance(List<Double> scales) {
+  public Guidance {
+    scales = List.copyOf(scales);
+    if (scales.isEmpty() || !scales.stream().allMatch(scale -> scale >= 0 && scale <= 1000)) {
+      throw new IllegalArgumentException(
+          "guidance is " + scales + "; want 1 (none) to about 10, or several such as 7.5-4-4-4");
+    }
+  }
+
+  /** These scales in order, the noisiest step first. */
+  public static Guidance of(double... scales) {
+    return new Guidance(Arrays.stream(scales).boxed().toList());
+  }
+
+  /**
+   * From text such as {@code 4.5} or {@code 7.5-4-4-4}.
+   *
+   * @throws IllegalArgumentException where it is no number, or several with dashes between
+   */
+  public static Guidance parse(String text) {
+    try {
+      return of(Arrays.stream(text.strip().split("-", -1)).mapToDouble(Double::valueOf).toArray());
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "guidance is '" + text + "'; want a number, or several with dashes between: 7.5-4-4-4",
+          e);
+    }
+  }
+
+  /**
+   * The scale of step {@code index} of {@code steps}.
+   *
+   * @throws IllegalArgumentException where there are more scales than steps
+   */
+  public double at(int index, int steps) {
+    int count = scales.size();
+    if (count > steps) {
+      throw new IllegalArgumentException(
+          "guidance " + this + " has " + count + " scales for " + steps + " steps; leave some out");
+    }
+    int each = steps / count;
+    int longer = steps % count; // so many scales hold for each + 1 steps
+    int which =
+        index < longer * (each + 1)
+            ? index / (each + 1)
+            : longer + (index - longer * (each + 1)) / each;
+    return scales.get(which);
+  }
+
+  /** As {@link #parse} reads it. */
+  @Override
+  public String toString() {
+    return scales.stream()
+        .map(scale -> scale == Math.rint(scale) ? Long.toString(scale.longValue()) : "" + scale)
+        .collect(Collectors.joining("-"));
+  }
+}
