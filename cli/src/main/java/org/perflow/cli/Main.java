@@ -30,6 +30,8 @@ import picocli.CommandLine.Spec;
       EvaluateCommand.class,
       PretrainCommand.class,
       DeltaCommand.class,
+      InspectCommand.class,
+      ConvertCommand.class,
       DataCommand.class,
     },
     footer = {

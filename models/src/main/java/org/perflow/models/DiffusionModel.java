@@ -48,12 +48,16 @@ public record DiffusionModel(
   }
 
   /**
-   * Reads a folder, weights converted to {@code as}. The caller closes the result.
+   * Reads a diffusers folder or a single-file checkpoint, weights converted to {@code as}. The
+   * caller closes the result.
    *
    * @throws FormatException naming the file that is missing, broken or of an architecture that is
    *     not built
    */
   public static DiffusionModel load(Path folder, DType as) throws IOException {
+    if (Files.isRegularFile(folder)) {
+      return loadSingleFile(folder, as);
+    }
     Path index = folder.resolve(INDEX);
     if (!Files.exists(index)) {
       throw new FormatException(
@@ -75,6 +79,19 @@ public record DiffusionModel(
       return new DiffusionModel(unet, vae, text, tokenizer, schedulerConfig);
     } catch (IllegalArgumentException e) {
       throw new FormatException(folder + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
+    try (SingleFile file = SingleFile.open(path)) {
+      return new DiffusionModel(
+          UNet2DConditionModel.load(file.config("unet"), file.weights("unet"), as),
+          AutoencoderKL.load(file.config("vae"), file.weights("vae"), as),
+          CLIPTextModel.load(file.config("text_encoder"), file.weights("text_encoder"), as),
+          file.tokenizer("tokenizer"),
+          file.schedulerConfig());
+    } catch (IllegalArgumentException e) {
+      throw new FormatException(path + ": " + e.getMessage(), e);
     }
   }
 
