@@ -100,7 +100,8 @@ final class InspectCommand extends Verb {
       add(model);
     }
     if (components.isEmpty()) {
-      throw new FormatException(model + " holds no weights; name a diffusers folder or a part of it");
+      throw new FormatException(
+          model + " holds no weights; name a diffusers folder or a part of it");
     }
     Path scheduler = model.resolve("scheduler/scheduler_config.json");
     Path provenance = model.resolve("provenance.json");
@@ -184,8 +185,7 @@ final class InspectCommand extends Verb {
       parameters += entry.numel();
       dtypes.merge(entry.dtype().toString(), 1, Integer::sum);
       tensors.add(
-          new Largest(
-              name, entry.name(), entry.dtype().toString(), entry.shape(), entry.numel()));
+          new Largest(name, entry.name(), entry.dtype().toString(), entry.shape(), entry.numel()));
     }
     String kind = WeightsKind.of(weights).map(WeightsKind::label).orElse("unknown");
     components.add(new Component(name, kind, parameters, dtypes));
@@ -242,8 +242,7 @@ final class InspectCommand extends Verb {
     if (contents.delta != null) {
       text.append("%nchange of each weight:%n%12s %12s".formatted("norm", "largest"));
       for (Delta.Layer layer : contents.delta) {
-        text.append(
-            "%n%12.4g %12.4g  %s".formatted(layer.norm(), layer.largest(), layer.name()));
+        text.append("%n%12.4g %12.4g  %s".formatted(layer.norm(), layer.largest(), layer.name()));
       }
     }
     return text.toString();

@@ -28,8 +28,11 @@ class ModelFolderTest {
 
   @TempDir Path folder;
 
-  /** Copies a golden network's weights under other names, those that {@code rename} gives null not. */
-  private void rewrite(String part, String file, String name, DType as, UnaryOperator<String> rename)
+  /**
+   * Copies a golden network's weights under other names, those that {@code rename} gives null not.
+   */
+  private void rewrite(
+      String part, String file, String name, DType as, UnaryOperator<String> rename)
       throws IOException {
     Files.copy(
         Golden.SD15.resolve(part).resolve("config.json"),
@@ -117,8 +120,7 @@ class ModelFolderTest {
   @Test
   void weightsOfAnotherFamilyAreNamed() throws IOException {
     Files.copy(Golden.SD15.resolve("unet/config.json"), folder.resolve("config.json"));
-    Files.copy(
-        Golden.ROOT.resolve("models/sdxl/unet").resolve(WEIGHTS), folder.resolve(WEIGHTS));
+    Files.copy(Golden.ROOT.resolve("models/sdxl/unet").resolve(WEIGHTS), folder.resolve(WEIGHTS));
     assertThatThrownBy(() -> UNet2DConditionModel.load(folder, DType.F32))
         .isInstanceOf(FormatException.class)
         .hasMessageContaining(
@@ -151,9 +153,12 @@ class ModelFolderTest {
     assertThat(standard.hasVocabularyOf(full)).isTrue();
     assertThat(standard.encode("A café ☂ in 2024")).isEqualTo(full.encode("A café ☂ in 2024"));
     standard.save(folder);
-    assertThat(Files.mismatch(folder.resolve("merges.txt"), Golden.ROOT.resolve("tokenizer_full/merges.txt")))
+    assertThat(
+            Files.mismatch(
+                folder.resolve("merges.txt"), Golden.ROOT.resolve("tokenizer_full/merges.txt")))
         .isEqualTo(-1);
     assertThat(CLIPTokenizer.load(folder).hasVocabularyOf(full)).isTrue();
-    assertThat(CLIPTokenizer.load(Golden.SD15.resolve("tokenizer")).hasVocabularyOf(full)).isFalse();
+    assertThat(CLIPTokenizer.load(Golden.SD15.resolve("tokenizer")).hasVocabularyOf(full))
+        .isFalse();
   }
 }

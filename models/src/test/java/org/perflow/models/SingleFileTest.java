@@ -61,7 +61,9 @@ class SingleFileTest {
 
   private static SingleFile fullModel(String family) throws IOException {
     Map<String, LazyTensor> tensors = new LinkedHashMap<>();
-    keys(family).properties().forEach(key -> tensors.put(key.getKey(), absent(shape(key.getValue()))));
+    keys(family)
+        .properties()
+        .forEach(key -> tensors.put(key.getKey(), absent(shape(key.getValue()))));
     return new SingleFile(new TensorView(family, tensors, Map.of(), () -> {}));
   }
 
@@ -156,9 +158,12 @@ class SingleFileTest {
       assertThat(got.entries()).hasSameSizeAs(want.entries());
       for (String name : want.entries().keySet()) {
         try (Scope scope = Scope.open()) {
-          String now = expected.toString().contains("text_enc") ? OldNames.withTextModel(name) : name;
+          String now =
+              expected.toString().contains("text_enc") ? OldNames.withTextModel(name) : name;
           assertThat(got.entry(now).shape()).as(name).isEqualTo(want.entry(name).shape());
-          assertThat(got.read(now).toFloatArray()).as(name).isEqualTo(want.read(name).toFloatArray());
+          assertThat(got.read(now).toFloatArray())
+              .as(name)
+              .isEqualTo(want.read(name).toFloatArray());
         }
       }
     }
@@ -260,7 +265,8 @@ class SingleFileTest {
     String masked = UNET + "input_blocks.0.0.weight 320 9 3 3";
     assertThat(prediction(Map.of(), sd1)).isEqualTo("epsilon");
     assertThat(prediction(Map.of(), sd2)).isEqualTo("v_prediction");
-    assertThat(prediction(Map.of("modelspec.prediction_type", "epsilon"), sd2)).isEqualTo("epsilon");
+    assertThat(prediction(Map.of("modelspec.prediction_type", "epsilon"), sd2))
+        .isEqualTo("epsilon");
     assertThat(prediction(Map.of("modelspec.prediction_type", "v"), sd1)).isEqualTo("v_prediction");
     assertThat(prediction(Map.of(), sdxl)).isEqualTo("epsilon");
     assertThat(prediction(Map.of(), sdxl, "v_pred")).isEqualTo("v_prediction");
