@@ -31,6 +31,8 @@ import picocli.CommandLine.Spec;
       EvaluateCommand.class,
       PretrainCommand.class,
       DeltaCommand.class,
+      InspectCommand.class,
+      ConvertCommand.class,
       DataCommand.class,
     },
     footer = {

@@ -13,11 +13,13 @@ import org.perflow.train.StudentWriter;
 final class Models {
   private Models() {}
 
-  /** Loads a model, or says what a folder lacks. The caller closes it. */
+  /** Loads a folder or a single file, or says what it lacks. The caller closes it. */
   static DiffusionModel load(Path folder, DType as) throws IOException {
-    if (!Files.isDirectory(folder)) {
+    if (!Files.exists(folder)) {
       throw new NoSuchFileException(
-          folder.toString(), null, "there is no such model folder; name a diffusers folder");
+          folder.toString(),
+          null,
+          "there is no such model; name a diffusers folder or a single-file checkpoint");
     }
     return DiffusionModel.load(folder, as);
   }

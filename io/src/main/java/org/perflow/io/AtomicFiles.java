@@ -50,7 +50,7 @@ public final class AtomicFiles {
     forceTree(prepared);
     Path previous = sibling(target, "previous");
     if (Files.exists(target)) {
-      deleteTree(previous);
+      deleteDirectory(previous);
       Files.move(target, previous, StandardCopyOption.ATOMIC_MOVE);
     }
     try {
@@ -61,7 +61,7 @@ public final class AtomicFiles {
       throw new IOException(explain(target, e), e);
     }
     forceFolder(parent(target));
-    deleteTree(previous);
+    deleteDirectory(previous);
   }
 
   /** Undoes a {@link #replaceDirectory} that was killed half way; else does nothing. */
@@ -118,7 +118,8 @@ public final class AtomicFiles {
     }
   }
 
-  private static void deleteTree(Path folder) throws IOException {
+  /** Deletes a folder with all that is in it; does nothing where there is none. */
+  public static void deleteDirectory(Path folder) throws IOException {
     if (Files.exists(folder)) {
       for (Path path : tree(folder)) {
         Files.delete(path);

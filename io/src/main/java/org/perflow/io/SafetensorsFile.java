@@ -18,6 +18,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -30,7 +31,7 @@ import org.perflow.tensor.Tensor;
  * one tensor. Tensors are streamed from disk straight into their native memory, so a file may be of
  * any size. Thread-safe.
  */
-public final class SafetensorsFile implements AutoCloseable {
+public final class SafetensorsFile implements NamedTensors {
   static final String METADATA = "__metadata__";
   static final long MAX_HEADER = 100_000_000; // the limit of the reference implementation
   private static final int CHUNK = 16 << 20;
@@ -39,11 +40,11 @@ public final class SafetensorsFile implements AutoCloseable {
   private final FileChannel channel;
   private final long dataStart;
   private final Map<String, Entry> entries;
+  private final Map<String, Span> spans;
   private final Map<String, String> metadata;
 
-  /** What the header says of a tensor; its bytes are {@code [begin, end)} of the data. */
-  @SuppressWarnings("ArrayRecordComponent") // a shape is an array everywhere in this project
-  public record Entry(String name, DType dtype, long[] shape, long begin, long end) {}
+  /** The bytes {@code [begin, end)} of the data. */
+  private record Span(String name, long begin, long end) {}
 
   /**
    * Opens {@code file} and reads its header.
@@ -71,9 +72,13 @@ public final class SafetensorsFile implements AutoCloseable {
     JsonNode root = parse(header);
     this.metadata = Collections.unmodifiableMap(metadata(root.path(METADATA)));
     Map<String, Entry> found = new LinkedHashMap<>();
+    this.spans = new LinkedHashMap<>();
     for (var property : root.properties()) {
-      if (!property.getKey().equals(METADATA)) {
-        found.put(property.getKey(), entry(property.getKey(), property.getValue()));
+      String name = property.getKey();
+      if (!name.equals(METADATA)) {
+        Entry entry = entry(name, property.getValue());
+        found.put(name, entry);
+        spans.put(name, span(entry, property.getValue()));
       }
     }
     this.entries = Collections.unmodifiableMap(found);
@@ -139,7 +144,13 @@ public final class SafetensorsFile implements AutoCloseable {
     } catch (IllegalArgumentException e) {
       throw new FormatException(file + ": tensor '" + name + "': " + e.getMessage(), e);
     }
-    long[] shape = longs(name, node, "shape");
+    return new Entry(name, dtype, longs(name, node, "shape"));
+  }
+
+  private Span span(Entry entry, JsonNode node) throws FormatException {
+    String name = entry.name();
+    DType dtype = entry.dtype();
+    long[] shape = entry.shape();
     long[] offsets = longs(name, node, "data_offsets");
     if (offsets.length != 2 || offsets[0] > offsets[1]) {
       throw bad("tensor '" + name + "' has data_offsets " + Arrays.toString(offsets));
@@ -163,7 +174,7 @@ public final class SafetensorsFile implements AutoCloseable {
                   Arrays.toString(offsets),
                   offsets[1] - offsets[0]));
     }
-    return new Entry(name, dtype, shape, offsets[0], offsets[1]);
+    return new Span(name, offsets[0], offsets[1]);
   }
 
   private static DType dtype(String name) {
@@ -194,23 +205,23 @@ public final class SafetensorsFile implements AutoCloseable {
 
   /** Every byte of the data belongs to exactly one tensor. */
   private void checkLayout() throws IOException {
-    List<Entry> inOrder = new ArrayList<>(entries.values());
-    inOrder.sort(Comparator.comparingLong(Entry::begin).thenComparingLong(Entry::end));
+    List<Span> inOrder = new ArrayList<>(spans.values());
+    inOrder.sort(Comparator.comparingLong(Span::begin).thenComparingLong(Span::end));
     long position = 0;
     String before = "the header";
-    for (Entry entry : inOrder) {
-      if (entry.begin() != position) {
+    for (Span span : inOrder) {
+      if (span.begin() != position) {
         throw bad(
             "tensor '%s' begins at byte %d of the data, but %s ends at %d: they %s"
                 .formatted(
-                    entry.name(),
-                    entry.begin(),
+                    span.name(),
+                    span.begin(),
                     before,
                     position,
-                    entry.begin() < position ? "overlap" : "leave a hole"));
+                    span.begin() < position ? "overlap" : "leave a hole"));
       }
-      position = entry.end();
-      before = "'" + entry.name() + "'";
+      position = span.end();
+      before = "'" + span.name() + "'";
     }
     long actual = channel.size();
     if (position > actual - dataStart) {
@@ -237,48 +248,31 @@ public final class SafetensorsFile implements AutoCloseable {
 
   // ---------------------------------------------------------------- content
 
-  /** All tensors by name, in the order of the header. */
+  @Override
   public Map<String, Entry> entries() {
     return entries;
   }
 
   /** The free strings of the header; empty where it has none. */
+  @Override
   public Map<String, String> metadata() {
     return metadata;
   }
 
-  /** A tensor as it is stored, owned by the scope of the caller. */
-  public Tensor read(String name) throws IOException {
-    return read(name, entry(name).dtype());
-  }
-
-  /**
-   * A tensor converted to {@code as}, owned by the scope of the caller (outside all, by the
-   * caller). Needs no more memory than that tensor as stored and as converted.
-   *
-   * @throws IllegalArgumentException where there is no tensor of that name
-   */
+  @Override
   public Tensor read(String name, DType as) throws IOException {
     Entry entry = entry(name);
+    Span span = Objects.requireNonNull(spans.get(name));
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor tensor = Tensor.empty(entry.dtype(), entry.shape());
-      long length = entry.end() - entry.begin();
+      long length = span.end() - span.begin();
       for (long done = 0; done < length; done += CHUNK) {
         int count = (int) Math.min(CHUNK, length - done);
-        readFully(tensor.bytes(done, count), dataStart + entry.begin() + done);
+        readFully(tensor.bytes(done, count), dataStart + span.begin() + done);
       }
       return scope.keep(tensor.to(as));
     }
-  }
-
-  private Entry entry(String name) {
-    Entry entry = entries.get(name);
-    if (entry == null) {
-      throw new IllegalArgumentException(
-          file + " holds no tensor '" + name + "'; it holds " + entries.size() + " others");
-    }
-    return entry;
   }
 
   private void readFully(ByteBuffer into, long position) throws IOException {
@@ -295,5 +289,10 @@ public final class SafetensorsFile implements AutoCloseable {
   @Override
   public void close() throws IOException {
     channel.close();
+  }
+
+  @Override
+  public String toString() {
+    return file.toString();
   }
 }

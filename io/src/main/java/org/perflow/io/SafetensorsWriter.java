@@ -9,6 +9,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -49,19 +50,31 @@ public final class SafetensorsWriter {
    */
   public static void write(Path file, Map<String, Tensor> tensors, Map<String, String> metadata)
       throws IOException {
-    write(file, tensors, type -> type, metadata);
+    write(file, lazy(tensors), type -> type, metadata);
   }
 
   /** The same with floating tensors converted to {@code floats}, one at a time. */
   public static void write(
       Path file, Map<String, Tensor> tensors, DType floats, Map<String, String> metadata)
       throws IOException {
-    write(file, tensors, type -> type.isFloating() ? floats : type, metadata);
+    write(file, lazy(tensors), type -> type.isFloating() ? floats : type, metadata);
   }
 
-  private static void write(
+  private static Map<String, LazyTensor> lazy(Map<String, Tensor> tensors) {
+    Map<String, LazyTensor> lazy = new LinkedHashMap<>();
+    tensors.forEach((name, tensor) -> lazy.put(name, LazyTensor.of(tensor)));
+    return lazy;
+  }
+
+  /**
+   * The same with tensors that are read one at a time, so that a file larger than the memory can be
+   * rewritten.
+   *
+   * @param stored element type in the file of each element type of the tensors
+   */
+  public static void write(
       Path file,
-      Map<String, Tensor> tensors,
+      Map<String, LazyTensor> tensors,
       UnaryOperator<DType> stored,
       Map<String, String> metadata)
       throws IOException {
@@ -79,7 +92,7 @@ public final class SafetensorsWriter {
           out.write(header);
           byte[] chunk = new byte[CHUNK];
           for (String name : order) {
-            Tensor tensor = of(tensors, name);
+            LazyTensor tensor = of(tensors, name);
             copy(tensor, stored.apply(tensor.dtype()), chunk, out);
           }
         });
@@ -88,7 +101,7 @@ public final class SafetensorsWriter {
   /** Length and JSON; spaces at the end keep the data aligned to eight bytes. */
   private static byte[] header(
       List<String> order,
-      Map<String, Tensor> tensors,
+      Map<String, LazyTensor> tensors,
       UnaryOperator<DType> stored,
       Map<String, String> metadata)
       throws IOException {
@@ -99,14 +112,16 @@ public final class SafetensorsWriter {
     }
     long position = 0;
     for (String name : order) {
-      Tensor tensor = of(tensors, name);
+      LazyTensor tensor = of(tensors, name);
       DType type = stored.apply(tensor.dtype());
       ObjectNode entry = root.putObject(name).put("dtype", type.safetensorsName());
       var shape = entry.putArray("shape");
+      long numel = 1;
       for (long size : tensor.shape()) {
         shape.add(size);
+        numel *= size;
       }
-      long end = position + tensor.numel() * type.bytes();
+      long end = position + numel * type.bytes();
       entry.putArray("data_offsets").add(position).add(end);
       position = end;
     }
@@ -123,11 +138,11 @@ public final class SafetensorsWriter {
     return header.array();
   }
 
-  private static void copy(Tensor tensor, DType type, byte[] chunk, OutputStream out)
+  private static void copy(LazyTensor tensor, DType type, byte[] chunk, OutputStream out)
       throws IOException {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor plain = tensor.detach().to(type).contiguous();
+      Tensor plain = tensor.read(type).contiguous();
       long length = plain.numel() * type.bytes();
       for (long done = 0; done < length; done += chunk.length) {
         int count = (int) Math.min(chunk.length, length - done);
@@ -137,8 +152,8 @@ public final class SafetensorsWriter {
     }
   }
 
-  private static Tensor of(Map<String, Tensor> tensors, String name) {
-    Tensor tensor = tensors.get(name);
+  private static LazyTensor of(Map<String, LazyTensor> tensors, String name) {
+    LazyTensor tensor = tensors.get(name);
     if (tensor == null) {
       throw new IllegalArgumentException("no tensor given for '" + name + "'");
     }

@@ -21,36 +21,60 @@ public final class Weights {
   private Weights() {}
 
   /**
-   * Fills {@code module} from {@code file}, converted to {@code as} tensor by tensor. The module
-   * owns the weights; old ones are freed. All names and shapes are compared first, so a file that
-   * does not fit changes nothing.
+   * Fills {@code module} from {@code file}, in any format that {@link WeightFiles#open} knows.
    *
-   * @throws FormatException listing what is missing, unexpected or of another shape
+   * @throws FormatException as {@link #load(Module, NamedTensors, DType)}
    */
   public static void load(Module module, Path file, DType as) throws IOException {
+    try (NamedTensors source = WeightFiles.open(file)) {
+      load(module, source, as);
+    }
+  }
+
+  /**
+   * Fills {@code module} from {@code source}, converted to {@code as} tensor by tensor: it takes
+   * the memory of the module and of the largest tensor as stored. The module owns the weights; old
+   * ones are freed. All names and shapes are compared first, so weights that do not fit change
+   * nothing.
+   *
+   * @throws FormatException listing what is missing, unexpected or of another shape, and what the
+   *     weights seem to be; or naming a weight that is not finite, at which loading stops
+   */
+  public static void load(Module module, NamedTensors source, DType as) throws IOException {
     Map<String, Parameter> parameters = module.namedParameters();
-    try (SafetensorsFile source = SafetensorsFile.open(file)) {
-      compare(module, parameters, source.entries(), file);
-      for (var entry : parameters.entrySet()) {
-        try (Scope scope = Scope.open()) {
-          Tensor value = source.read(entry.getKey(), as);
-          entry.getValue().value(scope.release(value));
-        }
+    compare(module, parameters, source);
+    for (var entry : parameters.entrySet()) {
+      try (Scope scope = Scope.open()) {
+        Tensor value = source.read(entry.getKey(), as);
+        checkFinite(source, entry.getKey(), value);
+        entry.getValue().value(scope.release(value));
       }
     }
   }
 
-  private static void compare(
-      Module module,
-      Map<String, Parameter> parameters,
-      Map<String, SafetensorsFile.Entry> entries,
-      Path file)
+  /** By the extremes, as both are NaN where any element is: no mask as large as the weight. */
+  private static void checkFinite(NamedTensors source, String name, Tensor value)
       throws FormatException {
+    if (value.numel() == 0) {
+      return;
+    }
+    double least = value.min().item();
+    double most = value.max().item();
+    if (!Double.isFinite(least) || !Double.isFinite(most)) {
+      throw new FormatException(
+          "%s: weight '%s' holds %s values (%s); the file is damaged, comes from a training that diverged, or needs a type of wider range"
+              .formatted(source, name, Double.isNaN(least) ? "NaN" : "infinite", value.dtype()));
+    }
+  }
+
+  private static void compare(Module module, Map<String, Parameter> parameters, NamedTensors source)
+      throws FormatException {
+    Map<String, NamedTensors.Entry> entries = source.entries();
     List<String> missing = new ArrayList<>();
     List<String> shapes = new ArrayList<>();
     parameters.forEach(
         (name, parameter) -> {
-          SafetensorsFile.Entry entry = entries.get(name);
+          NamedTensors.Entry entry = entries.get(name);
           if (entry == null) {
             missing.add(name);
           } else if (!Arrays.equals(entry.shape(), parameter.shape())) {
@@ -70,9 +94,22 @@ public final class Weights {
             + list("of another shape", shapes);
     if (!problems.isEmpty()) {
       throw new FormatException(
-          "%s does not fit %s; use the config.json that came with these weights%s"
-              .formatted(file, module.getClass().getSimpleName(), problems));
+          "%s does not fit %s; %s%s"
+              .formatted(
+                  source, module.getClass().getSimpleName(), guess(module, source), problems));
     }
+  }
+
+  /** What went wrong, most likely. */
+  private static String guess(Module module, NamedTensors source) {
+    String advice = "use the config.json that came with these weights";
+    String got = WeightsKind.of(source).map(WeightsKind::label).orElse("");
+    String wanted = WeightsKind.of(module).map(WeightsKind::label).orElse("");
+    if (got.isEmpty() || got.equals(wanted)) {
+      return advice;
+    }
+    return "the file holds: %s, the folder's config.json describes: %s; %s"
+        .formatted(got, wanted.isEmpty() ? module.getClass().getSimpleName() : wanted, advice);
   }
 
   /** Old transformers releases saved the constant 0 ... L-1 beside the weights. */

@@ -93,4 +93,44 @@ class WeightsTest {
           .isInstanceOf(IllegalStateException.class);
     }
   }
+
+  @Test
+  void refusesWeightsThatAreNotFinite() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    try (Scope scope = Scope.open();
+        Net net = new Net()) {
+      Map<String, Tensor> tensors = new HashMap<>();
+      tensors.put("to_out.0.weight", Tensor.zeros(DType.F32, 4, 3));
+      tensors.put("to_out.0.bias", Tensor.zeros(DType.F32, 4));
+      tensors.put("proj.weight", Tensor.of(new float[] {0, 1, 2, Float.NaN, 4, 5, 6, 7}, 2, 4));
+      SafetensorsWriter.write(path, tensors, Map.of());
+      assertThatThrownBy(() -> Weights.load(net, path, DType.F32))
+          .isInstanceOf(FormatException.class)
+          .hasMessageContaining(path + ": weight 'proj.weight' holds NaN values");
+      tensors.put("proj.weight", Tensor.of(new float[] {0, 1, 2, 3, 4, 5, 6, 1e5f}, 2, 4));
+      SafetensorsWriter.write(path, tensors, Map.of());
+      assertThatThrownBy(() -> Weights.load(net, path, DType.F16)) // 1e5 is over 65504
+          .hasMessageContaining("holds infinite values (F16)");
+      Weights.load(net, path, DType.BF16);
+    }
+  }
+
+  @Test
+  void guessesWhatAFileReallyHolds() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    try (Scope scope = Scope.open();
+        Net net = new Net()) {
+      Tensor one = Tensor.zeros(DType.F32, 1);
+      SafetensorsWriter.write(
+          path,
+          Map.of(
+              "time_embedding.linear_1.weight", one,
+              "add_embedding.linear_1.weight", one,
+              "up_blocks.0.resnets.0.norm1.weight", one),
+          Map.of());
+      assertThatThrownBy(() -> Weights.load(net, path, DType.F32))
+          .hasMessageContaining(
+              "the file holds: SDXL U-Net, the folder's config.json describes: Net");
+    }
+  }
 }

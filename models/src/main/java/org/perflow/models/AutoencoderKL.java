@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -7,6 +8,8 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
+import org.perflow.io.NamedTensors;
+import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
@@ -49,7 +52,18 @@ public final class AutoencoderKL extends Module {
   /** Reads {@code config.json} and the weights, as {@code as}, from a model folder. */
   public static AutoencoderKL load(Path folder, DType as) throws IOException {
     var model = new AutoencoderKL(ConfigJson.read(folder, VaeConfig::of));
-    Weights.load(model, ConfigJson.weights(folder, WEIGHTS), as);
+    try (NamedTensors weights =
+        OldNames.vae(WeightFiles.open(ConfigJson.weights(folder, WEIGHTS)))) {
+      Weights.load(model, weights, as);
+    }
+    return model;
+  }
+
+  /** From {@code config.json} and weights that are somewhere else, such as in a single file. */
+  public static AutoencoderKL load(JsonNode config, NamedTensors weights, DType as)
+      throws IOException {
+    var model = new AutoencoderKL(VaeConfig.of(config));
+    Weights.load(model, weights, as);
     return model;
   }
 

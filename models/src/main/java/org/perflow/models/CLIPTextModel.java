@@ -1,12 +1,14 @@
 package org.perflow.models;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.perflow.io.Json;
-import org.perflow.io.SafetensorsFile;
+import org.perflow.io.NamedTensors;
+import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
@@ -52,15 +54,23 @@ public final class CLIPTextModel extends Module {
    */
   public static CLIPTextModel load(Path folder, DType as) throws IOException {
     var model = new CLIPTextModel(ConfigJson.read(folder, ClipTextConfig::of));
-    Path weights = ConfigJson.weights(folder, WEIGHTS);
-    Weights.load(isPrefixed(weights) ? new Prefixed(model) : model, weights, as);
+    try (NamedTensors weights = WeightFiles.open(ConfigJson.weights(folder, WEIGHTS))) {
+      model.load(weights, as);
+    }
     return model;
   }
 
-  private static boolean isPrefixed(Path weights) throws IOException {
-    try (SafetensorsFile file = SafetensorsFile.open(weights)) {
-      return file.entries().containsKey("text_model.final_layer_norm.weight");
-    }
+  /** From {@code config.json} and weights that are somewhere else, such as in a single file. */
+  public static CLIPTextModel load(JsonNode config, NamedTensors weights, DType as)
+      throws IOException {
+    var model = new CLIPTextModel(ClipTextConfig.of(config));
+    model.load(weights, as);
+    return model;
+  }
+
+  private void load(NamedTensors weights, DType as) throws IOException {
+    boolean prefixed = weights.entries().containsKey("text_model.final_layer_norm.weight");
+    Weights.load(prefixed ? new Prefixed(this) : this, weights, as);
   }
 
   /** The same weights under the names of transformers before 5. */

@@ -1,10 +1,13 @@
 package org.perflow.models;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.perflow.io.Json;
+import org.perflow.io.NamedTensors;
+import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
@@ -37,7 +40,17 @@ public final class CLIPTextModelWithProjection extends Module {
   /** Reads {@code config.json} and the weights, as {@code as}, from a model folder. */
   public static CLIPTextModelWithProjection load(Path folder, DType as) throws IOException {
     var model = new CLIPTextModelWithProjection(ConfigJson.read(folder, ClipTextConfig::of));
-    Weights.load(model, ConfigJson.weights(folder, WEIGHTS), as);
+    try (NamedTensors weights = WeightFiles.open(ConfigJson.weights(folder, WEIGHTS))) {
+      Weights.load(model, weights, as);
+    }
+    return model;
+  }
+
+  /** From {@code config.json} and weights that are somewhere else, such as in a single file. */
+  public static CLIPTextModelWithProjection load(JsonNode config, NamedTensors weights, DType as)
+      throws IOException {
+    var model = new CLIPTextModelWithProjection(ClipTextConfig.of(config));
+    Weights.load(model, weights, as);
     return model;
   }
 

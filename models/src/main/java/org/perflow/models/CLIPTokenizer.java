@@ -1,8 +1,11 @@
 package org.perflow.models;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.text.Normalizer;
@@ -11,12 +14,14 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
@@ -111,14 +116,18 @@ public final class CLIPTokenizer {
         files.put(name, Files.readAllBytes(folder.resolve(name)));
       }
     }
+    return of(folder.toString(), files);
+  }
+
+  /** From the files of a tokenizer's folder, by name; {@code source} names it in messages. */
+  static CLIPTokenizer of(String source, Map<String, byte[]> files) throws IOException {
     Map<String, Integer> vocabulary = new HashMap<>();
     List<String> merges;
     if (files.containsKey("vocab.json") && files.containsKey("merges.txt")) {
-      putAll(vocabulary, Json.read(folder.resolve("vocab.json")));
-      String text = new String(files.get("merges.txt"), StandardCharsets.UTF_8);
-      merges = text.lines().filter(l -> !l.isBlank() && !l.startsWith("#version")).toList();
+      putAll(vocabulary, json(source, files, "vocab.json"));
+      merges = merges(files.get("merges.txt"));
     } else if (files.containsKey("tokenizer.json")) {
-      JsonNode model = Json.read(folder.resolve("tokenizer.json")).path("model");
+      JsonNode model = json(source, files, "tokenizer.json").path("model");
       putAll(vocabulary, model.path("vocab"));
       merges = new ArrayList<>();
       for (JsonNode merge : model.path("merges")) { // ["a", "b"] or "a b"
@@ -129,13 +138,81 @@ public final class CLIPTokenizer {
       }
     } else {
       throw new FormatException(
-          folder + " holds neither vocab.json with merges.txt nor tokenizer.json");
+          source + " holds neither vocab.json with merges.txt nor tokenizer.json");
     }
     try {
-      JsonNode config = Json.read(folder.resolve("tokenizer_config.json"));
+      JsonNode config = json(source, files, "tokenizer_config.json");
       return new CLIPTokenizer(vocabulary, ranks(merges), config, files);
     } catch (IllegalArgumentException e) {
-      throw new FormatException(folder + ": " + e.getMessage(), e);
+      throw new FormatException(source + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static JsonNode json(String source, Map<String, byte[]> files, String name)
+      throws IOException {
+    byte[] text = files.get(name);
+    String where = source + "/" + name;
+    return FamilyConfigs.parse(where, text == null ? null : new String(text, UTF_8));
+  }
+
+  private static List<String> merges(byte[] text) {
+    return new String(text, UTF_8)
+        .lines()
+        .filter(line -> !line.isBlank() && !line.startsWith("#version"))
+        .toList();
+  }
+
+  /**
+   * The vocabulary that OpenAI's CLIP was trained with, and OpenCLIP after it: 49408 tokens.
+   *
+   * @param padToken {@code <|endoftext|>} for CLIP, {@code !} for OpenCLIP
+   */
+  public static CLIPTokenizer standard(String padToken) throws IOException {
+    return of("CLIP's own tokenizer", standardFiles(padToken));
+  }
+
+  /** The folder of {@link #standard}, by file name. */
+  static Map<String, byte[]> standardFiles(String padToken) throws IOException {
+    byte[] merges = standardMerges();
+    ObjectNode vocabulary = Json.MAPPER.createObjectNode();
+    List<String> bytes = Arrays.stream(BYTE_SYMBOLS).sorted().toList();
+    Stream<String> tokens =
+        Stream.of(
+                bytes.stream(),
+                bytes.stream().map(symbol -> symbol + END_OF_WORD),
+                merges(merges).stream().map(merge -> merge.replace(" ", "")),
+                Stream.of("<|startoftext|>", "<|endoftext|>"))
+            .flatMap(part -> part);
+    tokens.forEach(token -> vocabulary.put(token, vocabulary.size())); // in the order of learning
+    ObjectNode special = Json.MAPPER.createObjectNode();
+    special.put("bos_token", "<|startoftext|>");
+    special.put("eos_token", "<|endoftext|>");
+    special.put("pad_token", padToken);
+    special.put("unk_token", "<|endoftext|>");
+    ObjectNode config = special.deepCopy();
+    config.put("add_prefix_space", false);
+    config.put("do_lower_case", true);
+    config.put("errors", "replace");
+    config.put("model_max_length", 77);
+    config.put("tokenizer_class", "CLIPTokenizer");
+    Map<String, byte[]> files = new TreeMap<>();
+    files.put("merges.txt", merges);
+    files.put("vocab.json", vocabulary.toString().getBytes(UTF_8));
+    files.put("special_tokens_map.json", (special.toPrettyString() + "\n").getBytes(UTF_8));
+    files.put("tokenizer_config.json", (config.toPrettyString() + "\n").getBytes(UTF_8));
+    return files;
+  }
+
+  /** Whether both make the same tokens of every text; they may pad differently. */
+  boolean hasVocabularyOf(CLIPTokenizer other) {
+    return vocabulary.equals(other.vocabulary) && ranks.equals(other.ranks);
+  }
+
+  private static byte[] standardMerges() throws IOException {
+    try (InputStream in =
+        new GZIPInputStream(
+            Objects.requireNonNull(CLIPTokenizer.class.getResourceAsStream("merges.txt.gz")))) {
+      return in.readAllBytes();
     }
   }
 
@@ -246,7 +323,7 @@ public final class CLIPTokenizer {
 
   private int[] encodeWord(String word) {
     List<String> symbols = new ArrayList<>();
-    for (byte b : word.getBytes(StandardCharsets.UTF_8)) {
+    for (byte b : word.getBytes(UTF_8)) {
       symbols.add(BYTE_SYMBOLS[b & 0xff]);
     }
     int last = symbols.size() - 1;

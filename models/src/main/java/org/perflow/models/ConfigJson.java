@@ -3,7 +3,6 @@ package org.perflow.models;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -14,6 +13,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.WeightFiles;
 
 /**
  * A published {@code config.json}: keys that are missing or null take the default of the Python
@@ -37,14 +37,9 @@ final class ConfigJson {
     }
   }
 
-  /** The weights file of a model folder. */
+  /** The weights of a model folder: that file, its shards, a variant or a pickle. */
   static Path weights(Path folder, String name) throws IOException {
-    Path file = folder.resolve(name);
-    if (!Files.exists(file)) {
-      throw new FormatException(
-          file + " is missing; weights are read from one safetensors file of that name");
-    }
-    return file;
+    return WeightFiles.find(folder, name);
   }
 
   private @Nullable JsonNode get(String key) {

@@ -97,12 +97,16 @@ public record DiffusionModel(
   }
 
   /**
-   * Reads a folder, weights converted to {@code as}. The caller closes the result.
+   * Reads a diffusers folder or a single-file checkpoint, weights converted to {@code as}. The
+   * caller closes the result.
    *
    * @throws FormatException naming the file that is missing, broken or of an architecture that is
    *     not built
    */
   public static DiffusionModel load(Path folder, DType as) throws IOException {
+    if (Files.isRegularFile(folder)) {
+      return loadSingleFile(folder, as);
+    }
     Path index = folder.resolve(INDEX);
     if (!Files.exists(index)) {
       throw new FormatException(
@@ -135,6 +139,29 @@ public record DiffusionModel(
         CLIPTextModelWithProjection.load(folder.resolve("text_encoder_2"), as),
         CLIPTokenizer.load(folder.resolve("tokenizer_2")),
         parts.path("force_zeros_for_empty_prompt").asBoolean(true));
+  }
+
+  private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
+    try (SingleFile file = SingleFile.open(path)) {
+      UNet2DConditionModel unet =
+          UNet2DConditionModel.load(file.config("unet"), file.weights("unet"), as);
+      AutoencoderKL vae = AutoencoderKL.load(file.config("vae"), file.weights("vae"), as);
+      CLIPTextModel text =
+          CLIPTextModel.load(file.config("text_encoder"), file.weights("text_encoder"), as);
+      Second second = file.components().contains("text_encoder_2") ? second(file, as) : null;
+      return new DiffusionModel(
+          unet, vae, text, file.tokenizer("tokenizer"), second, file.schedulerConfig());
+    } catch (IllegalArgumentException e) {
+      throw new FormatException(path + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static Second second(SingleFile file, DType as) throws IOException {
+    return new Second(
+        CLIPTextModelWithProjection.load(
+            file.config("text_encoder_2"), file.weights("text_encoder_2"), as),
+        file.tokenizer("tokenizer_2"),
+        true); // as diffusers' configuration of XL's base model says
   }
 
   /** The same with another denoiser. */

@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
@@ -9,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
+import org.perflow.io.NamedTensors;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
@@ -67,6 +69,14 @@ public final class UNet2DConditionModel extends Module {
   public static UNet2DConditionModel load(Path folder, DType as) throws IOException {
     var model = new UNet2DConditionModel(ConfigJson.read(folder, UNetConfig::of));
     Weights.load(model, ConfigJson.weights(folder, WEIGHTS), as);
+    return model;
+  }
+
+  /** From {@code config.json} and weights that are somewhere else, such as in a single file. */
+  public static UNet2DConditionModel load(JsonNode config, NamedTensors weights, DType as)
+      throws IOException {
+    var model = new UNet2DConditionModel(UNetConfig.of(config));
+    Weights.load(model, weights, as);
     return model;
   }
 

@@ -3,8 +3,9 @@
  * weight names and numerics of diffusers and transformers.
  *
  * <p>Read in this order: {@link org.perflow.models.DiffusionModel} (a diffusers folder in memory),
- * {@link org.perflow.models.UNet2DConditionModel} with {@link org.perflow.models.ResnetBlock2D} and
- * {@link org.perflow.models.Transformer2DModel}, {@link org.perflow.models.AutoencoderKL}, {@link
+ * {@link org.perflow.models.SingleFile} (a whole model in one file), {@link
+ * org.perflow.models.UNet2DConditionModel} with {@link org.perflow.models.ResnetBlock2D} and {@link
+ * org.perflow.models.Transformer2DModel}, {@link org.perflow.models.AutoencoderKL}, {@link
  * org.perflow.models.CLIPTokenizer} and {@link org.perflow.models.CLIPTextModel}.
  *
  * <pre>{@code

@@ -191,6 +191,11 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(raw.permute(order));
   }
 
+  /** A view of that shape, whose neighbours along dimension i are {@code strides[i]} apart. */
+  public Tensor asStrided(long[] shape, long[] strides) {
+    return new Tensor(raw.as_strided(shape, strides));
+  }
+
   /** Two dimensions swapped. */
   public Tensor transpose(int a, int b) {
     return new Tensor(raw.transpose(a, b));

@@ -1,0 +1,202 @@
+package org.perflow.io;
+
+import java.io.Closeable;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipException;
+import java.util.zip.ZipFile;
+import org.jspecify.annotations.Nullable;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Tensor;
+
+/**
+ * A file that {@code torch.save} wrote ({@code .bin}, {@code .ckpt}, {@code .pt}): a pickle with
+ * the storages of its tensors in a zip, or, before PyTorch 1.6, behind each other. Only tensors in
+ * plain dictionaries are read; a pickle that asks for any other class or function is refused,
+ * nothing of it is run. A dictionary {@code state_dict} inside is taken for the whole.
+ */
+final class TorchFile {
+  /** How files of before PyTorch 1.6 begin: a pickled magic number. */
+  static final String LEGACY_MAGIC = "\u0080\2\u008a\n";
+
+  private static final int MAX_PICKLE = 100_000_000; // as for the header of a safetensors file
+  private static final int CHUNK = 1 << 20;
+
+  private TorchFile() {}
+
+  /** Where the bytes of storages are. */
+  private interface Storages {
+    /** The bytes of {@code storage}, from the first; the caller closes it. */
+    InputStream open(TorchTensors.Storage storage) throws IOException;
+  }
+
+  /** Opens {@code file}; the caller closes the result. */
+  static NamedTensors open(Path file) throws IOException {
+    FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
+    try {
+      ByteBuffer magic = ByteBuffer.allocate(1);
+      channel.read(magic, 0);
+      if (magic.get(0) == 'P') {
+        channel.close();
+        return zip(file);
+      }
+      return legacy(file, channel);
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
+  }
+
+  // ---------------------------------------------------------------- since PyTorch 1.6
+
+  private static NamedTensors zip(Path file) throws IOException {
+    ZipFile zip;
+    try {
+      zip = new ZipFile(file.toFile());
+    } catch (ZipException e) {
+      throw new FormatException(
+          file + ": a damaged zip (" + e.getMessage() + "); copy or download it again", e);
+    }
+    try {
+      ZipEntry pickle =
+          zip.stream()
+              .filter(entry -> entry.getName().matches("([^/]+/)?data\\.pkl"))
+              .findFirst()
+              .orElseThrow(
+                  () -> new FormatException(file + ": a zip without data.pkl, so not by torch"));
+      String root = pickle.getName().replace("data.pkl", "");
+      ZipEntry order = zip.getEntry(root + "byteorder");
+      if (order != null && !"little".equals(text(file, zip, order))) {
+        throw new FormatException(file + ": written on a big-endian machine, which is not read");
+      }
+      TorchTensors pickles = new TorchTensors(file);
+      Object value = pickles.read(ByteBuffer.wrap(head(file, zip, pickle)));
+      return view(file, pickles.named(value), storage -> zipped(file, zip, root, storage), zip);
+    } catch (IOException | RuntimeException e) {
+      zip.close();
+      throw e;
+    }
+  }
+
+  private static byte[] head(Path file, ZipFile zip, ZipEntry entry) throws IOException {
+    try (InputStream in = zip.getInputStream(entry)) {
+      return in.readNBytes(MAX_PICKLE); // a longer one ends too early, and says so
+    } catch (EOFException | ZipException e) {
+      throw damaged(file, e);
+    }
+  }
+
+  private static FormatException damaged(Path file, IOException e) {
+    return new FormatException(
+        file + ": damaged (" + e.getMessage() + "); copy or download it again", e);
+  }
+
+  private static String text(Path file, ZipFile zip, ZipEntry entry) throws IOException {
+    return new String(head(file, zip, entry), StandardCharsets.US_ASCII).strip();
+  }
+
+  private static InputStream zipped(
+      Path file, ZipFile zip, String root, TorchTensors.Storage storage) throws IOException {
+    ZipEntry entry = zip.getEntry(root + "data/" + storage.key());
+    if (entry == null || entry.getSize() < storage.bytes()) {
+      throw new FormatException(
+          "%s: storage '%s' should hold %d bytes, the zip has %s; copy or download it again"
+              .formatted(
+                  file, storage.key(), storage.bytes(), entry == null ? "none" : entry.getSize()));
+    }
+    return zip.getInputStream(entry);
+  }
+
+  // ---------------------------------------------------------------- before PyTorch 1.6
+
+  /** Five pickles (magic number, version, system, content, storage keys), then the storages. */
+  private static NamedTensors legacy(Path file, FileChannel channel) throws IOException {
+    long length = Math.min(channel.size(), MAX_PICKLE);
+    ByteBuffer bytes = channel.map(FileChannel.MapMode.READ_ONLY, 0, length);
+    TorchTensors pickles = new TorchTensors(file);
+    for (int i = 0; i < 3; i++) {
+      pickles.read(bytes);
+    }
+    Object value = pickles.read(bytes);
+    if (!(pickles.read(bytes) instanceof List<?> keys)) {
+      throw new FormatException(file + ": its fifth pickle is no list of storages");
+    }
+    Map<String, Long> starts = new HashMap<>();
+    long position = bytes.position();
+    for (Object key : keys) {
+      TorchTensors.Storage storage = pickles.storage(key);
+      ByteBuffer count = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+      channel.read(count, position);
+      if (storage == null || count.getLong(0) != storage.numel()) {
+        throw new FormatException(
+            "%s: damaged at byte %d, where a storage begins; copy or download it again"
+                .formatted(file, position));
+      }
+      starts.put(storage.key(), position + Long.BYTES);
+      position += Long.BYTES + storage.bytes();
+    }
+    if (position > channel.size()) {
+      throw new FormatException(
+          "%s: it is truncated: expected %d bytes, got %d; copy or download it again"
+              .formatted(file, position, channel.size()));
+    }
+    return view(
+        file, pickles.named(value), storage -> at(file, starts.get(storage.key())), channel);
+  }
+
+  private static InputStream at(Path file, @Nullable Long start) throws IOException {
+    if (start == null) {
+      throw new FormatException(file + ": a storage is not in its list");
+    }
+    FileChannel own = FileChannel.open(file, StandardOpenOption.READ); // threads seek on their own
+    return Channels.newInputStream(own.position(start));
+  }
+
+  // ---------------------------------------------------------------- tensors
+
+  private static NamedTensors view(
+      Path file, Map<String, TorchTensors.Stored> named, Storages storages, Closeable source) {
+    Map<String, LazyTensor> tensors = new LinkedHashMap<>();
+    named.forEach(
+        (name, stored) ->
+            tensors.put(
+                name,
+                new LazyTensor(
+                    stored.storage().dtype(), stored.shape(), () -> read(file, stored, storages))));
+    return new TensorView(file.toString(), tensors, Map.of(), source);
+  }
+
+  private static Tensor read(Path file, TorchTensors.Stored stored, Storages storages)
+      throws IOException {
+    DType type = stored.storage().dtype();
+    long length = stored.span() * type.bytes();
+    try (InputStream in = storages.open(stored.storage())) {
+      in.skipNBytes(stored.offset() * type.bytes());
+      Tensor span = Tensor.empty(type, stored.span()); // the elements that the tensor lies in
+      byte[] chunk = new byte[CHUNK];
+      for (long done = 0; done < length; done += CHUNK) {
+        int count = (int) Math.min(CHUNK, length - done);
+        if (in.readNBytes(chunk, 0, count) != count) {
+          throw new EOFException("it ends too early");
+        }
+        span.bytes(done, count).put(chunk, 0, count);
+      }
+      return span.asStrided(stored.shape(), stored.strides()).contiguous();
+    } catch (EOFException | ZipException e) {
+      throw damaged(file, e);
+    }
+  }
+}

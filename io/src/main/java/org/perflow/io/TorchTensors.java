@@ -1,0 +1,183 @@
+package org.perflow.io;
+
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.perflow.tensor.DType;
+
+/**
+ * What the pickles of one torch file may make: tensors, their storages and ordered dictionaries.
+ * One thread.
+ */
+final class TorchTensors implements Pickle.Builder {
+  private static final Map<String, DType> STORAGES =
+      Map.of(
+          "DoubleStorage", DType.F64,
+          "FloatStorage", DType.F32,
+          "HalfStorage", DType.F16,
+          "BFloat16Storage", DType.BF16,
+          "LongStorage", DType.I64,
+          "IntStorage", DType.I32,
+          "ShortStorage", DType.I16,
+          "CharStorage", DType.I8,
+          "ByteStorage", DType.U8,
+          "BoolStorage", DType.BOOL);
+
+  private final Path file;
+  private final Map<String, Storage> storages = new HashMap<>();
+
+  TorchTensors(Path file) {
+    this.file = file;
+  }
+
+  /** Elements of one type in a row, which tensors may share. */
+  record Storage(String key, DType dtype, long numel) {
+    long bytes() {
+      return numel * dtype.bytes();
+    }
+  }
+
+  /** A tensor in the elements {@code [offset, offset + span)} of its storage. */
+  @SuppressWarnings("ArrayRecordComponent") // a shape is an array everywhere in this project
+  record Stored(Storage storage, long offset, long span, long[] shape, long[] strides) {}
+
+  /**
+   * Reads one pickle from the position of {@code bytes}; the message of an error names the file.
+   */
+  @Nullable Object read(ByteBuffer bytes) throws FormatException {
+    try {
+      return Pickle.read(bytes, this);
+    } catch (FormatException e) {
+      throw new FormatException(file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** The tensors of a state dict, or of the dictionary {@code state_dict} in a checkpoint. */
+  Map<String, Stored> named(@Nullable Object value) throws FormatException {
+    Map<String, Stored> tensors = new LinkedHashMap<>();
+    if (value instanceof Map<?, ?> map) {
+      Object inner = map.get("state_dict");
+      (inner instanceof Map<?, ?> state ? state : map)
+          .forEach(
+              (name, item) -> {
+                if (item instanceof Stored stored) {
+                  tensors.put((String) name, stored);
+                }
+              });
+    }
+    if (tensors.isEmpty()) {
+      throw new FormatException(file + ": holds no dictionary of tensors");
+    }
+    return tensors;
+  }
+
+  /** The storage of that key; null where no pickle read so far refers to it. */
+  @Nullable Storage storage(Object key) {
+    return key instanceof String text ? storages.get(text) : null;
+  }
+
+  // ---------------------------------------------------------------- what a pickle may ask for
+
+  @Override
+  public boolean allows(Pickle.Global global) {
+    return switch (global.toString()) {
+      case "collections.OrderedDict",
+              "torch._utils._rebuild_tensor_v2",
+              "torch._utils._rebuild_tensor",
+              "torch._utils._rebuild_parameter" ->
+          true;
+      default -> global.module().equals("torch") && STORAGES.containsKey(global.name());
+    };
+  }
+
+  @Override
+  public Object call(Pickle.Global global, List<?> arguments) throws FormatException {
+    return switch (global.name()) {
+      case "OrderedDict" -> dictionary(arguments);
+      case "_rebuild_parameter" -> argument(arguments, 0, Stored.class);
+      case "_rebuild_tensor_v2", "_rebuild_tensor" -> tensor(arguments);
+      default -> throw new FormatException("its pickle calls " + global + ", a type");
+    };
+  }
+
+  /** ("storage", type, key, device, number of elements, ...). */
+  @Override
+  public Object persistent(@Nullable Object id) throws FormatException {
+    if (!(id instanceof List<?> parts) || !argument(parts, 0, String.class).equals("storage")) {
+      throw new FormatException("its pickle refers to something that is no storage");
+    }
+    Pickle.Global type = argument(parts, 1, Pickle.Global.class);
+    String key = argument(parts, 2, String.class);
+    DType dtype = STORAGES.get(type.name());
+    long numel = argument(parts, 4, Long.class);
+    if (dtype == null || numel < 0 || numel > Long.MAX_VALUE / 8) {
+      throw new FormatException("its pickle has a storage of " + numel + " elements, " + type);
+    }
+    Storage storage = new Storage(key, dtype, numel);
+    storages.put(key, storage);
+    return storage;
+  }
+
+  private static Map<String, Object> dictionary(List<?> arguments) throws FormatException {
+    Map<String, Object> map = new LinkedHashMap<>();
+    if (!arguments.isEmpty()) { // Python 2 passed a list of pairs
+      for (Object item : argument(arguments, 0, List.class)) {
+        if (item instanceof List<?> pair && pair.size() == 2) {
+          map.put(argument(pair, 0, String.class), pair.get(1));
+        }
+      }
+    }
+    return map;
+  }
+
+  /** (storage, offset, size, stride, ...). Everything is checked, as libtorch reads that memory. */
+  private static Stored tensor(List<?> arguments) throws FormatException {
+    Storage storage = argument(arguments, 0, Storage.class);
+    long offset = argument(arguments, 1, Long.class);
+    long[] shape = longs(argument(arguments, 2, List.class));
+    long[] strides = longs(argument(arguments, 3, List.class));
+    long span = 1;
+    try {
+      for (int i = 0; i < shape.length; i++) {
+        if (shape[i] < 0 || strides[i] < 0) {
+          throw new ArithmeticException("negative");
+        }
+        span = Math.addExact(span, Math.multiplyExact(shape[i] - 1, strides[i]));
+      }
+      for (long size : shape) {
+        span = size == 0 ? 0 : span;
+      }
+      if (offset < 0 || shape.length != strides.length || span > storage.numel() - offset) {
+        throw new ArithmeticException("outside");
+      }
+    } catch (ArithmeticException | IndexOutOfBoundsException e) {
+      throw new FormatException(
+          "its pickle has a tensor of shape %s, strides %s at %d in a storage of %d elements"
+              .formatted(Arrays.toString(shape), Arrays.toString(strides), offset, storage.numel()),
+          e);
+    }
+    return new Stored(storage, offset, span, shape, strides);
+  }
+
+  private static long[] longs(List<?> list) throws FormatException {
+    long[] values = new long[list.size()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = argument(list, i, Long.class);
+    }
+    return values;
+  }
+
+  private static <T> T argument(List<?> arguments, int index, Class<T> type)
+      throws FormatException {
+    if (index >= arguments.size() || !type.isInstance(arguments.get(index))) {
+      throw new FormatException(
+          "its pickle calls a function with other arguments than torch does: it is damaged");
+    }
+    return type.cast(arguments.get(index));
+  }
+}

@@ -1,0 +1,195 @@
+package org.perflow.io;
+
+import static java.util.regex.Pattern.CASE_INSENSITIVE;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.Closeable;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * Weights as model folders hold them: one safetensors file, several with an index (shards), a
+ * variant such as {@code .fp16.}, or pickles that {@code torch.save} wrote ({@code .bin}).
+ */
+public final class WeightFiles {
+  private static final Pattern WEB_PAGE = Pattern.compile("\\s*<(!doctype|html)", CASE_INSENSITIVE);
+
+  private WeightFiles() {}
+
+  /**
+   * Opens a weights file, told by its first bytes, not by its name: safetensors, a pickle of torch,
+   * or the {@code .index.json} of shards, which are opened with it. The caller closes it.
+   *
+   * @throws FormatException saying what is wrong with the file
+   */
+  public static NamedTensors open(Path file) throws IOException {
+    if (file.getFileName().toString().endsWith(".json")) {
+      return openShards(file);
+    }
+    byte[] head = head(file);
+    String text = new String(head, StandardCharsets.ISO_8859_1);
+    if (text.startsWith("PK\3\4") || text.startsWith(TorchFile.LEGACY_MAGIC)) {
+      return TorchFile.open(file);
+    }
+    if (text.startsWith("version https://git-lfs")) {
+      throw new FormatException(
+          file + " is a pointer of git-lfs, not the weights themselves: run git lfs pull");
+    }
+    if (WEB_PAGE.matcher(text).lookingAt()) {
+      throw new FormatException(file + " is a web page, not weights: download the file itself");
+    }
+    return SafetensorsFile.open(file);
+  }
+
+  private static byte[] head(Path file) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      throw new NoSuchFileException(file.toString(), null, "there is no such file");
+    }
+    try (var in = Files.newInputStream(file)) {
+      return in.readNBytes(32);
+    }
+  }
+
+  // ---------------------------------------------------------------- shards
+
+  private static NamedTensors openShards(Path index) throws IOException {
+    JsonNode names = Json.read(index).path("weight_map");
+    if (!names.isObject() || names.isEmpty()) {
+      throw new FormatException(index + ": expected 'weight_map', an object of tensor to file");
+    }
+    Map<String, NamedTensors> shards = new LinkedHashMap<>();
+    Closeable all = () -> closeAll(shards.values());
+    try {
+      Map<String, LazyTensor> tensors = new LinkedHashMap<>();
+      for (var property : names.properties()) {
+        String name = property.getKey();
+        NamedTensors shard = shard(index, property.getValue().asText(), shards);
+        if (!shard.entries().containsKey(name)) {
+          throw new FormatException(
+              "%s: the tensor '%s' is not in %s; download the folder again"
+                  .formatted(index, name, shard));
+        }
+        tensors.put(name, LazyTensor.of(shard, name));
+      }
+      return new TensorView(index.toString(), tensors, Map.of(), all);
+    } catch (IOException | RuntimeException e) {
+      all.close();
+      throw e;
+    }
+  }
+
+  private static NamedTensors shard(Path index, String name, Map<String, NamedTensors> shards)
+      throws IOException {
+    NamedTensors opened = shards.get(name);
+    if (opened != null) {
+      return opened;
+    }
+    Path shard = index.resolveSibling(name);
+    if (name.isEmpty() || !shard.getFileName().toString().equals(name) || name.endsWith(".json")) {
+      throw new FormatException(index + ": '" + name + "' is no file beside it");
+    }
+    if (!Files.isRegularFile(shard)) {
+      throw new FormatException(index + ": its part " + shard + " is missing; download it too");
+    }
+    NamedTensors fresh = open(shard);
+    shards.put(name, fresh);
+    return fresh;
+  }
+
+  private static void closeAll(Iterable<NamedTensors> shards) throws IOException {
+    for (NamedTensors shard : shards) {
+      shard.close();
+    }
+  }
+
+  // ---------------------------------------------------------------- folders
+
+  private record Candidate(Path file, boolean pickle, String variant) {}
+
+  /**
+   * The weights of a model folder, in diffusers' order: {@code NAME.safetensors}, else its shards,
+   * else the same as {@code .bin}; where only variants are there, that one, or {@code fp16} of
+   * several.
+   *
+   * @param name such as {@code diffusion_pytorch_model}; may end in {@code .safetensors}
+   * @throws FormatException where there are none, or several variants to choose from
+   */
+  public static Path find(Path folder, String name) throws IOException {
+    String stem = name.replaceFirst("\\.safetensors$", "");
+    List<Candidate> found = candidates(folder, stem);
+    for (boolean variant : new boolean[] {false, true}) {
+      for (boolean pickle : new boolean[] {false, true}) {
+        List<Candidate> fitting =
+            found.stream()
+                .filter(c -> c.pickle == pickle && c.variant.isEmpty() != variant)
+                .toList();
+        if (!fitting.isEmpty()) {
+          return choose(folder, fitting);
+        }
+      }
+    }
+    throw new FormatException(
+        "%s is missing, and so are its shards (%s.safetensors.index.json), variants (%s.fp16.safetensors) and %s.bin"
+            .formatted(folder.resolve(stem + ".safetensors"), stem, stem, pickleStem(stem)));
+  }
+
+  private static Path choose(Path folder, List<Candidate> fitting) throws FormatException {
+    List<String> variants = fitting.stream().map(Candidate::variant).distinct().sorted().toList();
+    String wanted = variants.contains("fp16") ? "fp16" : variants.get(0);
+    if (variants.size() > 1 && !wanted.equals("fp16")) {
+      throw new FormatException(
+          folder + " holds the variants " + variants + " of its weights; keep the one to use");
+    }
+    return fitting.stream()
+        .filter(c -> c.variant.equals(wanted))
+        .min((a, b) -> a.file.compareTo(b.file)) // .safetensors comes before .safetensors.index
+        .orElseThrow()
+        .file;
+  }
+
+  private static List<Candidate> candidates(Path folder, String stem) throws IOException {
+    Pattern safetensors = pattern(stem, "safetensors");
+    Pattern bin = pattern(pickleStem(stem), "bin");
+    List<Candidate> found = new ArrayList<>();
+    if (!Files.isDirectory(folder)) {
+      return found;
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path file : files.sorted().toList()) {
+        for (Pattern pattern : new Pattern[] {safetensors, bin}) {
+          Matcher matcher = pattern.matcher(file.getFileName().toString());
+          if (matcher.matches()) {
+            String before = matcher.group("before");
+            String variant = before == null ? matcher.group("after") : before;
+            found.add(new Candidate(file, pattern == bin, variant == null ? "" : variant));
+          }
+        }
+      }
+    }
+    return found;
+  }
+
+  /** NAME.VARIANT.safetensors or, for shards, NAME.safetensors.index.VARIANT.json. */
+  private static Pattern pattern(String stem, String extension) {
+    return Pattern.compile(
+        Pattern.quote(stem)
+            + "(\\.(?<before>\\w+))?\\."
+            + extension
+            + "(\\.index(\\.(?<after>\\w+))?\\.json)?");
+  }
+
+  /** Transformers calls its pickles otherwise. */
+  private static String pickleStem(String stem) {
+    return stem.equals("model") ? "pytorch_model" : stem;
+  }
+}
