@@ -29,6 +29,7 @@ import picocli.CommandLine.Option;
       "Examples:",
       "  perflow generate --prompt \"red apple\"",
       "  perflow generate --prompt \"cat face\" --prompt rocket --count 4 --seed 7 --out cats.png",
+      "  perflow generate --model my-model --lora style.safetensors:0.8 --prompt castle",
       "  perflow generate --model models/emoji-64 --steps 50 --guidance 3 --prompt pizza"
     })
 final class GenerateCommand extends Verb {
@@ -99,6 +100,15 @@ final class GenerateCommand extends Verb {
   @Nullable String scheduler;
 
   @Option(
+      names = "--lora",
+      paramLabel = "FILE[:WEIGHT]",
+      description =
+          "LoRA of kohya's or diffusers' names to add to U-Net and text encoder, with its weight"
+              + " (1 where none is given); may be given several times. A PeRFlow LoRA also sets the"
+              + " scheduler, where none is chosen.")
+  List<String> loras = new ArrayList<>();
+
+  @Option(
       names = "--dtype",
       defaultValue = "float32",
       paramLabel = "TYPE",
@@ -153,13 +163,21 @@ final class GenerateCommand extends Verb {
       throw new IllegalArgumentException("--dtype is " + dtype + ", expected float32 or bfloat16");
     }
     Path folder = model == null ? Installation.student() : model;
-    try (DiffusionModel loaded = Models.load(folder, DType.F32)) {
-      DiffusionModel sampled =
-          scheduler == null
-              ? loaded
-              : loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
-      draw(folder, sampled, compute);
+    try (DiffusionModel loaded = Models.load(folder, DType.F32);
+        Loras added = Loras.fuse(loaded, loras)) {
+      draw(folder, scheduled(loaded, added), compute);
     }
+  }
+
+  private DiffusionModel scheduled(DiffusionModel loaded, Loras added) {
+    if (scheduler != null) {
+      return loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
+    }
+    if (added.scheduler() != null) {
+      err().println("note: sampled as the PeRFlow LoRA says; --scheduler chooses another");
+      return loaded.withScheduler(added.scheduler());
+    }
+    return loaded;
   }
 
   private void draw(Path folder, DiffusionModel loaded, DType compute) throws IOException {
@@ -247,6 +265,10 @@ final class GenerateCommand extends Verb {
     settings.put("steps", Integer.toString(chosen));
     settings.put("guidance", Double.toString(scale));
     settings.put("scheduler", loaded.schedulerConfig().path("_class_name").asText());
+    if (!loras.isEmpty()) {
+      settings.put(
+          "lora", String.join(" ", loras.stream().map(Loras.Argument::parse).map(String::valueOf).toList()));
+    }
     settings.put("dtype", DType.parse(dtype).torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());
     settings.put("software", Main.VERSION);

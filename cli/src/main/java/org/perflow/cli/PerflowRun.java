@@ -7,13 +7,21 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.lora.LoraAdapters;
+import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Delta;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.PerflowObjective;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.ProgressListener;
@@ -28,6 +36,7 @@ import org.perflow.train.Trainer;
  * PeRFlow training from a teacher's folder to a student's: what {@code accelerate} and {@code demo}
  * do.
  *
+ * @param lora whether all weights are trained or low-rank factors, which are then written too
  * @param saveAs element type of the student's files
  * @param out folder of the run
  */
@@ -36,6 +45,7 @@ record PerflowRun(
     List<Path> shards,
     PerflowOptions perflow,
     TrainOptions train,
+    LoraOptions lora,
     DType saveAs,
     Path out) {
   /** Where the model goes. */
@@ -43,11 +53,21 @@ record PerflowRun(
     return out.resolve("student");
   }
 
+  /** The LoRA files of a student that is trained as one, by their format. */
+  Map<LoraFile.Format, Path> loras() {
+    return lora.lowRank()
+        ? Map.of(
+            LoraFile.Format.KOHYA, out.resolve("lora-kohya.safetensors"),
+            LoraFile.Format.PEFT, out.resolve("lora-peft.safetensors"))
+        : Map.of();
+  }
+
   /** The effective settings, as the trainer saves them too. */
   ObjectNode config() {
     ObjectNode config = Json.MAPPER.createObjectNode();
     config.set("train", Json.MAPPER.valueToTree(train));
     config.set("perflow", Json.MAPPER.valueToTree(perflow));
+    config.set("lora", Json.MAPPER.valueToTree(lora));
     config.set("inputs", Json.MAPPER.valueToTree(inputs()));
     return config;
   }
@@ -68,10 +88,11 @@ record PerflowRun(
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
             CachedExamples.of(model, shards, out.resolve("cache"), train.compute());
-        Trainer trainer = new Trainer(objective(model, frozen, examples), train, out);
+        LoraAdapters adapters = adapters(model);
+        Trainer trainer = new Trainer(objective(model, frozen, examples, adapters), train, out);
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
         ProgressListener progress = new ProgressListener("perflow")) {
-      trainer.config("perflow", perflow).config("inputs", inputs());
+      trainer.config("perflow", perflow).config("lora", lora).config("inputs", inputs());
       trainer.listen(progress).listen(board).sampler(() -> samples(model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
@@ -79,13 +100,25 @@ record PerflowRun(
             out + ": nothing to resume, there is no checkpoint; leave out --resume");
       }
       Trainer.Result result = trainer.run();
-      save(trainer, model);
+      save(trainer, model, adapters);
       return result;
     }
   }
 
+  private @Nullable LoraAdapters adapters(DiffusionModel model) {
+    if (!lora.lowRank()) {
+      return null;
+    }
+    try (Rng rng = Rng.seeded(train.seed())) {
+      return LoraAdapters.attach(model.unet(), lora.loraRank(), lora.alpha(), rng);
+    }
+  }
+
   private PerflowObjective objective(
-      DiffusionModel model, UNet2DConditionModel frozen, CachedExamples examples) {
+      DiffusionModel model,
+      UNet2DConditionModel frozen,
+      CachedExamples examples,
+      @Nullable LoraAdapters adapters) {
     ObjectNode scheduler = model.schedulerConfig();
     return new PerflowObjective(
         examples,
@@ -94,7 +127,7 @@ record PerflowRun(
             NoiseSchedule.of(scheduler),
             PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"))),
         PerflowObjective.Network.of(model.unet(), train.compute()),
-        model.unet().namedParameters(),
+        adapters == null ? model.unet().namedParameters() : adapters.parameters(),
         perflow);
   }
 
@@ -103,7 +136,8 @@ record PerflowRun(
     return SampleSheet.draw(student, train.compute(), perflow.windows(), Models.guidance(student));
   }
 
-  private void save(Trainer trainer, DiffusionModel model) throws IOException {
+  private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)
+      throws IOException {
     Path base = teacher.resolve("unet/diffusion_pytorch_model.safetensors");
     Provenance provenance = Provenance.of(base, shards, trainer.config());
     try {
@@ -112,12 +146,25 @@ record PerflowRun(
             try {
               StudentWriter.write(
                   model, teacher, model.unet(), perflow, provenance, saveAs, student());
+              if (adapters != null) {
+                writeLoras(model, adapters, provenance);
+              }
             } catch (IOException e) {
               throw new UncheckedIOException(e);
             }
           });
     } catch (UncheckedIOException e) {
       throw e.getCause();
+    }
+  }
+
+  private void writeLoras(DiffusionModel model, LoraAdapters adapters, Provenance provenance)
+      throws IOException {
+    DiffusionModel accelerated = StudentWriter.student(model, model.unet(), perflow);
+    Map<String, String> header = new TreeMap<>(provenance.asMetadata());
+    header.putAll(Delta.sampler(accelerated.schedulerConfig(), model.schedulerConfig()));
+    for (var file : loras().entrySet()) {
+      LoraFile.write(file.getValue(), adapters.layers(), file.getKey(), saveAs, header);
     }
   }
 }
