@@ -21,6 +21,7 @@ import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.Delta;
+import org.perflow.train.DeltaFolder;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.PerflowObjective;
 import org.perflow.train.PerflowOptions;
@@ -138,7 +139,7 @@ record PerflowRun(
 
   private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)
       throws IOException {
-    Path base = teacher.resolve("unet/diffusion_pytorch_model.safetensors");
+    Path base = DeltaFolder.weights(teacher);
     Provenance provenance = Provenance.of(base, shards, trainer.config());
     try {
       trainer.withAverages(

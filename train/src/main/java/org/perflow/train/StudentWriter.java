@@ -71,7 +71,7 @@ public final class StudentWriter {
     Map<String, String> about = new TreeMap<>(provenance.asMetadata());
     about.putAll(Delta.sampler(model.schedulerConfig(), teacher.schedulerConfig()));
     Delta.extract(
-        teacherFolder.resolve(UNET),
+        DeltaFolder.weights(teacherFolder),
         prepared.resolve(UNET),
         prepared.resolve("delta.safetensors"),
         DType.F32,

@@ -183,7 +183,7 @@ public final class LoraFile implements AutoCloseable {
   private static Map<String, Tensor> kohya(List<LoraLayer> layers) {
     Map<String, Tensor> tensors = new LinkedHashMap<>();
     for (LoraLayer layer : layers) {
-      String name = "lora_unet_" + LoraNames.flat(layer.module());
+      String name = LoraNames.kohya(layer.module());
       tensors.put(name + ".lora_down.weight", layer.down());
       tensors.put(name + ".lora_up.weight", layer.up());
       tensors.put(name + ".alpha", Tensor.full(layer.alpha()));

@@ -94,6 +94,12 @@ final class LoraNames {
     return module.replace('.', '_');
   }
 
+  /** A U-Net's layer in kohya's files; diffusers knows SDXL's embedding by its original name only. */
+  static String kohya(String module) {
+    return "lora_unet_"
+        + flat(module.startsWith("add_embedding.") ? original(module, 2) : module);
+  }
+
   /** The matrices and convolutions of a model part, by their flat names, old and new. */
   static Map<String, Parameter> targets(Module part) {
     Map<String, Parameter> targets = new LinkedHashMap<>();

@@ -155,6 +155,8 @@ class LoraTest {
     assertThat(LoraNames.parse("base_model.model.unet." + TO_Q + ".lora.down.weight"))
         .isEqualTo(new LoraNames.Name("unet", TO_Q, LoraNames.Role.DOWN));
     assertThat(LoraNames.parse("conv_in.weight")).isNull();
+    assertThat(LoraNames.kohya("add_embedding.linear_2")).isEqualTo("lora_unet_label_emb_0_2");
+    assertThat(LoraNames.kohya("conv_in")).isEqualTo("lora_unet_conv_in");
   }
 
   @ParameterizedTest
