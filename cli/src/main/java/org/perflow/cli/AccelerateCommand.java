@@ -2,13 +2,18 @@ package org.perflow.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PredictionType;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.Overrides;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.TrainOptions;
@@ -22,7 +27,8 @@ import picocli.CommandLine.Option;
     description =
         "Trains a student that draws in a few steps what the teacher draws in many (PeRFlow). OUT"
             + " holds the run: config.json, checkpoints, samples, TensorBoard events, and at the end"
-            + " the model in OUT/student with delta.safetensors.",
+            + " the model in OUT/student with delta.safetensors. With --lora-rank only low-rank factors"
+            + " are trained, and the LoRA is written beside it for kohya's scripts and for diffusers.",
     footer = {
       "",
       "Examples:",
@@ -30,9 +36,12 @@ import picocli.CommandLine.Option;
       "  perflow accelerate --teacher models/emoji-64 --data data/emoji-64 --out runs/second \\",
       "      --windows 4 --steps 4000 --batch 32 --learning-rate 1e-4 --sample-every 500",
       "  perflow accelerate --out runs/second --config runs/second/config.json --resume",
+      "  perflow accelerate --out runs/lora --lora-rank 32 --learning-rate 3e-4",
       "  perflow accelerate --out runs/x --guidance-mode fixed --guidance 3 --dry-run"
     })
 final class AccelerateCommand extends Verb implements OptionsFromRecords {
+  private static final String PARAMETERIZATION = "parameterization";
+
   @Option(
       names = "--teacher",
       paramLabel = "DIR",
@@ -61,8 +70,8 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       names = "--config",
       paramLabel = "JSON",
       description =
-          "Settings {\"train\": {...}, \"perflow\": {...}}, such as the config.json of a run; options"
-              + " on the command line come first.")
+          "Settings {\"train\": {...}, \"perflow\": {...}, \"lora\": {...}}, such as the config.json of"
+              + " a run; options on the command line come first.")
   @Nullable Path config;
 
   @Option(
@@ -80,27 +89,36 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   private @Nullable RecordOptions perflow;
   private @Nullable RecordOptions train;
+  private @Nullable RecordOptions lora;
 
   @Override
   public void addOptions() {
     perflow = new RecordOptions(spec, PerflowOptions.DEFAULTS);
     train = new RecordOptions(spec, TrainOptions.DEFAULTS);
+    lora = new RecordOptions(spec, LoraOptions.DEFAULTS);
   }
 
   /** What was made. */
-  record Summary(String student, long steps, double loss, double seconds) {}
+  record Summary(String student, List<String> loras, long steps, double loss, double seconds) {}
 
   @Override
   void run() throws Exception {
-    PerflowOptions perflowOptions = merge(PerflowOptions.DEFAULTS, "perflow", perflow.changes());
-    TrainOptions trainOptions = merge(TrainOptions.DEFAULTS, "train", train.changes());
+    Path source = teacher == null ? Installation.teacher() : teacher;
+    ObjectNode chosen = settings("perflow", perflow.changes());
+    suitTeacher(source, chosen);
+    PerflowOptions perflowOptions = Overrides.apply(PerflowOptions.DEFAULTS, chosen);
+    TrainOptions trainOptions =
+        Overrides.apply(TrainOptions.DEFAULTS, settings("train", train.changes()));
+    LoraOptions loraOptions =
+        Overrides.apply(LoraOptions.DEFAULTS, settings("lora", lora.changes()));
     PerflowRun run =
         new PerflowRun(
-            teacher == null ? Installation.teacher() : teacher,
+            source,
             start,
             Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
             perflowOptions,
             trainOptions,
+            loraOptions,
             DType.parse(saveDtype),
             out);
     if (dryRun) {
@@ -109,22 +127,38 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     }
     Trainer.Result result = run.train(resume);
     report(
-        new Summary(run.student().toString(), result.steps(), result.loss(), result.seconds()),
+        new Summary(
+            run.student().toString(),
+            run.loras().values().stream().map(Path::toString).sorted().toList(),
+            result.steps(), result.loss(), result.seconds()),
         "%s: %,d steps in %.0f s, last loss %.4f"
             .formatted(run.student(), result.steps(), result.seconds(), result.loss()));
   }
 
-  /** Defaults, then the file's section, then the command line. */
-  private <T extends Record> T merge(T defaults, String section, ObjectNode changes)
-      throws Exception {
+  /** The parameterisation that goes with what the teacher predicts, where none is chosen. */
+  private void suitTeacher(Path folder, ObjectNode chosen) throws IOException {
+    Path file = folder.resolve("scheduler/scheduler_config.json");
+    if (!Files.exists(file)) {
+      return; // a folder without one is refused when it is loaded
+    }
+    PredictionType prediction =
+        PredictionType.parse(Json.read(file).path("prediction_type").asText("epsilon"));
+    if (!chosen.has(PARAMETERIZATION)) {
+      chosen.put(PARAMETERIZATION, Parameterization.natural(prediction).name());
+    }
+    Overrides.apply(PerflowOptions.DEFAULTS, chosen).parameterization().requireStart(prediction);
+  }
+
+  /** The file's section, then the command line. */
+  private ObjectNode settings(String section, ObjectNode changes) throws IOException {
     ObjectNode merged = Json.MAPPER.createObjectNode();
     if (config != null) {
       JsonNode file = Json.read(config);
       for (var entry : file.properties()) {
         // "inputs" is what a run writes about itself; it is not a setting
-        if (!Set.of("train", "perflow", "inputs").contains(entry.getKey())) {
+        if (!Set.of("train", "perflow", "lora", "inputs").contains(entry.getKey())) {
           throw new FormatException(
-              "%s: unknown key \"%s\", expected \"train\" and \"perflow\""
+              "%s: unknown key \"%s\", expected \"train\", \"perflow\" and \"lora\""
                   .formatted(config, entry.getKey()));
         }
       }
@@ -133,6 +167,6 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       }
     }
     merged.setAll(changes);
-    return Overrides.apply(defaults, merged);
+    return merged;
   }
 }

@@ -1,10 +1,22 @@
 package org.perflow.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Parameterization;
+import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.train.Delta;
+import org.perflow.train.DeltaFolder;
+import org.perflow.train.Fingerprint;
+import org.perflow.train.Provenance;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -23,16 +35,22 @@ import picocli.CommandLine.Spec;
     subcommands = {
       DeltaCommand.Extract.class,
       DeltaCommand.Apply.class,
-      DeltaCommand.Inspect.class
+      DeltaCommand.Unapply.class,
+      DeltaCommand.Scale.class,
+      DeltaCommand.Inspect.class,
+      DeltaToLoraCommand.class
     },
     footer = {
       "",
       "Examples:",
       "  perflow delta extract --base models/emoji-64 --student runs/first/student --out d.safetensors",
-      "  perflow delta apply --base models/emoji-64 --delta d.safetensors --out unet.safetensors",
+      "  perflow delta apply --base my-finetune --delta d.safetensors --any-base --out my-fast-model",
+      "  perflow delta to-lora d.safetensors --rank 64 --out accelerator.safetensors",
       "  perflow delta inspect d.safetensors"
     })
 final class DeltaCommand implements Runnable {
+  private static final String SCHEDULER = "scheduler/scheduler_config.json";
+
   @Spec private CommandSpec spec;
 
   @Override
@@ -40,24 +58,39 @@ final class DeltaCommand implements Runnable {
     spec.commandLine().usage(spec.commandLine().getOut());
   }
 
-  /** The U-Net's weights of a diffusers folder; a file as it is. */
-  private static Path weights(Path modelOrFile) {
-    return Files.isDirectory(modelOrFile)
-        ? modelOrFile.resolve("unet/diffusion_pytorch_model.safetensors")
-        : modelOrFile;
+  private record Written(String file) {}
+
+  private static DType type(String name) {
+    DType type = DType.parse(name);
+    if (!type.isFloating()) {
+      throw new IllegalArgumentException(
+          "--dtype is " + name + ", expected float32, float16 or bfloat16");
+    }
+    return type;
   }
 
-  private record Written(String file) {}
+  /** For the header of what is made from {@code base}: how. */
+  private static Map<String, String> provenance(Path base, String did, Path other, double scale)
+      throws IOException {
+    ObjectNode how = Json.MAPPER.createObjectNode();
+    how.put("did", did);
+    how.put("with", String.valueOf(other.getFileName()));
+    how.put("with_sha256", Fingerprint.of(other));
+    how.put("scale", scale);
+    return Provenance.of(base, List.of(), how).asMetadata();
+  }
 
   /** {@code perflow delta extract}. */
   @Command(
       name = "extract",
-      description = "Writes student - base in float32.",
+      description =
+          "Writes student - base, worked out in float32. Of two diffusers folders the delta also"
+              + " knows how the student is sampled.",
       footer = {
         "",
         "Example:",
         "  perflow delta extract --base models/emoji-64 --student runs/first/student \\",
-        "      --out delta.safetensors"
+        "      --dtype float16 --out delta.safetensors"
       })
   static final class Extract extends Verb {
     @Option(
@@ -74,27 +107,84 @@ final class DeltaCommand implements Runnable {
         description = "Student: a diffusers folder or a safetensors file.")
     Path student;
 
+    @Option(
+        names = "--dtype",
+        defaultValue = "float32",
+        paramLabel = "TYPE",
+        description =
+            "Type that the delta is stored in: float32, float16 or bfloat16 (default:"
+                + " ${DEFAULT-VALUE}).")
+    String dtype;
+
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
     Path out;
 
     @Override
     void run() throws Exception {
-      Delta.extract(weights(base), weights(student), out);
+      Path from = DeltaFolder.weights(base);
+      Path to = DeltaFolder.weights(student);
+      Map<String, String> about = new TreeMap<>(provenance(from, "extract", to, 1));
+      if (Files.exists(base.resolve(SCHEDULER)) && Files.exists(student.resolve(SCHEDULER))) {
+        JsonNode sampled = Json.read(student.resolve(SCHEDULER));
+        about.putAll(Delta.sampler(sampled, Json.read(base.resolve(SCHEDULER))));
+      }
+      Delta.extract(from, to, out, type(dtype), about);
       report(new Written(out.toString()), out.toString());
+    }
+  }
+
+  /** What {@code apply} and {@code unapply} share. */
+  abstract static class Adding extends Verb {
+    @Option(
+        names = "--delta",
+        required = true,
+        paramLabel = "FILE",
+        description =
+            "What delta extract wrote, or a published delta: a safetensors file or its folder.")
+    Path delta;
+
+    @Option(
+        names = "--scale",
+        defaultValue = "1",
+        paramLabel = "X",
+        description = "Factor of the delta (default: ${DEFAULT-VALUE}).")
+    double scale;
+
+    @Option(
+        names = "--skip",
+        paramLabel = "NAME",
+        description =
+            "Beginning of names whose weights stay as they are, such as conv_in of an inpainting"
+                + " model; may be given several times.")
+    List<String> skip = new ArrayList<>();
+
+    @Option(
+        names = "--dtype",
+        paramLabel = "TYPE",
+        description = "Type of the weights written (default: as in the base).")
+    @Nullable String dtype;
+
+    final Delta.Options options(boolean anyBase) {
+      return new Delta.Options(scale, dtype == null ? null : type(dtype), anyBase, skip);
     }
   }
 
   /** {@code perflow delta apply}. */
   @Command(
       name = "apply",
-      description = "Writes base + delta.",
+      description =
+          "Writes base + delta: the U-Net's weights into a file, or, where OUT does not end in"
+              + " .safetensors and the base is a diffusers folder, a whole folder with PeRFlow's"
+              + " scheduler.",
       footer = {
         "",
-        "Example:",
+        "Examples:",
         "  perflow delta apply --base my-finetune --delta delta.safetensors --any-base \\",
-        "      --out unet.safetensors"
+        "      --out my-fast-model",
+        "  perflow delta apply --base dreamshaper --delta perflow-sd15-delta-weights \\",
+        "      --parameterization diff_eps --out dreamshaper-perflow"
       })
-  static final class Apply extends Verb {
+  static final class Apply extends Adding {
     @Option(
         names = "--base",
         required = true,
@@ -103,30 +193,104 @@ final class DeltaCommand implements Runnable {
     Path base;
 
     @Option(
-        names = "--delta",
-        required = true,
-        paramLabel = "FILE",
-        description = "What delta extract wrote.")
-    Path delta;
-
-    @Option(
         names = "--any-base",
         description = "Also where the delta was taken against other weights.")
     boolean anyBase;
 
     @Option(
-        names = "--dtype",
-        defaultValue = "float32",
-        paramLabel = "TYPE",
-        description = "Type of the weights written (default: ${DEFAULT-VALUE}).")
-    String dtype;
+        names = "--parameterization",
+        paramLabel = "NAME",
+        description =
+            "How the result is sampled, where the delta does not say: ddim_eps, diff_eps or"
+                + " velocity.")
+    @Nullable String parameterization;
+
+    @Option(
+        names = "--windows",
+        defaultValue = "4",
+        paramLabel = "K",
+        description = "Time windows that go with --parameterization (default: ${DEFAULT-VALUE}).")
+    int windows;
+
+    @Option(
+        names = "--out",
+        required = true,
+        paramLabel = "PATH",
+        description = "File NAME.safetensors or folder to write.")
+    Path out;
+
+    @Override
+    void run() throws Exception {
+      Path from = DeltaFolder.weights(base);
+      Path change = DeltaFolder.weights(delta);
+      Map<String, String> about = provenance(from, "apply", change, scale);
+      if (Delta.info(change).baseSha256().isEmpty()) {
+        err().println("note: " + change + " does not say what it was taken against");
+      }
+      if (out.toString().endsWith(".safetensors")) {
+        Delta.apply(from, change, out, options(anyBase), about);
+      } else if (!Files.isDirectory(base)) {
+        throw new IllegalArgumentException(
+            "--out %s is a folder, which needs a diffusers folder as --base; got the file %s"
+                .formatted(out, base));
+      } else {
+        var kind = parameterization == null ? null : Parameterization.parse(parameterization);
+        var sampler = new DeltaFolder.Sampler(kind, windows);
+        DeltaFolder.apply(base, delta, out, sampler, options(anyBase), about);
+      }
+      report(new Written(out.toString()), out.toString());
+    }
+  }
+
+  /** {@code perflow delta unapply}. */
+  @Command(
+      name = "unapply",
+      description = "Writes student - delta: the base again, but for rounding.",
+      footer = {
+        "",
+        "Example:",
+        "  perflow delta unapply --student runs/first/student --delta delta.safetensors \\",
+        "      --out teacher.safetensors"
+      })
+  static final class Unapply extends Adding {
+    @Option(
+        names = "--student",
+        required = true,
+        paramLabel = "MODEL",
+        description = "Weights to take it from: a diffusers folder or a safetensors file.")
+    Path student;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
     Path out;
 
     @Override
     void run() throws Exception {
-      Delta.apply(weights(base), delta, out, DType.parse(dtype), anyBase);
+      Path from = DeltaFolder.weights(student);
+      Path change = DeltaFolder.weights(delta);
+      Map<String, String> about = provenance(from, "unapply", change, scale);
+      Delta.unapply(from, change, out, options(true), about);
+      report(new Written(out.toString()), out.toString());
+    }
+  }
+
+  /** {@code perflow delta scale}. */
+  @Command(
+      name = "scale",
+      description = "Writes a delta times a factor.",
+      footer = {"", "Example:", "  perflow delta scale d.safetensors --by 0.7 --out e.safetensors"})
+  static final class Scale extends Verb {
+    @Parameters(paramLabel = "DELTA", description = "What delta extract wrote, or its folder.")
+    Path delta;
+
+    @Option(names = "--by", required = true, paramLabel = "X", description = "The factor.")
+    double factor;
+
+    @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
+    Path out;
+
+    @Override
+    void run() throws Exception {
+      Delta.scale(DeltaFolder.weights(delta), factor, out);
       report(new Written(out.toString()), out.toString());
     }
   }
@@ -134,20 +298,51 @@ final class DeltaCommand implements Runnable {
   /** {@code perflow delta inspect}. */
   @Command(
       name = "inspect",
-      description = "Says how much each weight changes.",
+      description = "Says what a delta fits, how its model is sampled, and how much each weight changes.",
       footer = {"", "Example:", "  perflow delta inspect runs/first/student/delta.safetensors"})
   static final class Inspect extends Verb {
-    @Parameters(paramLabel = "FILE", description = "What delta extract wrote.")
+    @Parameters(paramLabel = "FILE", description = "What delta extract wrote, or its folder.")
     Path delta;
+
+    private record Inspection(Delta.Info about, double norm, List<Delta.Layer> layers) {}
 
     @Override
     void run() throws Exception {
-      List<Delta.Layer> layers = Delta.inspect(delta);
-      StringBuilder text = new StringBuilder("%10s %10s  weight".formatted("norm", "largest"));
+      Path file = DeltaFolder.weights(delta);
+      Delta.Info info = Delta.info(file);
+      List<Delta.Layer> layers = Delta.inspect(file);
+      double norm =
+          Math.sqrt(layers.stream().mapToDouble(layer -> layer.norm() * layer.norm()).sum());
+      StringBuilder text = new StringBuilder();
+      text.append("for        %s (shapes %.12s)%n".formatted(info.family(), info.architecture()));
+      text.append("base       %s%n".formatted(unknown(info.baseSha256())));
+      text.append("sampler    %s%n".formatted(sampler(info)));
+      text.append(
+          "content    %,d weights as %s, norm %.4g%n"
+              .formatted(info.parameters(), info.type().torchName(), norm));
+      text.append("%n%10s %10s  weight".formatted("norm", "largest"));
       for (Delta.Layer layer : layers) {
         text.append("%n%10.4g %10.4g  %s".formatted(layer.norm(), layer.largest(), layer.name()));
       }
-      report(layers, text.toString());
+      report(new Inspection(info, norm, layers), text.toString());
+    }
+
+    private static String sampler(Delta.Info info) {
+      ObjectNode scheduler = info.scheduler();
+      if (scheduler == null) {
+        return unknown("");
+      }
+      String guidance = scheduler.path("recommended_guidance_scale").asText();
+      return "%s, %s windows%s, of a teacher that predicts %s"
+          .formatted(
+              scheduler.path("prediction_type").asText(),
+              scheduler.path("num_time_windows").asText(),
+              guidance.isEmpty() ? "" : ", guidance " + guidance,
+              unknown(info.basePrediction()));
+    }
+
+    private static String unknown(String text) {
+      return text.isEmpty() ? "not said" : text;
     }
   }
 }

@@ -12,6 +12,7 @@ import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
@@ -59,6 +60,7 @@ final class DemoCommand extends Verb {
             Shards.find(List.of(Installation.data()), "train-*.tar"),
             perflow,
             train,
+            LoraOptions.DEFAULTS,
             DType.F16,
             run);
     err().printf("1/2  PeRFlow training: %,d steps of %d%n", train.steps(), train.batch());

@@ -37,6 +37,7 @@ import picocli.CommandLine.Option;
       "Examples:",
       "  perflow generate --prompt \"red apple\"",
       "  perflow generate --prompt \"cat face\" --prompt rocket --count 4 --seed 7 --out cats.png",
+      "  perflow generate --model my-model --lora style.safetensors:0.8 --prompt castle",
       "  perflow generate --model models/emoji-64 --steps 50 --guidance 3 --prompt pizza",
       "  perflow generate --prompt \"green pear\" --image apple.png --strength 0.75"
     })
@@ -125,6 +126,15 @@ final class GenerateCommand extends Verb {
   @Nullable String scheduler;
 
   @Option(
+      names = "--lora",
+      paramLabel = "FILE[:WEIGHT]",
+      description =
+          "LoRA of kohya's or diffusers' names to add to U-Net and text encoder, with its weight"
+              + " (1 where none is given); may be given several times. A PeRFlow LoRA also sets the"
+              + " scheduler, where none is chosen.")
+  List<String> loras = new ArrayList<>();
+
+  @Option(
       names = "--dtype",
       defaultValue = "float32",
       paramLabel = "TYPE",
@@ -192,19 +202,27 @@ final class GenerateCommand extends Verb {
       throw new IllegalArgumentException("--dtype is " + dtype + ", expected float32 or bfloat16");
     }
     Path folder = model == null ? Installation.student() : model;
-    try (DiffusionModel loaded = Models.load(folder, DType.F32)) {
-      DiffusionModel sampled =
-          scheduler == null
-              ? loaded
-              : loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
+    try (DiffusionModel loaded = Models.load(folder, DType.F32);
+        Loras added = Loras.fuse(loaded, loras)) {
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
-        draw(folder, sampled, compute, nets, tiny);
+        draw(folder, scheduled(loaded, added), compute, nets, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
     }
+  }
+
+  private DiffusionModel scheduled(DiffusionModel loaded, Loras added) {
+    if (scheduler != null) {
+      return loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
+    }
+    if (added.scheduler() != null) {
+      err().println("note: sampled as the PeRFlow LoRA says; --scheduler chooses another");
+      return loaded.withScheduler(added.scheduler());
+    }
+    return loaded;
   }
 
   private void draw(
@@ -325,6 +343,10 @@ final class GenerateCommand extends Verb {
     }
     if (clipSkip > 0) {
       settings.put("clip_skip", Integer.toString(clipSkip));
+    }
+    if (!loras.isEmpty()) {
+      List<String> names = loras.stream().map(Loras.Argument::parse).map(String::valueOf).toList();
+      settings.put("lora", String.join(" ", names));
     }
     settings.put("dtype", DType.parse(dtype).torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());

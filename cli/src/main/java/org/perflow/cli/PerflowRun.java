@@ -7,14 +7,22 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.lora.LoraAdapters;
+import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Delta;
+import org.perflow.train.DeltaFolder;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.PerflowObjective;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.ProgressListener;
@@ -30,6 +38,7 @@ import org.perflow.train.Trainer;
  * do.
  *
  * @param start diffusers folder whose U-Net the student starts from; null for the teacher's
+ * @param lora whether all weights are trained or low-rank factors, which are then written too
  * @param saveAs element type of the student's files
  * @param out folder of the run
  */
@@ -39,6 +48,7 @@ record PerflowRun(
     List<Path> shards,
     PerflowOptions perflow,
     TrainOptions train,
+    LoraOptions lora,
     DType saveAs,
     Path out) {
   /** Where the model goes. */
@@ -46,11 +56,21 @@ record PerflowRun(
     return out.resolve("student");
   }
 
+  /** The LoRA files of a student that is trained as one, by their format. */
+  Map<LoraFile.Format, Path> loras() {
+    return lora.lowRank()
+        ? Map.of(
+            LoraFile.Format.KOHYA, out.resolve("lora-kohya.safetensors"),
+            LoraFile.Format.PEFT, out.resolve("lora-peft.safetensors"))
+        : Map.of();
+  }
+
   /** The effective settings, as the trainer saves them too. */
   ObjectNode config() {
     ObjectNode config = Json.MAPPER.createObjectNode();
     config.set("train", Json.MAPPER.valueToTree(train));
     config.set("perflow", Json.MAPPER.valueToTree(perflow));
+    config.set("lora", Json.MAPPER.valueToTree(lora));
     config.set("inputs", Json.MAPPER.valueToTree(inputs()));
     return config;
   }
@@ -75,11 +95,12 @@ record PerflowRun(
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
             CachedExamples.of(model, shards, out.resolve("cache"), train.compute());
-        PerflowObjective objective = objective(model, frozen, examples);
+        LoraAdapters adapters = adapters(model);
+        PerflowObjective objective = objective(model, frozen, examples, adapters);
         Trainer trainer = new Trainer(objective, train, out);
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
         ProgressListener progress = new ProgressListener("perflow")) {
-      trainer.config("perflow", perflow).config("inputs", inputs());
+      trainer.config("perflow", perflow).config("lora", lora).config("inputs", inputs());
       trainer.listen(progress).listen(board).sampler(() -> samples(model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
@@ -90,7 +111,7 @@ record PerflowRun(
       try (StopOnInterrupt stop = new StopOnInterrupt(trainer)) {
         result = trainer.run();
       }
-      save(trainer, model);
+      save(trainer, model, adapters);
       return result;
     }
   }
@@ -110,8 +131,20 @@ record PerflowRun(
     }
   }
 
+  private @Nullable LoraAdapters adapters(DiffusionModel model) {
+    if (!lora.lowRank()) {
+      return null;
+    }
+    try (Rng rng = Rng.seeded(train.seed())) {
+      return LoraAdapters.attach(model.unet(), lora.loraRank(), lora.alpha(), rng);
+    }
+  }
+
   private PerflowObjective objective(
-      DiffusionModel model, UNet2DConditionModel frozen, CachedExamples examples) {
+      DiffusionModel model,
+      UNet2DConditionModel frozen,
+      CachedExamples examples,
+      @Nullable LoraAdapters adapters) {
     ObjectNode scheduler = model.schedulerConfig();
     PerflowObjective objective =
         new PerflowObjective(
@@ -121,7 +154,7 @@ record PerflowRun(
                 NoiseSchedule.of(scheduler),
                 PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"))),
             PerflowObjective.Network.of(model.unet(), train.compute()),
-            model.unet().namedParameters(),
+            adapters == null ? model.unet().namedParameters() : adapters.parameters(),
             perflow);
     return start == null ? objective : objective.continued();
   }
@@ -131,8 +164,9 @@ record PerflowRun(
     return SampleSheet.draw(student, train.compute(), perflow.windows(), Models.guidance(student));
   }
 
-  private void save(Trainer trainer, DiffusionModel model) throws IOException {
-    Path base = teacher.resolve("unet/diffusion_pytorch_model.safetensors");
+  private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)
+      throws IOException {
+    Path base = DeltaFolder.weights(teacher);
     Provenance provenance = Provenance.of(base, shards, trainer.config());
     try {
       trainer.withAverages(
@@ -140,12 +174,25 @@ record PerflowRun(
             try {
               StudentWriter.write(
                   model, teacher, model.unet(), perflow, provenance, saveAs, student());
+              if (adapters != null) {
+                writeLoras(model, adapters, provenance);
+              }
             } catch (IOException e) {
               throw new UncheckedIOException(e);
             }
           });
     } catch (UncheckedIOException e) {
       throw e.getCause();
+    }
+  }
+
+  private void writeLoras(DiffusionModel model, LoraAdapters adapters, Provenance provenance)
+      throws IOException {
+    DiffusionModel accelerated = StudentWriter.student(model, model.unet(), perflow);
+    Map<String, String> header = new TreeMap<>(provenance.asMetadata());
+    header.putAll(Delta.sampler(accelerated.schedulerConfig(), model.schedulerConfig()));
+    for (var file : loras().entrySet()) {
+      LoraFile.write(file.getValue(), adapters.layers(), file.getKey(), saveAs, header);
     }
   }
 }

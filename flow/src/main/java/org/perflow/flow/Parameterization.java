@@ -79,6 +79,29 @@ public enum Parameterization {
   }
 
   /**
+   * What a student that starts from a teacher's weights predicts best (spec 2.1): an ε-teacher's
+   * output is a DDIM step already, a v-teacher's points along dz/dt.
+   */
+  public static Parameterization natural(PredictionType teacher) {
+    return teacher == PredictionType.EPSILON ? DDIM_EPS : VELOCITY;
+  }
+
+  /**
+   * Refuses a teacher whose weights are no start for this: the ε-kinds need a network that predicts
+   * ε. A velocity student may start from any; from others than a v-teacher it has farther to go.
+   *
+   * @throws IllegalArgumentException saying what goes together
+   */
+  public void requireStart(PredictionType teacher) {
+    if (this != VELOCITY && teacher != PredictionType.EPSILON) {
+      throw new IllegalArgumentException(
+          "a teacher that predicts %s is no start for parameterization %s, which needs an epsilon"
+                  .formatted(teacher.key(), key)
+              + " teacher: use velocity");
+    }
+  }
+
+  /**
    * The link between a start at ᾱ_s and an end at ᾱ_e.
    *
    * @throws IllegalStateException for {@link #VELOCITY}, which has none

@@ -1,5 +1,7 @@
 package org.perflow.train;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -7,20 +9,34 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
+import org.perflow.io.Json;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
+import org.perflow.models.lora.LoraFile;
+import org.perflow.models.lora.UNetFamily;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * What acceleration changed: student minus teacher, tensor by tensor in float32. It can be added to
- * the weights it was taken against (checked by hash), or to a fine-tuned relative of them.
+ * What acceleration changed: student minus teacher, tensor by tensor, worked out in float32. It can
+ * be added to the weights it was taken against (checked by hash), or to a fine-tuned relative of
+ * them. Its header says what it fits and how the result is sampled; published deltas that say
+ * nothing are taken by their names and shapes.
  */
 public final class Delta {
   static final String BASE = "base_sha256";
+  static final String FAMILY = "base_family";
+  static final String ARCHITECTURE = "base_architecture";
+  static final String PREDICTION = "base_prediction_type";
+  private static final String SCALE = "scale";
+  private static final int LISTED = 20;
 
   private Delta() {}
 
@@ -28,56 +44,228 @@ public final class Delta {
   @SuppressWarnings("ArrayRecordComponent") // printed, never compared
   public record Layer(String name, long[] shape, double norm, double largest) {}
 
-  /** Writes student - base of two weight files with the same names and shapes. */
+  /**
+   * What a delta says of itself.
+   *
+   * @param family of the U-Net that it fits, judged by its shapes
+   * @param architecture SHA-256 of all names and shapes
+   * @param baseSha256 of the file that it was taken against; empty where it does not say
+   * @param basePrediction what the teacher predicts, diffusers' key; empty where it does not say
+   * @param scheduler settings to sample the result with; null where it does not say
+   * @param metadata its whole header
+   */
+  public record Info(
+      String family,
+      String architecture,
+      String baseSha256,
+      String basePrediction,
+      @Nullable ObjectNode scheduler,
+      DType type,
+      long parameters,
+      Map<String, String> metadata) {}
+
+  /**
+   * How a delta is added.
+   *
+   * @param scale factor of the change
+   * @param type element type written; null = that of the base
+   * @param anyBase also to other weights of the same architecture than those it was taken against
+   * @param skip beginnings of names whose weights stay as they are in the base
+   */
+  public record Options(double scale, @Nullable DType type, boolean anyBase, List<String> skip) {
+    /** All of it, to its own base. */
+    public static final Options DEFAULTS = new Options(1, null, false, List.of());
+
+    public Options {
+      skip = List.copyOf(skip);
+      if (!Double.isFinite(scale) || type != null && !type.isFloating()) {
+        throw new IllegalArgumentException(
+            "expected a finite scale and a floating type; got " + scale + " and " + type);
+      }
+    }
+
+    boolean skips(String name) {
+      return skip.stream().anyMatch(name::startsWith);
+    }
+  }
+
+  // ---------------------------------------------------------------- making
+
+  /** Writes student - base of two weight files with the same names and shapes, in float32. */
   public static void extract(Path base, Path student, Path delta) throws IOException {
+    extract(base, student, delta, DType.F32, Map.of());
+  }
+
+  /**
+   * The same, stored as {@code type}.
+   *
+   * @param about more for the header, such as {@link #sampler} and {@link Provenance#asMetadata}
+   */
+  public static void extract(
+      Path base, Path student, Path delta, DType type, Map<String, String> about)
+      throws IOException {
     try (SafetensorsFile from = SafetensorsFile.open(base);
         SafetensorsFile to = SafetensorsFile.open(student);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      fits(base, from, student, to);
+      fits(base, from, student, to, Options.DEFAULTS);
       Map<String, Tensor> difference = new LinkedHashMap<>();
       for (String name : from.entries().keySet()) {
         try (Scope each = Scope.open()) {
-          difference.put(name, each.keep(to.read(name, DType.F32).sub(from.read(name, DType.F32))));
+          Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32));
+          Tensor stored = change.to(type);
+          if (!stored.isFinite()) {
+            throw new FormatException(
+                "%s - %s: the change of %s is NaN or infinite as %s"
+                    .formatted(student, base, name, type));
+          }
+          difference.put(name, each.keep(stored));
         }
       }
-      SafetensorsWriter.write(
-          delta,
-          difference,
-          Map.of("format", "pt", BASE, Fingerprint.of(base), "kind", "perflow-delta"));
+      Map<String, String> header = new TreeMap<>(about);
+      header.put("format", "pt");
+      header.put("kind", "perflow-delta");
+      header.put(BASE, Fingerprint.of(base));
+      header.put(FAMILY, UNetFamily.of(shapes(from)));
+      header.put(ARCHITECTURE, architecture(from));
+      SafetensorsWriter.write(delta, difference, header);
     }
   }
 
   /**
-   * Writes base + delta, as {@code type}.
+   * What to say of sampling in a delta's header.
    *
-   * @param anyBase add to other weights of the same architecture than those it was taken against
-   * @throws FormatException where names, shapes or the base do not fit, with nothing written
+   * @param student scheduler config of the accelerated model
+   * @param teacher that of the base
    */
-  public static void apply(Path base, Path delta, Path student, DType type, boolean anyBase)
-      throws IOException {
-    try (SafetensorsFile from = SafetensorsFile.open(base);
-        SafetensorsFile change = SafetensorsFile.open(delta);
+  public static Map<String, String> sampler(JsonNode student, JsonNode teacher) {
+    return Map.of(
+        LoraFile.SCHEDULER,
+        student.toString(),
+        PREDICTION,
+        teacher.path("prediction_type").asText("epsilon"));
+  }
+
+  /** Writes {@code factor} × delta, in its own element type. */
+  public static void scale(Path delta, double factor, Path out) throws IOException {
+    try (SafetensorsFile change = SafetensorsFile.open(delta);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      fits(base, from, delta, change);
-      String wanted = change.metadata().getOrDefault(BASE, "");
-      String got = Fingerprint.of(base);
-      if (!anyBase && !wanted.equals(got)) {
-        throw new FormatException(
-            "%s was taken against weights of sha256 %s, %s has %s: name those weights, or allow any base"
-                .formatted(delta, wanted.isEmpty() ? "unknown" : wanted, base, got));
-      }
-      Map<String, Tensor> sum = new LinkedHashMap<>();
-      for (String name : from.entries().keySet()) {
+      requireDelta(delta, change);
+      Map<String, Tensor> scaled = new LinkedHashMap<>();
+      for (SafetensorsFile.Entry entry : change.entries().values()) {
         try (Scope each = Scope.open()) {
-          Tensor value = from.read(name, DType.F32).add(change.read(name, DType.F32));
-          Tensor stored = value.to(type);
-          sum.put(name, each.keep(stored));
+          Tensor value = change.read(entry.name(), DType.F32).mul(factor).to(entry.dtype());
+          scaled.put(entry.name(), each.keep(value));
         }
       }
-      SafetensorsWriter.write(student, sum, Map.of("format", "pt", BASE, got));
+      Map<String, String> header = new TreeMap<>(change.metadata());
+      double before = Double.parseDouble(header.getOrDefault(SCALE, "1"));
+      header.put(SCALE, Double.toString(before * factor));
+      SafetensorsWriter.write(out, scaled, header);
     }
+  }
+
+  // ---------------------------------------------------------------- using
+
+  /** Writes base + delta, as {@code type}; see {@link #apply(Path, Path, Path, Options, Map)}. */
+  public static void apply(Path base, Path delta, Path student, DType type, boolean anyBase)
+      throws IOException {
+    apply(base, delta, student, new Options(1, type, anyBase, List.of()), Map.of());
+  }
+
+  /**
+   * Writes base + scale × delta: summed in float32 and rounded once.
+   *
+   * @param about for the header of what is written
+   * @throws FormatException where family, names, shapes or the base do not fit, with nothing written
+   */
+  public static void apply(
+      Path base, Path delta, Path out, Options options, Map<String, String> about)
+      throws IOException {
+    try (SafetensorsFile from = SafetensorsFile.open(base);
+        SafetensorsFile change = SafetensorsFile.open(delta)) {
+      requireDelta(delta, change);
+      fits(base, from, delta, change, options);
+      String wanted = change.metadata().getOrDefault(BASE, "");
+      String got = Fingerprint.of(base);
+      if (!options.anyBase() && !wanted.isEmpty() && !wanted.equals(got)) {
+        throw new FormatException(
+            "%s was taken against weights of sha256 %s, %s has %s: name those weights, or allow any base"
+                .formatted(delta, wanted, base, got));
+      }
+      Map<String, String> header = new TreeMap<>(about);
+      header.put(BASE, got);
+      add(from, change, options, out, header);
+    }
+  }
+
+  /** Writes student - scale × delta, which is the base but for rounding. */
+  public static void unapply(
+      Path student, Path delta, Path out, Options options, Map<String, String> about)
+      throws IOException {
+    try (SafetensorsFile from = SafetensorsFile.open(student);
+        SafetensorsFile change = SafetensorsFile.open(delta)) {
+      requireDelta(delta, change);
+      fits(student, from, delta, change, options);
+      var back = new Options(-options.scale(), options.type(), true, options.skip());
+      add(from, change, back, out, new TreeMap<>(about));
+    }
+  }
+
+  private static void add(
+      SafetensorsFile from,
+      SafetensorsFile change,
+      Options options,
+      Path out,
+      Map<String, String> header)
+      throws IOException {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Map<String, Tensor> sum = new LinkedHashMap<>();
+      for (SafetensorsFile.Entry entry : from.entries().values()) {
+        try (Scope each = Scope.open()) {
+          Tensor value = from.read(entry.name(), DType.F32);
+          if (!options.skips(entry.name())) {
+            value = value.add(change.read(entry.name(), DType.F32).mul(options.scale()));
+          }
+          DType type = options.type() == null ? entry.dtype() : options.type();
+          sum.put(entry.name(), each.keep(value.to(type)));
+        }
+      }
+      header.put("format", "pt");
+      SafetensorsWriter.write(out, sum, header);
+    }
+  }
+
+  /** What the delta says of itself. */
+  public static Info info(Path delta) throws IOException {
+    try (SafetensorsFile change = SafetensorsFile.open(delta)) {
+      Map<String, String> metadata = change.metadata();
+      String scheduler = metadata.get(LoraFile.SCHEDULER);
+      long parameters = 0;
+      DType type = DType.F32;
+      for (SafetensorsFile.Entry entry : change.entries().values()) {
+        parameters += Arrays.stream(entry.shape()).reduce(1, (a, b) -> a * b);
+        type = entry.dtype();
+      }
+      return new Info(
+          UNetFamily.of(shapes(change)),
+          architecture(change),
+          metadata.getOrDefault(BASE, ""),
+          metadata.getOrDefault(PREDICTION, ""),
+          scheduler == null ? null : object(delta, scheduler),
+          type,
+          parameters,
+          metadata);
+    }
+  }
+
+  private static ObjectNode object(Path delta, String json) throws IOException {
+    if (Json.MAPPER.readTree(json) instanceof ObjectNode object) {
+      return object;
+    }
+    throw new FormatException(delta + ": " + LoraFile.SCHEDULER + " in its header is no object");
   }
 
   /** Norm and largest element of every weight's change, in the order of the file. */
@@ -97,26 +285,81 @@ public final class Delta {
     return layers;
   }
 
-  private static void fits(Path one, SafetensorsFile a, Path two, SafetensorsFile b)
+  // ---------------------------------------------------------------- checking
+
+  static Map<String, long[]> shapes(SafetensorsFile file) {
+    Map<String, long[]> shapes = new LinkedHashMap<>();
+    file.entries().forEach((name, entry) -> shapes.put(name, entry.shape()));
+    return shapes;
+  }
+
+  private static String architecture(SafetensorsFile file) {
+    return Fingerprint.of(
+        new TreeMap<>(file.entries())
+            .values().stream()
+                .map(entry -> entry.name() + " " + Arrays.toString(entry.shape()))
+                .toList());
+  }
+
+  /** Scales of norms are about 1 in a network, and their changes are small. */
+  static void requireDelta(Path path, SafetensorsFile file) throws IOException {
+    double sum = 0;
+    long count = 0;
+    for (SafetensorsFile.Entry entry : file.entries().values()) {
+      if (entry.name().matches(".*norm\\w*\\.weight") && entry.shape().length == 1) {
+        try (Scope scope = Scope.open()) {
+          sum += file.read(entry.name(), DType.F32).abs().mean().item();
+          count++;
+        }
+      }
+    }
+    if (count > 0 && sum / count > 0.1) {
+      throw new FormatException(
+          path
+              + " is a complete network and no delta (its norms scale by about 1): put it into a"
+              + " model folder as it is, or take a delta of it with delta extract");
+    }
+  }
+
+  private static void fits(
+      Path one, SafetensorsFile a, Path two, SafetensorsFile b, Options options)
       throws FormatException {
-    for (SafetensorsFile.Entry entry : a.entries().values()) {
-      SafetensorsFile.Entry other = b.entries().get(entry.name());
-      if (other == null || !Arrays.equals(other.shape(), entry.shape())) {
-        throw new FormatException(
-            "%s does not fit %s: %s is %s there and %s here; both must be of one architecture"
-                .formatted(
-                    two,
-                    one,
-                    entry.name(),
-                    Arrays.toString(entry.shape()),
-                    other == null ? "missing" : Arrays.toString(other.shape())));
+    Set<String> names = new TreeSet<>(a.entries().keySet());
+    names.addAll(b.entries().keySet());
+    List<String> problems = new ArrayList<>();
+    for (String name : names) {
+      SafetensorsFile.Entry here = a.entries().get(name);
+      SafetensorsFile.Entry there = b.entries().get(name);
+      if (options.skips(name) || equal(here, there)) {
+        continue;
       }
+      problems.add("%s is %s there and %s here".formatted(name, shape(there), shape(here)));
     }
-    for (String name : b.entries().keySet()) {
-      if (!a.entries().containsKey(name)) {
-        throw new FormatException(
-            two + " does not fit " + one + ": it has " + name + ", which is unknown there");
-      }
+    if (problems.isEmpty()) {
+      return;
     }
+    String family = UNetFamily.of(shapes(a));
+    String other = UNetFamily.of(shapes(b));
+    throw new FormatException(
+        "%s does not fit %s: %s%s%s"
+            .formatted(
+                two,
+                one,
+                family.equals(other)
+                    ? "both must be of one architecture; "
+                    : "that is %s, this is %s; ".formatted(other, family),
+                String.join(", ", problems.stream().limit(LISTED).toList()),
+                problems.size() > LISTED
+                    ? " and " + (problems.size() - LISTED) + " more differ"
+                    : ""));
+  }
+
+  private static boolean equal(
+      SafetensorsFile.@Nullable Entry here, SafetensorsFile.@Nullable Entry there) {
+    return here != null && there != null && Arrays.equals(here.shape(), there.shape());
+  }
+
+  private static String shape(SafetensorsFile.@Nullable Entry entry) {
+    return entry == null ? "missing" : Arrays.toString(entry.shape());
   }
 }

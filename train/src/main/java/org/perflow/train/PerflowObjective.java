@@ -104,6 +104,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     this.parameters = new LinkedHashMap<>(parameters);
     this.options = options;
     this.solver = solver;
+    options.parameterization().requireStart(teacher.prediction());
     for (int count : List.of(options.windows(), options.windowsAt(0))) {
       solver.nodes(new TimeWindows(count).window(1)); // refuses more steps than noise levels
     }

@@ -5,7 +5,6 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
-import java.util.stream.DoubleStream;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Parameterization;
@@ -27,11 +26,17 @@ import org.perflow.tensor.Tensor;
  *     told the same timesteps; NaN where the parameterisation promises nothing
  * @param windowErrors error of one student step over each window, noisiest first, as a part of the
  *     way that the teacher goes there
+ * @param cosines of the angle between that step and the teacher's way: an untrained velocity student
+ *     of a v-teacher has the direction already, though not the length
  * @param kind the student's parameterisation
  * @param teacher what the teacher predicts
  */
 public record SanityProbe(
-    double ddimError, List<Double> windowErrors, Parameterization kind, PredictionType teacher) {
+    double ddimError,
+    List<Double> windowErrors,
+    List<Double> cosines,
+    Parameterization kind,
+    PredictionType teacher) {
   private static final int PICTURES = 4;
 
   /** Above this a fine-tuned or bfloat16 student cannot explain the difference any more. */
@@ -55,15 +60,15 @@ public record SanityProbe(
       Tensor condition = data.conditions(few, rng);
       Denoiser teaching = teacher.network().given(condition);
       Denoiser learning = student.given(condition);
-      double[] errors =
+      List<OneStep> steps =
           flow.windows().noisyToClean().stream()
-              .mapToDouble(
-                  window -> windowError(flow, window, z0, noise, teaching, learning, solver))
-              .toArray();
+              .map(window -> oneStep(flow, window, z0, noise, teaching, learning, solver))
+              .toList();
       boolean promised = flow.parameterization() == Parameterization.DDIM_EPS;
       return new SanityProbe(
           promised ? ddimError(flow, noise, teaching, learning, teacher.prediction()) : Double.NaN,
-          DoubleStream.of(errors).boxed().toList(),
+          steps.stream().map(OneStep::error).toList(),
+          steps.stream().map(OneStep::cosine).toList(),
           flow.parameterization(),
           teacher.prediction());
     }
@@ -88,7 +93,9 @@ public record SanityProbe(
     return b.sub(a).norm().item() / a.norm().item();
   }
 
-  private static double windowError(
+  private record OneStep(double error, double cosine) {}
+
+  private static OneStep oneStep(
       PiecewiseFlow flow,
       Window window,
       Tensor z0,
@@ -103,7 +110,12 @@ public record SanityProbe(
     Tensor end = solver.solve(teacher, start, Collections.nCopies(rows, window));
     Tensor timesteps = Tensor.full(flow.schedule().size() * window.start(), rows);
     Tensor reached = step(flow, window, start, student.predict(start, timesteps));
-    return reached.sub(end).norm().item() / end.sub(start).norm().item();
+    Tensor way = end.sub(start);
+    Tensor stepped = reached.sub(start);
+    double length = way.norm().item();
+    return new OneStep(
+        reached.sub(end).norm().item() / length,
+        stepped.mul(way).sum().item() / (stepped.norm().item() * length));
   }
 
   private static Tensor step(PiecewiseFlow flow, Window window, Tensor z, Tensor output) {
@@ -131,11 +143,24 @@ public record SanityProbe(
     return "sanity probe: "
         + kind.key()
         + ", error of one step a window "
-        + windowErrors.stream()
-            .map(error -> String.format(Locale.ROOT, "%.3f", error))
-            .collect(Collectors.joining(" "))
-        + (kind == Parameterization.DDIM_EPS
-            ? String.format(Locale.ROOT, "; %.2e from the teacher's DDIM", ddimError)
-            : "; the first pictures of this parameterisation mean nothing");
+        + figures(windowErrors)
+        + switch (kind) {
+          case DDIM_EPS -> String.format(Locale.ROOT, "; %.2e from the teacher's DDIM", ddimError);
+          case DIFF_EPS -> "; the first pictures of this parameterisation mean nothing";
+          case VELOCITY ->
+              "; cosine to the teacher's way "
+                  + figures(cosines)
+                  + (teacher == PredictionType.V_PREDICTION
+                      ? ""
+                      : "; the teacher predicts "
+                          + teacher.key()
+                          + ", so its weights are a poor start for a velocity student");
+        };
+  }
+
+  private static String figures(List<Double> values) {
+    return values.stream()
+        .map(value -> String.format(Locale.ROOT, "%.3f", value))
+        .collect(Collectors.joining(" "));
   }
 }

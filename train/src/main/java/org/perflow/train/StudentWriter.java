@@ -3,6 +3,8 @@ package org.perflow.train;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.TimeWindows;
@@ -10,6 +12,8 @@ import org.perflow.io.AtomicFiles;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
 
 /**
  * Saves a PeRFlow student: a diffusers folder whose scheduler is PeRFlow's, {@code
@@ -61,21 +65,37 @@ public final class StudentWriter {
     DiffusionModel.refuseForeign(folder);
     DiffusionModel model = student(teacher, student, options);
     Path prepared = folder.toAbsolutePath().resolveSibling("." + folder.getFileName() + ".new");
-    model.save(prepared, DType.F32, provenance.asMetadata());
-    Path base = teacherFolder.resolve(UNET);
-    Delta.extract(base, prepared.resolve(UNET), prepared.resolve("delta.safetensors"));
+    // The weights of a student that is trained as a LoRA are worked out as they are read.
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      model.save(prepared, DType.F32, provenance.asMetadata());
+    }
+    Map<String, String> about = new TreeMap<>(provenance.asMetadata());
+    about.putAll(Delta.sampler(model.schedulerConfig(), teacher.schedulerConfig()));
+    Delta.extract(
+        DeltaFolder.weights(teacherFolder),
+        prepared.resolve(UNET),
+        prepared.resolve("delta.safetensors"),
+        DType.F32,
+        about);
     if (type != DType.F32) {
-      student.save(prepared.resolve("unet"), type, provenance.asMetadata());
-      model.vae().save(prepared.resolve("vae"), type, provenance.asMetadata());
-      model.textEncoder().save(prepared.resolve("text_encoder"), type, provenance.asMetadata());
-      if (model.second() != null) {
-        model
-            .second()
-            .textEncoder()
-            .save(prepared.resolve("text_encoder_2"), type, provenance.asMetadata());
-      }
+      saveWeights(model, prepared, type, provenance.asMetadata());
     }
     provenance.write(prepared);
     AtomicFiles.replaceDirectory(prepared, folder); // all of it or nothing
+  }
+
+  private static void saveWeights(
+      DiffusionModel model, Path folder, DType type, Map<String, String> header)
+      throws IOException {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      model.unet().save(folder.resolve("unet"), type, header);
+      model.vae().save(folder.resolve("vae"), type, header);
+      model.textEncoder().save(folder.resolve("text_encoder"), type, header);
+      if (model.second() != null) {
+        model.second().textEncoder().save(folder.resolve("text_encoder_2"), type, header);
+      }
+    }
   }
 }

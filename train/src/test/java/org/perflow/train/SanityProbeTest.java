@@ -2,6 +2,7 @@ package org.perflow.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
@@ -45,6 +46,61 @@ class SanityProbeTest {
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("v_prediction")
           .hasMessageContaining("use parameterization VELOCITY");
+    }
+  }
+
+  /**
+   * Data is 0, so z = σ ε with σ = sin φ, and v = cos φ ε: the student goes the teacher's way, cos φ
+   * Δt in the place of sin φ_s - sin φ_e.
+   */
+  @Test
+  void anUntrainedVelocityStudentKnowsTheDirection() {
+    PerflowObjective.Network network =
+        condition ->
+            (z, timesteps) -> {
+              int index = (int) Math.min(timesteps.toDoubleArray()[0], 999);
+              index -= index % 250 == 0 ? 1 : 0; // a student is told T t, which is one more
+              return z.mul(Gaussian.SCHEDULE.alpha(index) / Gaussian.SCHEDULE.sigma(index));
+            };
+    var teacher =
+        new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.V_PREDICTION);
+    SanityProbe probe =
+        SanityProbe.of(
+            new Zeros(),
+            teacher,
+            network,
+            new PiecewiseFlow(Gaussian.SCHEDULE, new TimeWindows(4), Parameterization.VELOCITY),
+            new PfOdeSolver(Gaussian.SCHEDULE, PredictionType.V_PREDICTION, 10));
+    probe.require();
+    int[] edges = {999, 749, 499, 249, -1};
+    for (int i = 0; i < 4; i++) {
+      double way = Gaussian.SCHEDULE.sigma(edges[i]) - Gaussian.SCHEDULE.sigma(edges[i + 1]);
+      double step = 0.25 * Gaussian.SCHEDULE.alpha(edges[i]);
+      assertThat(probe.cosines().get(i)).isCloseTo(1, within(1e-4));
+      assertThat(probe.windowErrors().get(i)).isCloseTo(Math.abs(step / way - 1), within(1e-3));
+    }
+    assertThat(probe.toString()).contains("cosine to the teacher's way 1.000 1.000");
+  }
+
+  private static final class Zeros implements Examples {
+    @Override
+    public int size() {
+      return 3;
+    }
+
+    @Override
+    public Tensor latents(long[] examples, Rng rng) {
+      return Tensor.full(0, examples.length, 5);
+    }
+
+    @Override
+    public Tensor conditions(long[] examples, Rng rng) {
+      return Tensor.full(0, examples.length, 1);
+    }
+
+    @Override
+    public Tensor nullCondition() {
+      return Tensor.full(0, 1, 1);
     }
   }
 

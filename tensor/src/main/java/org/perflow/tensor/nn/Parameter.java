@@ -1,6 +1,7 @@
 package org.perflow.tensor.nn;
 
 import java.util.Arrays;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
@@ -13,6 +14,7 @@ public final class Parameter {
   private final Init init;
   private final long[] shape;
   private @Nullable Tensor value;
+  private @Nullable UnaryOperator<Tensor> change;
 
   Parameter(Init init, long... shape) {
     this.init = init;
@@ -47,7 +49,8 @@ public final class Parameter {
   }
 
   /**
-   * The value.
+   * The value: the module's own tensor or, of an {@link #adapt adapted} weight, one worked out for
+   * the caller and owned by its scope.
    *
    * @throws IllegalStateException before load or initialise
    */
@@ -58,7 +61,27 @@ public final class Parameter {
               + Arrays.toString(shape)
               + " has no value: load or initialise the model first");
     }
-    return value;
+    return change == null ? value : change.apply(value);
+  }
+
+  /**
+   * Makes {@link #value} give {@code change} of the stored weight, worked out at every call, so that
+   * gradients reach whatever it computes with. The stored weight stays as it is, and the change is
+   * no part of the module: whoever adapts a weight says {@link #restore} before freeing what the
+   * change needs.
+   *
+   * @throws IllegalStateException where it is adapted already
+   */
+  public void adapt(UnaryOperator<Tensor> change) {
+    if (this.change != null) {
+      throw new IllegalStateException("this weight is adapted already: restore it first");
+    }
+    this.change = change;
+  }
+
+  /** Undoes {@link #adapt}: the value is the stored weight again, bit for bit. */
+  public void restore() {
+    change = null;
   }
 
   /** Takes over {@code tensor} of the right shape as the value; the old one is freed. */

@@ -1,0 +1,153 @@
+package org.perflow.models.lora;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.UnaryOperator;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Module;
+import org.perflow.tensor.nn.Parameter;
+
+/**
+ * LoRAs in a model, until closed. The model's own weights are never touched: closing brings them
+ * back bit for bit. Not thread-safe; nobody may run the model while LoRAs come or go. Close it
+ * before the model.
+ */
+public final class AppliedLoras implements AutoCloseable {
+  /** A LoRA and how much of it: 1 is what it was trained for. */
+  public record Weighted(LoraFile lora, double weight) {
+    public Weighted {
+      if (!Double.isFinite(weight)) {
+        throw new IllegalArgumentException("weight of " + lora + " is " + weight);
+      }
+    }
+  }
+
+  private record Change(LoraLayer layer, double weight) {}
+
+  private final List<Parameter> adapted = new ArrayList<>();
+  private final List<Tensor> fused = new ArrayList<>();
+
+  private AppliedLoras() {}
+
+  /** The parts of a model that LoRAs change, by the names that their files use. */
+  public static Map<String, Module> parts(DiffusionModel model) {
+    return Map.of(LoraNames.UNET, model.unet(), LoraNames.TEXT_ENCODER, model.textEncoder());
+  }
+
+  /**
+   * Adds the LoRAs to copies of the weights they change: costs their memory, and nothing per step.
+   * The files may be closed afterwards.
+   *
+   * @throws IllegalArgumentException listing layers that the model does not have, or of other sizes,
+   *     with nothing changed
+   */
+  public static AppliedLoras fuse(Map<String, Module> parts, List<Weighted> loras) {
+    AppliedLoras applied = new AppliedLoras();
+    for (var entry : plan(parts, loras).entrySet()) {
+      Parameter parameter = entry.getKey();
+      Tensor sum;
+      try (Scope scope = Scope.open();
+          NoGrad guard = NoGrad.enter()) {
+        sum = scope.release(sum(parameter.value(), entry.getValue()));
+      }
+      applied.fused.add(sum);
+      applied.adapt(parameter, stored -> sum);
+    }
+    return applied;
+  }
+
+  /**
+   * Keeps the LoRAs apart: every use of a weight adds them anew, which costs time and hardly any
+   * memory. The files must stay open.
+   *
+   * @throws IllegalArgumentException as {@link #fuse}
+   */
+  public static AppliedLoras attach(Map<String, Module> parts, List<Weighted> loras) {
+    AppliedLoras applied = new AppliedLoras();
+    plan(parts, loras)
+        .forEach((parameter, changes) -> applied.adapt(parameter, stored -> sum(stored, changes)));
+    return applied;
+  }
+
+  /** In float32, rounded once at the end. */
+  private static Tensor sum(Tensor stored, List<Change> changes) {
+    try (Scope scope = Scope.open()) {
+      Tensor sum = stored.to(DType.F32);
+      for (Change change : changes) {
+        sum = sum.add(change.layer().change(stored.shape()).mul(change.weight()));
+      }
+      return scope.keep(sum.to(stored.dtype()));
+    }
+  }
+
+  private void adapt(Parameter parameter, UnaryOperator<Tensor> change) {
+    parameter.adapt(change);
+    adapted.add(parameter);
+  }
+
+  /** What each weight is changed by; all of it fits, or nothing is begun. */
+  private static Map<Parameter, List<Change>> plan(
+      Map<String, Module> parts, List<Weighted> loras) {
+    Map<String, Map<String, Parameter>> targets = new LinkedHashMap<>();
+    parts.forEach((name, part) -> targets.put(name, LoraNames.targets(part)));
+    Map<Parameter, List<Change>> plan = new LinkedHashMap<>();
+    for (Weighted weighted : loras) {
+      List<String> unknown = new ArrayList<>();
+      for (LoraLayer layer : weighted.lora().layers()) {
+        Parameter target =
+            targets.getOrDefault(layer.part(), Map.of()).get(LoraNames.flat(layer.module()));
+        if (target == null) {
+          unknown.add(layer.part() + "." + layer.module());
+        } else if (!layer.fits(target.shape())) {
+          unknown.add(
+              "%s.%s (%s·%s there, %s here)"
+                  .formatted(
+                      layer.part(),
+                      layer.module(),
+                      Arrays.toString(layer.up().shape()),
+                      Arrays.toString(layer.down().shape()),
+                      Arrays.toString(target.shape())));
+        } else {
+          plan.computeIfAbsent(target, unused -> new ArrayList<>())
+              .add(new Change(layer, weighted.weight()));
+        }
+      }
+      if (!unknown.isEmpty()) {
+        throw new IllegalArgumentException(misfit(weighted.lora(), parts, unknown));
+      }
+    }
+    return plan;
+  }
+
+  private static String misfit(LoraFile lora, Map<String, Module> parts, List<String> unknown) {
+    Module unet = parts.get(LoraNames.UNET);
+    Map<String, long[]> shapes = new LinkedHashMap<>();
+    if (unet != null) {
+      unet.namedParameters().forEach((name, parameter) -> shapes.put(name, parameter.shape()));
+    }
+    return "%s does not fit this model: %d of its %d layers are unknown or of other sizes: %s; it looks made for %s, the model is %s"
+        .formatted(
+            lora.file(),
+            unknown.size(),
+            lora.layers().size(),
+            LoraFile.list(unknown),
+            lora.family(),
+            UNetFamily.of(shapes));
+  }
+
+  /** Gives the model its own weights back. */
+  @Override
+  public void close() {
+    adapted.forEach(Parameter::restore);
+    fused.forEach(Tensor::close);
+    adapted.clear();
+    fused.clear();
+  }
+}

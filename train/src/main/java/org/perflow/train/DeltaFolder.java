@@ -1,0 +1,213 @@
+package org.perflow.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.FileVisitOption;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.TimeWindows;
+import org.perflow.io.AtomicFiles;
+import org.perflow.io.FormatException;
+import org.perflow.io.Json;
+import org.perflow.models.DiffusionModel;
+
+/**
+ * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and PeRFlow's
+ * scheduler. All other parts are copied as they are, so any pipeline of diffusers will do.
+ */
+public final class DeltaFolder {
+  private static final String INDEX = "model_index.json";
+  private static final String SCHEDULER = "scheduler/scheduler_config.json";
+  private static final String WEIGHTS = "diffusion_pytorch_model";
+
+  private DeltaFolder() {}
+
+  /**
+   * How the result is sampled, where the delta does not say.
+   *
+   * @param parameterization what the student predicts; null = as the delta says
+   * @param windows K
+   */
+  public record Sampler(@Nullable Parameterization parameterization, int windows) {
+    /** As the delta says. */
+    public static final Sampler OF_DELTA = new Sampler(null, 4);
+  }
+
+  /**
+   * Writes {@code base} with the delta added into {@code out}, all of it or nothing.
+   *
+   * @throws FormatException where delta or sampler settings do not fit the base
+   */
+  public static void apply(
+      Path base,
+      Path delta,
+      Path out,
+      Sampler sampler,
+      Delta.Options options,
+      Map<String, String> about)
+      throws IOException {
+    if (!(Json.read(base.resolve(INDEX)) instanceof ObjectNode index)) {
+      throw new FormatException(base.resolve(INDEX) + ": expected a JSON object");
+    }
+    DiffusionModel.refuseForeign(out);
+    Path change = weights(delta);
+    ObjectNode scheduler = scheduler(base, delta, Delta.info(change), sampler);
+    Path target = out.toAbsolutePath().normalize();
+    Path beside = target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID());
+    try {
+      for (var part : index.properties()) {
+        boolean present = part.getValue().isArray() && !part.getValue().path(0).isNull();
+        if (present && Files.isDirectory(base.resolve(part.getKey()))) {
+          copy(base.resolve(part.getKey()), beside.resolve(part.getKey()));
+        }
+      }
+      Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
+      Delta.apply(weights(base), change, unet, options, about);
+      Json.write(beside.resolve(SCHEDULER), scheduler);
+      index.putArray("scheduler").add("diffusers").add(PerflowScheduler.CLASS_NAME);
+      Json.write(beside.resolve(INDEX), index);
+      AtomicFiles.replaceDirectory(beside, target);
+    } finally {
+      delete(beside);
+    }
+  }
+
+  /**
+   * The U-Net's weights, or the delta, that a path stands for: itself, or the safetensors file of a
+   * folder ({@code unet/} of a diffusers folder) that is named {@code
+   * diffusion_pytorch_model[.VARIANT]}, {@code delta} or {@code delta_weights}.
+   */
+  public static Path weights(Path fileOrFolder) throws IOException {
+    if (!Files.isDirectory(fileOrFolder)) {
+      return fileOrFolder;
+    }
+    Path unet = fileOrFolder.resolve("unet");
+    Path folder = Files.isDirectory(unet) ? unet : fileOrFolder;
+    for (String name : List.of(WEIGHTS, "delta", "delta_weights")) {
+      Path file = folder.resolve(name + ".safetensors");
+      if (Files.exists(file)) {
+        return file;
+      }
+    }
+    List<Path> variants;
+    try (Stream<Path> files = Files.list(folder)) {
+      variants =
+          files
+              .filter(
+                  file -> file.getFileName().toString().matches(WEIGHTS + "\\..+\\.safetensors"))
+              .sorted()
+              .toList();
+    }
+    if (variants.size() == 1) {
+      return variants.get(0);
+    }
+    if (variants.isEmpty()) {
+      throw new NoSuchFileException(
+          folder.toString(), null, "it holds no " + WEIGHTS + "[.VARIANT].safetensors");
+    }
+    throw new FormatException(folder + " holds several variants, name one: " + variants);
+  }
+
+  // ---------------------------------------------------------------- sampler
+
+  /** The PeRFlow scheduler config of the result. */
+  private static ObjectNode scheduler(Path base, Path delta, Delta.Info info, Sampler sampler)
+      throws IOException {
+    Path file = base.resolve(SCHEDULER);
+    JsonNode own = Json.read(file);
+    if (isPerflow(own)) {
+      throw new FormatException(base + " is accelerated already; add a delta to its teacher");
+    }
+    String prediction = own.path("prediction_type").asText("epsilon");
+    if (!info.basePrediction().isEmpty() && !info.basePrediction().equals(prediction)) {
+      throw new FormatException(
+          "%s changes a network that predicts %s; that of %s predicts %s"
+              .formatted(delta, info.basePrediction(), base, prediction));
+    }
+    ObjectNode said = info.scheduler() != null ? info.scheduler() : beside(delta);
+    ObjectNode config;
+    if (sampler.parameterization() != null) {
+      TimeWindows windows = new TimeWindows(sampler.windows());
+      config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
+    } else if (said != null) {
+      config = said;
+      requireSameNoise(delta, NoiseSchedule.of(said), file, NoiseSchedule.of(own));
+    } else {
+      throw new IllegalArgumentException(
+          delta
+              + " does not say how its model is sampled: name parameterization and windows (published"
+              + " deltas have 4 windows, and diff_eps for SD-1.5, velocity for SD-2.1, ddim_eps for"
+              + " SDXL)");
+    }
+    PerflowScheduler.flow(config).parameterization().requireStart(PredictionType.parse(prediction));
+    return config;
+  }
+
+  /** A PeRFlow scheduler config that lies with the delta. */
+  private static @Nullable ObjectNode beside(Path delta) throws IOException {
+    Path folder = Files.isDirectory(delta) ? delta : delta.toAbsolutePath().getParent();
+    for (String name : List.of(SCHEDULER, "scheduler_config.json")) {
+      Path file = folder == null ? Path.of(name) : folder.resolve(name);
+      if (Files.exists(file) && Json.read(file) instanceof ObjectNode node && isPerflow(node)) {
+        return node;
+      }
+    }
+    return null;
+  }
+
+  private static boolean isPerflow(JsonNode scheduler) {
+    return scheduler.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
+  }
+
+  private static void requireSameNoise(Path delta, NoiseSchedule one, Path base, NoiseSchedule two)
+      throws FormatException {
+    boolean same = one.size() == two.size();
+    for (int i = 0; same && i < one.size(); i++) {
+      same = Math.abs(one.alphaBar(i) - two.alphaBar(i)) < 1e-5;
+    }
+    if (!same) {
+      throw new FormatException(
+          "%s was trained on another noise schedule than %s has: take a base with the same betas"
+              .formatted(delta, base));
+    }
+  }
+
+  // ---------------------------------------------------------------- files
+
+  /** A part of the base, less the weights that are written anew. */
+  private static void copy(Path from, Path to) throws IOException {
+    boolean unet = from.endsWith("unet");
+    try (Stream<Path> tree = Files.walk(from, FileVisitOption.FOLLOW_LINKS)) {
+      for (Path source : tree.toList()) {
+        Path target = to.resolve(from.relativize(source).toString());
+        if (Files.isDirectory(source)) {
+          Files.createDirectories(target);
+        } else if (!unet || !source.getFileName().toString().startsWith(WEIGHTS)) {
+          Files.copy(source, target);
+        }
+      }
+    }
+  }
+
+  private static void delete(Path folder) throws IOException {
+    if (Files.exists(folder)) {
+      try (Stream<Path> paths = Files.walk(folder)) {
+        for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
+          Files.delete(path);
+        }
+      }
+    }
+  }
+}
