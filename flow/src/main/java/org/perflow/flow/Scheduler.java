@@ -62,6 +62,14 @@ public interface Scheduler extends AutoCloseable {
    */
   Tensor addNoise(Tensor z0, Tensor noise, int index);
 
+  /**
+   * How many of {@link #timesteps} make one step of the method: 2 for Heun. Image-to-image starts
+   * at a multiple of it.
+   */
+  default int timestepsPerStep() {
+    return 1;
+  }
+
   /** Frees what the sampler remembers. It may still be used for another run. */
   @Override
   default void close() {}
