@@ -122,7 +122,7 @@ final class GenerateCommand extends Verb {
   @Option(
       names = "--scheduler",
       paramLabel = "NAME",
-      description = "Sampler: perflow or ddim (default: the model's own).")
+      description = "Sampler: ddim, unipc, euler-a, lcm, ... (default: the model's own).")
   @Nullable String scheduler;
 
   @Option(

@@ -30,12 +30,11 @@ public final class NoiseSchedule {
   }
 
   /**
-   * The schedule of a {@code scheduler_config.json}, in float32. Missing keys take the defaults of
-   * the class that {@code _class_name} names: PeRFlowScheduler scaled_linear 0.00085 to 0.012,
-   * others linear 0.0001 to 0.02; {@code set_alpha_to_one} true for DDIMScheduler (also where no
-   * class is named), else false.
+   * The schedule of a {@code scheduler_config.json}, in float32. Missing keys take diffusers'
+   * defaults of the class that {@code _class_name} names, DDIMScheduler where none is.
    *
-   * @throws IllegalArgumentException on a beta_schedule that is not known
+   * @throws IllegalArgumentException on a beta_schedule that is not known, or a flow-matching
+   *     model, which has none
    */
   public static NoiseSchedule of(JsonNode config) {
     return of(config, DType.F32);
@@ -44,8 +43,9 @@ public final class NoiseSchedule {
   /** As {@link #of(JsonNode)}, in {@code precision}: F32 as PyTorch, or F64 for closed forms. */
   public static NoiseSchedule of(JsonNode config, DType precision) {
     try (Scope scope = Scope.open()) {
-      Tensor betas = betas(config, precision);
-      if (config.path("rescale_betas_zero_snr").asBoolean(false)) {
+      SchedulerConfig known = SchedulerConfig.of(config);
+      Tensor betas = betas(known, precision);
+      if (known.zeroSnr()) {
         betas = rescaleToZeroTerminalSnr(betas);
       }
       double[] alphaBars = betas.neg().add(1).cumprod(0).toDoubleArray();
@@ -56,8 +56,8 @@ public final class NoiseSchedule {
 
   /** The {@code set_alpha_to_one} of a config, or the default of its class. */
   static boolean setAlphaToOne(JsonNode config) {
-    String type = config.path("_class_name").asText("DDIMScheduler");
-    return config.path("set_alpha_to_one").asBoolean(type.equals("DDIMScheduler"));
+    boolean byDefault = SchedulerConfig.of(config).flag("set_alpha_to_one");
+    return config.path("set_alpha_to_one").asBoolean(byDefault);
   }
 
   /** Stable Diffusion's: scaled_linear 0.00085 to 0.012, T = 1000, ending at ᾱ[0]. */
@@ -66,17 +66,18 @@ public final class NoiseSchedule {
     return of(config.put("_class_name", PerflowScheduler.CLASS_NAME));
   }
 
-  private static Tensor betas(JsonNode config, DType precision) {
-    boolean perflow = config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
-    int count = config.path("num_train_timesteps").asInt(1000);
-    double start = config.path("beta_start").asDouble(perflow ? 0.00085 : 0.0001);
-    double end = config.path("beta_end").asDouble(perflow ? 0.012 : 0.02);
-    if (config.path("trained_betas").isArray()) {
-      double[] values = new double[config.path("trained_betas").size()];
-      Arrays.setAll(values, i -> config.path("trained_betas").get(i).asDouble());
-      return Tensor.of(values).to(precision);
+  private static Tensor betas(SchedulerConfig config, DType precision) {
+    if (!config.has("beta_schedule")) {
+      throw new IllegalArgumentException(
+          config.type() + " is for flow-matching models, which have no table of noise levels");
     }
-    String kind = config.path("beta_schedule").asText(perflow ? "scaled_linear" : "linear");
+    if (config.has("trained_betas")) {
+      return Tensor.of(config.numbers("trained_betas")).to(precision);
+    }
+    int count = config.integer("num_train_timesteps");
+    double start = config.number("beta_start");
+    double end = config.number("beta_end");
+    String kind = config.text("beta_schedule");
     return switch (kind) {
       case "linear" -> Tensor.linspace(start, end, count, precision);
       // Latent diffusion's own: linear in √β.

@@ -80,13 +80,11 @@ public final class PerflowScheduler implements Scheduler {
       JsonNode teacher, TimeWindows windows, Parameterization kind, boolean setAlphaToOne) {
     ObjectNode config = Schedulers.emptyConfig();
     config.put("_class_name", CLASS_NAME);
-    boolean perflow = teacher.path("_class_name").asText().equals(CLASS_NAME);
-    config.put("num_train_timesteps", teacher.path("num_train_timesteps").asInt(1000));
-    config.put("beta_start", teacher.path("beta_start").asDouble(perflow ? 0.00085 : 0.0001));
-    config.put("beta_end", teacher.path("beta_end").asDouble(perflow ? 0.012 : 0.02));
-    config.put(
-        "beta_schedule",
-        teacher.path("beta_schedule").asText(perflow ? "scaled_linear" : "linear"));
+    SchedulerConfig known = SchedulerConfig.of(teacher);
+    config.put("num_train_timesteps", known.integer("num_train_timesteps"));
+    config.put("beta_start", known.number("beta_start"));
+    config.put("beta_end", known.number("beta_end"));
+    config.put("beta_schedule", known.text("beta_schedule"));
     JsonNode trained = teacher.path("trained_betas");
     config.set("trained_betas", trained.isArray() ? trained.deepCopy() : config.nullNode());
     if (teacher.path("rescale_betas_zero_snr").asBoolean(false)) {

@@ -58,6 +58,27 @@ public enum PredictionType {
   }
 
   /**
+   * An error where the run would start from pure noise and the network predicts it: from ε at α = 0
+   * nothing follows about the data.
+   */
+  void requireSignal(NoiseSchedule schedule, int first) {
+    if (this == EPSILON && schedule.alphaBar(first) == 0) {
+      throw new IllegalArgumentException(
+          "with rescale_betas_zero_snr the first timestep "
+              + first
+              + " is pure noise, from which epsilon says nothing about the data; use a"
+              + " v_prediction model or timestep_spacing leading");
+    }
+  }
+
+  /** x0 as a·y + b·output at y = x0 + σ ε, where the network was given y/√(σ² + 1). */
+  Affine dataAtSigma(double sigma) {
+    double alpha = 1 / Math.sqrt(sigma * sigma + 1);
+    Affine data = data(alpha, sigma * alpha);
+    return new Affine(data.a() * alpha, data.b());
+  }
+
+  /**
    * One deterministic DDIM step (Song et al. 2021, arXiv 2010.02502, eq. 12 with η = 0) from index
    * {@code from} to {@code to} (negative: the final level): the new z as a·z + b·output.
    */

@@ -3,57 +3,144 @@ package org.perflow.flow;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.List;
 
-/** Samplers from a model folder's {@code scheduler_config.json}, or by name. */
+/**
+ * Samplers from a model folder's {@code scheduler_config.json}, or by name on a model's noise
+ * schedule. Class names, options and defaults are diffusers', and so are the numerics: the same
+ * timesteps and, for the same network, the same states.
+ *
+ * <table>
+ * <caption>Names</caption>
+ * <tr><th>name</th><th>sampler</th><th>class in a config</th></tr>
+ * <tr><td>perflow</td><td>PeRFlow's own, for PeRFlow models</td><td>PeRFlowScheduler</td></tr>
+ * <tr><td>ddim</td><td>DDIM; {@code eta} 1 is ancestral</td><td>DDIMScheduler</td></tr>
+ * <tr><td>ddpm</td><td>ancestral DDPM</td><td>DDPMScheduler</td></tr>
+ * <tr><td>pndm</td><td>linear multistep (PLMS), N + 1 evaluations</td><td>PNDMScheduler</td></tr>
+ * <tr><td>dpmpp-2m, dpmpp-3m</td><td>DPM-Solver++, multistep</td>
+ *     <td>DPMSolverMultistepScheduler</td></tr>
+ * <tr><td>dpmpp-2m-karras</td><td>the same with Karras levels</td><td></td></tr>
+ * <tr><td>dpmpp-2m-sde, dpmpp-2m-sde-karras</td><td>its stochastic form</td><td></td></tr>
+ * <tr><td>dpm-2m</td><td>DPM-Solver (on predicted noise), multistep</td><td></td></tr>
+ * <tr><td>dpmpp-2s, dpmpp-3s</td><td>DPM-Solver++, singlestep</td>
+ *     <td>DPMSolverSinglestepScheduler</td></tr>
+ * <tr><td>deis</td><td>DEIS, log-ρ Adams-Bashforth</td><td>DEISMultistepScheduler</td></tr>
+ * <tr><td>unipc</td><td>UniPC, predictor and corrector</td><td>UniPCMultistepScheduler</td></tr>
+ * <tr><td>euler, euler-karras</td><td>Euler in σ</td><td>EulerDiscreteScheduler</td></tr>
+ * <tr><td>euler-a</td><td>ancestral Euler</td><td>EulerAncestralDiscreteScheduler</td></tr>
+ * <tr><td>heun</td><td>Heun in σ, 2N − 1 evaluations</td><td>HeunDiscreteScheduler</td></tr>
+ * <tr><td>lcm</td><td>latent consistency</td><td>LCMScheduler</td></tr>
+ * <tr><td>tcd</td><td>trajectory consistency, {@code eta} 0.3</td><td>TCDScheduler</td></tr>
+ * <tr><td>flow-euler</td><td>Euler for flow-matching models</td>
+ *     <td>FlowMatchEulerDiscreteScheduler</td></tr>
+ * </table>
+ *
+ * <p>{@code eta} of ddim and tcd, an argument in diffusers, is a key of the config here. An option
+ * that diffusers' class has and this library does not is refused where it is in use.
+ */
 public final class Schedulers {
-  private static final String DDIM = "DDIMScheduler";
-
   /** The names that {@link #create(String, ObjectNode, int)} knows. */
-  public static final List<String> NAMES = List.of("perflow", "ddim");
+  public static final List<String> NAMES = keys(SchedulerConfig.KNOWN.get("names"));
+
+  private static final List<String> CLASSES = keys(SchedulerConfig.KNOWN.get("classes"));
+  private static final String FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler";
 
   private Schedulers() {}
 
+  private static List<String> keys(JsonNode object) {
+    List<String> keys = new ArrayList<>();
+    object.fieldNames().forEachRemaining(keys::add);
+    return List.copyOf(keys);
+  }
+
   /**
-   * The sampler that {@code config} describes, for {@code steps} steps.
+   * The sampler that {@code config} describes, for {@code steps} steps; missing keys take
+   * diffusers' defaults. The caller closes it.
    *
    * @throws IllegalArgumentException on a {@code _class_name} that is not known, or settings that
    *     the sampler refuses
    */
   public static Scheduler create(ObjectNode config, int steps) {
     String type = config.path("_class_name").asText();
+    SchedulerConfig known = SchedulerConfig.of(config);
+    if (type.equals(FLOW_MATCHING)) {
+      return new FlowEulerScheduler(known, steps);
+    }
+    if (type.equals(PerflowScheduler.CLASS_NAME)) {
+      return PerflowScheduler.of(config, steps);
+    }
+    NoiseSchedule schedule = NoiseSchedule.of(config);
     return switch (type) {
-      case PerflowScheduler.CLASS_NAME -> PerflowScheduler.of(config, steps);
-      case DDIM -> DdimScheduler.of(config, steps);
+      case "DDIMScheduler" -> new DdimScheduler(known, schedule, steps);
+      case "DDPMScheduler" -> new DdpmScheduler(known, schedule, steps);
+      case "PNDMScheduler" -> new PndmScheduler(known, schedule, steps);
+      case "DPMSolverMultistepScheduler" -> new DpmMultistepScheduler(known, schedule, steps);
+      case "DPMSolverSinglestepScheduler" -> new DpmSinglestepScheduler(known, schedule, steps);
+      case "DEISMultistepScheduler" -> new DeisScheduler(known, schedule, steps);
+      case "UniPCMultistepScheduler" -> new UniPcScheduler(known, schedule, steps);
+      case "EulerDiscreteScheduler" -> new EulerScheduler(known, schedule, steps);
+      case "EulerAncestralDiscreteScheduler" -> new EulerAncestralScheduler(known, schedule, steps);
+      case "HeunDiscreteScheduler" -> new HeunScheduler(known, schedule, steps);
+      case "LCMScheduler" -> new LcmScheduler(known, schedule, steps);
+      case "TCDScheduler" -> new TcdScheduler(known, schedule, steps);
       default ->
           throw new IllegalArgumentException(
-              Suggestions.unknown(
-                      "scheduler _class_name", type, List.of(PerflowScheduler.CLASS_NAME, DDIM))
+              Suggestions.unknown("scheduler _class_name", type, CLASSES)
                   + " (or choose a scheduler by name: "
                   + String.join(", ", NAMES)
                   + ")");
     };
   }
 
-  /** The sampler of that name on the noise schedule of {@code base}. */
+  /** The sampler of that name on the noise schedule of {@code base}. The caller closes it. */
   public static Scheduler create(String name, ObjectNode base, int steps) {
     return create(config(name, base), steps);
   }
 
   /**
-   * The config of sampler {@code name} for a model whose own config is {@code base}; base itself
-   * where it is that sampler's already.
+   * The config of sampler {@code name} for a model whose own config is {@code base}, as diffusers'
+   * {@code from_config}: base's keys, the name's own, and the class's defaults for the rest. Other
+   * than there the noise schedule is always base's, and data is not clipped unless base says so.
    *
    * <p>An ε-teacher under "perflow" is taken as {@code ddim_eps}, which makes N = K steps exactly
    * its DDIM (and not as {@code diff_eps}, which "epsilon" means in a PeRFlow config); a {@code
-   * ddim_eps} student under "ddim" is an ε-model. Other pairs do not fit and are refused.
+   * ddim_eps} student under another name is an ε-model. Other pairs do not fit and are refused.
+   *
+   * @throws IllegalArgumentException on a name that is not known, or a model that it does not suit
    */
   public static ObjectNode config(String name, ObjectNode base) {
-    return switch (name) {
-      case "perflow" -> perflow(base);
-      case "ddim" -> ddim(base);
-      default -> throw new IllegalArgumentException(Suggestions.unknown("scheduler", name, NAMES));
-    };
+    JsonNode wanted = SchedulerConfig.KNOWN.get("names").path(name);
+    if (wanted.isMissingNode()) {
+      throw new IllegalArgumentException(Suggestions.unknown("scheduler", name, NAMES));
+    }
+    String type = base.path("_class_name").asText();
+    String target = wanted.get("_class_name").asText();
+    if (type.equals(FLOW_MATCHING) != target.equals(FLOW_MATCHING)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "the %s scheduler does not suit this model, whose own is %s: flow-euler is for"
+                  + " flow-matching models, all others are not",
+              name, type));
+    }
+    if (name.equals("perflow")) {
+      return perflow(base);
+    }
+    ObjectNode config = base.deepCopy();
+    if (!type.equals(target) && !target.equals(FLOW_MATCHING)) {
+      SchedulerConfig known = SchedulerConfig.of(base);
+      config.put("beta_start", known.number("beta_start")); // the defaults of the classes differ
+      config.put("beta_end", known.number("beta_end"));
+      config.put("beta_schedule", known.text("beta_schedule"));
+      if (!config.has("clip_sample")) {
+        config.put("clip_sample", false); // the default of some classes clips: that is for pixels
+      }
+    }
+    if (isPerflow(base)) {
+      asEpsilonModel(name, base, config);
+    }
+    config.setAll((ObjectNode) wanted);
+    return config;
   }
 
   private static ObjectNode perflow(ObjectNode base) {
@@ -70,33 +157,18 @@ public final class Schedulers {
         base, new TimeWindows(4), Parameterization.DDIM_EPS, NoiseSchedule.setAlphaToOne(base));
   }
 
-  private static ObjectNode ddim(ObjectNode base) {
-    if (base.path("_class_name").asText().equals(DDIM)) {
-      return base;
+  private static void asEpsilonModel(String name, ObjectNode base, ObjectNode config) {
+    Parameterization kind = PerflowScheduler.flow(base).parameterization();
+    if (kind != Parameterization.DDIM_EPS) {
+      throw new IllegalArgumentException(
+          String.format(
+              "the %s scheduler needs an epsilon model; this PeRFlow model predicts %s: use the"
+                  + " perflow scheduler",
+              name, kind.key()));
     }
-    ObjectNode config = base.deepCopy();
-    config.put("_class_name", DDIM);
+    config.put("prediction_type", PredictionType.EPSILON.key());
+    config.put("timestep_spacing", "trailing"); // starts at pure noise, as its windows do
     config.put("set_alpha_to_one", NoiseSchedule.setAlphaToOne(base));
-    if (!config.has("clip_sample")) {
-      config.put("clip_sample", false); // diffusers' default clips, which is for pixels
-    }
-    if (isPerflow(base)) {
-      PiecewiseFlow flow = PerflowScheduler.flow(base);
-      if (flow.parameterization() != Parameterization.DDIM_EPS) {
-        throw new IllegalArgumentException(
-            "the ddim scheduler needs an epsilon model; this PeRFlow model predicts "
-                + flow.parameterization().key()
-                + ": use the perflow scheduler");
-      }
-      ObjectNode noise =
-          PerflowScheduler.config(base, flow.windows(), flow.parameterization(), false);
-      for (String key : List.of("beta_start", "beta_end", "beta_schedule")) {
-        config.set(key, noise.get(key)); // the defaults of the two classes differ
-      }
-      config.put("prediction_type", PredictionType.EPSILON.key());
-      config.put("timestep_spacing", "trailing"); // starts at pure noise, as its windows do
-    }
-    return config;
   }
 
   static boolean isPerflow(JsonNode config) {

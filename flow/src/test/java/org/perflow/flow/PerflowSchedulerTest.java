@@ -163,25 +163,16 @@ class PerflowSchedulerTest {
         try (Scope scope = Scope.open()) {
           Tensor timesteps = file.read(key.replace(".states", ".timesteps"));
           assertThat(sampler.timesteps()).as(key).containsExactly(timesteps.toDoubleArray());
-          assertThat(Golden.error(key, states(sampler, file.read(key)), file.read(key)))
+          assertThat(
+                  Golden.error(
+                      key,
+                      GoldenSchedulersTest.states(sampler, file.read(key), Golden.NO_NOISE),
+                      file.read(key)))
               .isLessThan(1e-4);
         }
         cases++;
       }
     }
     assertThat(cases).isEqualTo(36);
-  }
-
-  /** All states from the first of {@code expected}. */
-  static Tensor states(Scheduler sampler, Tensor expected) {
-    List<Tensor> states = new ArrayList<>();
-    Tensor z = expected.select(0, 0);
-    states.add(z);
-    double[] timesteps = sampler.timesteps();
-    for (int i = 0; i < timesteps.length; i++) {
-      z = sampler.step(Golden.network(z, timesteps[i]), i, z, Golden.NO_NOISE);
-      states.add(z);
-    }
-    return Tensor.stack(0, states);
   }
 }

@@ -2,16 +2,15 @@ package org.perflow.flow;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.Json;
-import org.perflow.io.SafetensorsFile;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
 
 class SchedulersTest {
   private static ObjectNode stableDiffusion() {
@@ -24,34 +23,6 @@ class SchedulersTest {
         .put("set_alpha_to_one", false)
         .put("steps_offset", 1)
         .put("prediction_type", "epsilon");
-  }
-
-  @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "ddim.4",
-        "ddim.10",
-        "ddim.25",
-        "ddim_trailing_v_zsnr.4",
-        "ddim_trailing_v_zsnr.10",
-        "ddim_trailing_v_zsnr.25"
-      })
-  void diffusersDdim(String key) throws IOException {
-    try (SafetensorsFile file =
-            SafetensorsFile.open(Golden.FOLDER.resolve("schedulers_ddim.safetensors"));
-        Scope scope = Scope.open()) {
-      JsonNode config = Json.MAPPER.readTree(file.metadata().get("cases")).get(key);
-      int steps = Integer.parseInt(key.substring(key.indexOf('.') + 1));
-      DdimScheduler sampler = DdimScheduler.of(config, steps);
-      assertThat(sampler.timesteps())
-          .containsExactly(file.read(key + ".timesteps").toDoubleArray());
-      assertThat(
-              Golden.error(
-                  key,
-                  PerflowSchedulerTest.states(sampler, file.read(key + ".states")),
-                  file.read(key + ".states")))
-          .isLessThan(1e-4);
-    }
   }
 
   @Test // https://arxiv.org/abs/2305.08891, table 2
@@ -69,12 +40,105 @@ class SchedulersTest {
 
   @Test
   void unknownNames() {
-    ObjectNode config = stableDiffusion().put("_class_name", "PNDMScheduler");
+    ObjectNode config = stableDiffusion().put("_class_name", "LMSDiscreteScheduler");
     assertThatThrownBy(() -> Schedulers.create(config, 4))
-        .hasMessageContaining("'PNDMScheduler'; known: PeRFlowScheduler, DDIMScheduler");
+        .hasMessageContaining("'LMSDiscreteScheduler'; known: PeRFlowScheduler, DDIMScheduler")
+        .hasMessageContaining("choose a scheduler by name: perflow, ddim");
     assertThat(Schedulers.create("ddim", config, 4)).isInstanceOf(DdimScheduler.class);
     assertThatThrownBy(() -> Schedulers.create("perflw", config, 4))
         .hasMessageContaining("did you mean 'perflow'?");
+  }
+
+  @Test
+  void everyNameDraws() {
+    for (String name : Schedulers.NAMES) {
+      if (name.equals("flow-euler")) {
+        continue;
+      }
+      try (Scheduler sampler = Schedulers.create(name, stableDiffusion(), 6);
+          Scope scope = Scope.open();
+          SeededNoise noise = new SeededNoise(1, 2)) {
+        Tensor z = noise.draw(4, 2, 2).mul(sampler.initNoiseSigma());
+        double[] timesteps = sampler.timesteps();
+        for (int i = 0; i < timesteps.length; i++) {
+          Tensor output = Golden.network(sampler.scaleModelInput(z, i), timesteps[i]);
+          z = sampler.step(output, i, z, noise);
+        }
+        assertThat(z.isFinite()).as(name).isTrue();
+        assertThat(z.abs().max().item()).as(name).isLessThan(10);
+      }
+    }
+  }
+
+  @Test
+  void aNameKeepsTheModelsOptionsAsFromConfigDoes() {
+    ObjectNode base =
+        stableDiffusion()
+            .put("prediction_type", "v_prediction")
+            .put("timestep_spacing", "trailing");
+    ObjectNode config = Schedulers.config("dpmpp-2m-karras", base);
+    assertThat(config.path("_class_name").asText()).isEqualTo("DPMSolverMultistepScheduler");
+    assertThat(config.path("use_karras_sigmas").asBoolean()).isTrue();
+    assertThat(config.path("prediction_type").asText()).isEqualTo("v_prediction");
+    assertThat(config.path("timestep_spacing").asText()).isEqualTo("trailing");
+    ObjectNode lcm = Schedulers.emptyConfig().put("_class_name", "LCMScheduler");
+    assertThat(Schedulers.config("euler", lcm).path("beta_schedule").asText())
+        .isEqualTo("scaled_linear"); // a default of the class that it comes from
+    assertThat(lcm.has("beta_schedule")).isFalse();
+  }
+
+  @Test
+  void whatIsNotBuiltIsNamed() {
+    refused("DPMSolverMultistepScheduler", "thresholding", true, "thresholding = true");
+    refused("DPMSolverMultistepScheduler", "use_flow_sigmas", true, "use_flow_sigmas = true");
+    refused("DDPMScheduler", "variance_type", "learned_range", "variance_type 'learned_range'");
+    refused("UniPCMultistepScheduler", "solver_p", "x", "solver_p");
+    refused("HeunDiscreteScheduler", "rescale_betas_zero_snr", true, "rescale_betas_zero_snr");
+    refused("EulerDiscreteScheduler", "timestep_type", "continuous", "'continuous'");
+    refused("EulerDiscreteScheduler", "use_karras_sigmas", "yes", "want true or false");
+    refused("DPMSolverMultistepScheduler", "solver_type", "hoin", "did you mean 'heun'?");
+    refused("DPMSolverMultistepScheduler", "algorithm_type", "dpmsolver", "sigma_min");
+    refused("FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting", true, "dynamic_shifting");
+    refused("DDIMScheduler", "prediction_type", "flow_prediction", "flow_prediction");
+    // an option of another class means nothing, here as in diffusers
+    ObjectNode foreign =
+        stableDiffusion().put("_class_name", "HeunDiscreteScheduler").put("thresholding", true);
+    Schedulers.create(foreign, 4).close();
+    assertThatThrownBy(() -> Schedulers.config("flow-euler", stableDiffusion()))
+        .hasMessageContaining("flow-euler is for flow-matching models");
+  }
+
+  private static void refused(String type, String key, Object value, String message) {
+    ObjectNode config = stableDiffusion().put("_class_name", type);
+    config.set(key, Json.MAPPER.valueToTree(value));
+    assertThatThrownBy(() -> Schedulers.create(config, 4))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining(message);
+  }
+
+  @Test
+  void configsThatPythonWroteHaveInfinities() throws IOException {
+    JsonNode config =
+        Json.MAPPER.readTree(
+            "{\"_class_name\": \"DPMSolverMultistepScheduler\","
+                + " \"lambda_min_clipped\": -Infinity}");
+    Schedulers.create((ObjectNode) config, 4).close();
+    assertThat(Json.MAPPER.writeValueAsString(config)).contains(": -Infinity");
+  }
+
+  @Test
+  void imageToImageStartsWhereSamplingWouldBe() {
+    ObjectNode base = stableDiffusion();
+    try (Scope scope = Scope.open();
+        Scheduler ddim = Schedulers.create("ddim", base, 4);
+        Scheduler euler = Schedulers.create("euler", base.put("timestep_spacing", "leading"), 4)) {
+      Tensor data = Tensor.full(0.5, 1, 1);
+      Tensor noise = Tensor.full(2, 1, 1);
+      assertThat(ddim.timesteps()).isEqualTo(euler.timesteps());
+      Tensor state = euler.scaleModelInput(euler.addNoise(data, noise, 2), 2);
+      assertThat(state.item())
+          .isCloseTo(ddim.addNoise(data, noise, 2).item(), within(1e-6)); // the same level
+    }
   }
 
   @Test

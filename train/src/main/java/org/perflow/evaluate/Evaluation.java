@@ -33,11 +33,20 @@ public final class Evaluation implements AutoCloseable {
    * A way of drawing.
    *
    * @param label names model and sampler, without the steps
-   * @param scheduler "ddim", "perflow", as {@link org.perflow.flow.Schedulers} knows them
+   * @param scheduler "ddim" or "perflow": the samplers whose states lie on the path that
+   *     straightness is measured along
    * @param guidance classifier-free guidance scale, 1 for none
    */
   public record System(
       String label, DiffusionModel model, String scheduler, int steps, double guidance) {
+    /** Refuses other samplers. */
+    public System {
+      if (!List.of("ddim", "perflow").contains(scheduler)) {
+        throw new IllegalArgumentException(
+            "evaluation draws with ddim or perflow; got '" + scheduler + "'");
+      }
+    }
+
     /** U-Net evaluations of one picture. */
     public int networkEvaluations() {
       return steps * (guidance > 1 ? 2 : 1);

@@ -11,7 +11,7 @@
  *     LoraFile style = LoraFile.read(Path.of("style.safetensors"));
  *     AppliedLoras applied =
  *         AppliedLoras.fuse(AppliedLoras.parts(model), List.of(new Weighted(style, 0.8)))) {
- *   new TextToImage(model).generate(request);
+ *   new Pipeline(model).draw(request);
  * } // the model's own weights again
  * }</pre>
  */
