@@ -39,6 +39,8 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     }
   }
 
+  private static final int REFILL_EVERY = 8;
+
   /** The teacher: network, noise table and what it predicts. */
   public record Teacher(Network network, NoiseSchedule schedule, PredictionType prediction) {}
 
@@ -152,8 +154,12 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     ChordPool.Batch batch;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Draw draw = draw(flow, step, rows / repeats, 1);
-      pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
+      // Several steps' worth at a time: a few rows keep a network's machinery busy for little.
+      int every = Math.min(REFILL_EVERY, perNoise(flow));
+      if (step.number() % every == 0) {
+        Draw draw = draw(flow, step, rows / repeats * every, 1);
+        pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
+      }
       batch = pool.draw(rows, step.rng());
       scope.keep(batch.chords().start());
       scope.keep(batch.chords().end());
@@ -161,6 +167,11 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     }
     double[] u = Tensor.rand(step.rng(), rows).toDoubleArray();
     return evaluate(flow, batch.chords(), timesIn(flow.windows(), batch.windows(), u)).loss();
+  }
+
+  /** Rows of a batch that one drawn noise is good for. */
+  private int perNoise(PiecewiseFlow flow) {
+    return options.drawsPerChord() * (options.simulatedStarts() ? flow.windows().count() : 1);
   }
 
   private static int[] windowsOf(TimeWindows windows, double[] t) {
@@ -176,15 +187,15 @@ public final class PerflowObjective implements Objective, AutoCloseable {
   // ---------------------------------------------------------------- randomness
 
   private Draw draw(PiecewiseFlow flow, Step step, int rows, int repeats) {
-    int windows = flow.windows().count();
     int all = step.examples().length;
-    int perNoise = options.drawsPerChord() * (options.simulatedStarts() ? windows : 1);
+    int perNoise = perNoise(flow);
     if (all % perNoise != 0) {
       throw new IllegalArgumentException(
           "got a batch of %d; expected a multiple of %d (drawsPerChord%s)"
               .formatted(all, perNoise, options.simulatedStarts() ? " × windows" : ""));
     }
-    long[] examples = Arrays.copyOf(step.examples(), all / perNoise);
+    int chordsANoise = options.simulatedStarts() ? flow.windows().count() : 1;
+    long[] examples = Arrays.copyOf(step.examples(), rows / repeats / chordsANoise);
     Rng rng = step.rng();
     Tensor z0 = data.latents(examples, rng);
     Tensor noise = Tensor.randn(rng, z0.shape());
@@ -260,19 +271,6 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     return new Outcome(zt, target, prediction, loss(flow, t, zt, prediction, target));
   }
 
-  private Tensor predict(Tensor condition, Tensor zt, Tensor timesteps) {
-    if (options.guidanceMode() != PerflowOptions.GuidanceMode.MATCHED) {
-      return student.given(condition).predict(zt, timesteps);
-    }
-    Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
-    Tensor both =
-        student
-            .given(Tensor.cat(0, none, condition))
-            .predict(Tensor.cat(0, zt, zt), Tensor.cat(0, timesteps, timesteps));
-    List<Tensor> halves = both.to(DType.F32).chunk(2, 0);
-    return Denoiser.guide(halves.get(0), halves.get(1), options.guidance());
-  }
-
   private static Tensor times(PiecewiseFlow flow, double[] t) {
     float[] timesteps = new float[t.length];
     for (int i = 0; i < t.length; i++) {
@@ -324,12 +322,18 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     }
     // A matched student sees in the drop what its teacher sees; a fixed one only loses its caption.
     boolean matched = options.guidanceMode() == PerflowOptions.GuidanceMode.MATCHED;
-    Denoiser with = teacher.network().given(matched ? dropped : condition);
+    return guidedBy(teacher.network(), matched ? dropped : condition);
+  }
+
+  /** Both halves of the guidance in one pass of the network. */
+  private Denoiser guidedBy(Network network, Tensor condition) {
     Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
-    Denoiser without = teacher.network().given(none);
-    return (z, timesteps) ->
-        Denoiser.guide(
-            without.predict(z, timesteps), with.predict(z, timesteps), options.guidance());
+    Denoiser both = network.given(Tensor.cat(0, none, condition));
+    return (z, timesteps) -> {
+      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
+      List<Tensor> halves = output.to(DType.F32).chunk(2, 0);
+      return Denoiser.guide(halves.get(0), halves.get(1), options.guidance());
+    };
   }
 
   private Tensor drop(Tensor condition, boolean[] keep) {
