@@ -130,7 +130,9 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
         new Summary(
             run.student().toString(),
             run.loras().values().stream().map(Path::toString).sorted().toList(),
-            result.steps(), result.loss(), result.seconds()),
+            result.steps(),
+            result.loss(),
+            result.seconds()),
         "%s: %,d steps in %.0f s, last loss %.4f"
             .formatted(run.student(), result.steps(), result.seconds(), result.loss()));
   }

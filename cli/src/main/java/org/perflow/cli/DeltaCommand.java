@@ -298,7 +298,8 @@ final class DeltaCommand implements Runnable {
   /** {@code perflow delta inspect}. */
   @Command(
       name = "inspect",
-      description = "Says what a delta fits, how its model is sampled, and how much each weight changes.",
+      description =
+          "Says what a delta fits, how its model is sampled, and how much each weight changes.",
       footer = {"", "Example:", "  perflow delta inspect runs/first/student/delta.safetensors"})
   static final class Inspect extends Verb {
     @Parameters(paramLabel = "FILE", description = "What delta extract wrote, or its folder.")

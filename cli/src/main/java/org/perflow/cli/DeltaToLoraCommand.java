@@ -60,8 +60,7 @@ final class DeltaToLoraCommand extends Verb {
     DeltaLora.Report energy = DeltaLora.write(file, rank, format, DType.parse(dtype), out);
     StringBuilder text = new StringBuilder("%8s %6s  layer".formatted("kept", "rank"));
     for (DeltaLora.Layer layer : energy.layers()) {
-      text.append(
-          "%n%7.2f%% %6d  %s".formatted(100 * layer.kept(), layer.rank(), layer.name()));
+      text.append("%n%7.2f%% %6d  %s".formatted(100 * layer.kept(), layer.rank(), layer.name()));
     }
     text.append(
         "%n%s: keeps %.2f%% of the energy of %d layers, %.2f%% of the whole delta; %d biases and norms with %.2f%% of it cannot go along"

@@ -53,9 +53,20 @@ class AcceleratorFilesTest {
     String run = temp.resolve("run").toString();
     JsonNode trained =
         run(
-            "accelerate", "--json", "--teacher=" + TEACHER, "--data=" + shard(), "--out=" + run,
-            "--lora-rank=2", "--steps=3", "--batch=2", "--warmup=0", "--solving-steps=1",
-            "--learning-rate=1e-2", "--ema=0", "--compute=float32", "--save-dtype=float32");
+            "accelerate",
+            "--json",
+            "--teacher=" + TEACHER,
+            "--data=" + shard(),
+            "--out=" + run,
+            "--lora-rank=2",
+            "--steps=3",
+            "--batch=2",
+            "--warmup=0",
+            "--solving-steps=1",
+            "--learning-rate=1e-2",
+            "--ema=0",
+            "--compute=float32",
+            "--save-dtype=float32");
     assertThat(trained.path("loras")).hasSize(2);
     String delta = temp.resolve("run/student/delta.safetensors").toString();
     JsonNode about = run("delta", "inspect", "--json", delta);
@@ -89,8 +100,15 @@ class AcceleratorFilesTest {
 
   private Commands generate(String model, String... more) {
     String[] args = {
-      "generate", "--json", "--model", model, "--prompt=x", "--out=" + temp.resolve("p.png"),
-      "--guidance=1", "--width=32", "--height=32"
+      "generate",
+      "--json",
+      "--model",
+      model,
+      "--prompt=x",
+      "--out=" + temp.resolve("p.png"),
+      "--guidance=1",
+      "--width=32",
+      "--height=32"
     };
     String[] all = Arrays.copyOf(args, args.length + more.length);
     System.arraycopy(more, 0, all, args.length, more.length);
@@ -109,8 +127,8 @@ class AcceleratorFilesTest {
     assertThat(got).hasSameSizeAs(expected);
     for (int i = 0; i < got.length; i++) {
       for (int shift = 0; shift <= 16; shift += 8) {
-        assertThat(got[i] >> shift & 255).isBetween(
-            (expected[i] >> shift & 255) - 2, (expected[i] >> shift & 255) + 2);
+        assertThat(got[i] >> shift & 255)
+            .isBetween((expected[i] >> shift & 255) - 2, (expected[i] >> shift & 255) + 2);
       }
     }
   }
@@ -125,7 +143,8 @@ class AcceleratorFilesTest {
     assertThat(result.exitCode()).isEqualTo(2);
     assertThat(result.err()).contains("expected FILE or FILE:WEIGHT").hasLineCount(1);
     result =
-        Commands.run("delta", "apply", "--base=" + TEACHER, "--delta=" + unet, "--out=x.safetensors");
+        Commands.run(
+            "delta", "apply", "--base=" + TEACHER, "--delta=" + unet, "--out=x.safetensors");
     assertThat(result.exitCode()).isEqualTo(2);
     assertThat(result.err()).contains("is a complete network and no delta");
   }

@@ -178,7 +178,8 @@ public final class Delta {
    * Writes base + scale × delta: summed in float32 and rounded once.
    *
    * @param about for the header of what is written
-   * @throws FormatException where family, names, shapes or the base do not fit, with nothing written
+   * @throws FormatException where family, names, shapes or the base do not fit, with nothing
+   *     written
    */
   public static void apply(
       Path base, Path delta, Path out, Options options, Map<String, String> about)

@@ -24,8 +24,9 @@ import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 
 /**
- * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and PeRFlow's
- * scheduler. All other parts are copied as they are, so any pipeline of diffusers will do.
+ * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and
+ * PeRFlow's scheduler. All other parts are copied as they are, so any pipeline of diffusers will
+ * do.
  */
 public final class DeltaFolder {
   private static final String INDEX = "model_index.json";
@@ -76,7 +77,7 @@ public final class DeltaFolder {
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
       Delta.apply(weights(base), change, unet, options, about);
       Json.write(beside.resolve(SCHEDULER), scheduler);
-      index.putArray("scheduler").add("diffusers").add(PerflowScheduler.CLASS_NAME);
+      index.putArray("scheduler").add("diffusers").add("DDIMScheduler"); // see DiffusionModel.save
       Json.write(beside.resolve(INDEX), index);
       AtomicFiles.replaceDirectory(beside, target);
     } finally {

@@ -18,8 +18,8 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * A delta as a LoRA, for tools that load nothing else: the truncated singular value decomposition of
- * every matrix's and every convolution's change, the best approximation of that rank (Eckart and
+ * A delta as a LoRA, for tools that load nothing else: the truncated singular value decomposition
+ * of every matrix's and every convolution's change, the best approximation of that rank (Eckart and
  * Young 1936). Changes of biases and norms cannot go along; {@link Report} says how much that is.
  */
 public final class DeltaLora {

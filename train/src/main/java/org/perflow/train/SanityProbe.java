@@ -26,8 +26,8 @@ import org.perflow.tensor.Tensor;
  *     told the same timesteps; NaN where the parameterisation promises nothing
  * @param windowErrors error of one student step over each window, noisiest first, as a part of the
  *     way that the teacher goes there
- * @param cosines of the angle between that step and the teacher's way: an untrained velocity student
- *     of a v-teacher has the direction already, though not the length
+ * @param cosines of the angle between that step and the teacher's way: an untrained velocity
+ *     student of a v-teacher has the direction already, though not the length
  * @param kind the student's parameterisation
  * @param teacher what the teacher predicts
  */

@@ -105,8 +105,7 @@ class DeltaLoraTest {
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       assertThat(lora.metadata()).containsEntry("x", "y");
-      try (var applied =
-          AppliedLoras.fuse(Map.of("unet", unet), List.of(new Weighted(lora, 1)))) {
+      try (var applied = AppliedLoras.fuse(Map.of("unet", unet), List.of(new Weighted(lora, 1)))) {
         unet.namedParameters()
             .forEach(
                 (name, parameter) -> {
@@ -135,8 +134,7 @@ class DeltaLoraTest {
     double before = 0;
     for (int rank : new int[] {1, 4, 16}) {
       Path out = temp.resolve("lora.safetensors");
-      DeltaLora.Report report =
-          DeltaLora.write(delta, rank, LoraFile.Format.KOHYA, DType.F16, out);
+      DeltaLora.Report report = DeltaLora.write(delta, rank, LoraFile.Format.KOHYA, DType.F16, out);
       assertThat(report.keptOfLayers()).isBetween(before + 0.01, 0.999);
       before = report.keptOfLayers();
     }

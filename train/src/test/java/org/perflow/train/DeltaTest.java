@@ -200,8 +200,7 @@ class DeltaTest {
 
   private static void publish(Path published, Path out, DeltaFolder.Sampler sampler)
       throws IOException {
-    DeltaFolder.apply(
-        Golden.FOLDER, published, out, sampler, Delta.Options.DEFAULTS, Map.of());
+    DeltaFolder.apply(Golden.FOLDER, published, out, sampler, Delta.Options.DEFAULTS, Map.of());
   }
 
   @Test

@@ -50,8 +50,8 @@ class SanityProbeTest {
   }
 
   /**
-   * Data is 0, so z = σ ε with σ = sin φ, and v = cos φ ε: the student goes the teacher's way, cos φ
-   * Δt in the place of sin φ_s - sin φ_e.
+   * Data is 0, so z = σ ε with σ = sin φ, and v = cos φ ε: the student goes the teacher's way, cos
+   * φ Δt in the place of sin φ_s - sin φ_e.
    */
   @Test
   void anUntrainedVelocityStudentKnowsTheDirection() {

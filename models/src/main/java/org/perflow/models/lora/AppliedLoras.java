@@ -45,8 +45,8 @@ public final class AppliedLoras implements AutoCloseable {
    * Adds the LoRAs to copies of the weights they change: costs their memory, and nothing per step.
    * The files may be closed afterwards.
    *
-   * @throws IllegalArgumentException listing layers that the model does not have, or of other sizes,
-   *     with nothing changed
+   * @throws IllegalArgumentException listing layers that the model does not have, or of other
+   *     sizes, with nothing changed
    */
   public static AppliedLoras fuse(Map<String, Module> parts, List<Weighted> loras) {
     AppliedLoras applied = new AppliedLoras();

@@ -14,11 +14,11 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.nn.Parameter.Init;
 
 /**
- * Low-rank factors to be trained in the place of a U-Net's weights: while attached, every matrix and
- * every convolution of its blocks is W + α/r · B · A, W frozen. A starts as PyTorch's linear layers
- * do and B as zeros, so that nothing is changed at first (Hu et al., arXiv 2106.09685, section 4.1).
- * First and last convolution and the time embedding stay as they are. Owns the factors until closed;
- * not thread-safe.
+ * Low-rank factors to be trained in the place of a U-Net's weights: while attached, every matrix
+ * and every convolution of its blocks is W + α/r · B · A, W frozen. A starts as PyTorch's linear
+ * layers do and B as zeros, so that nothing is changed at first (Hu et al., arXiv 2106.09685,
+ * section 4.1). First and last convolution and the time embedding stay as they are. Owns the
+ * factors until closed; not thread-safe.
  */
 public final class LoraAdapters implements AutoCloseable {
   private static final String WEIGHT = ".weight";
@@ -76,8 +76,7 @@ public final class LoraAdapters implements AutoCloseable {
     }
     targets.forEach(
         (name, target) ->
-            adapters.pairs.put(
-                name, adapters.factors.add(name, new Pair(target.shape(), rank))));
+            adapters.pairs.put(name, adapters.factors.add(name, new Pair(target.shape(), rank))));
     adapters.factors.initialise(rng, DType.F32);
     targets.forEach(
         (name, target) -> {

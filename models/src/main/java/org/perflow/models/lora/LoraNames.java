@@ -14,8 +14,8 @@ import org.perflow.tensor.nn.Parameter;
  * lora_unet_down_blocks_0_..._to_q.lora_down.weight}, peft {@code
  * unet.down_blocks.0....to_q.lora_A.weight}, diffusers before peft {@code
  * unet....processor.to_q_lora.down.weight}; for SDXL kohya uses the names of the original code
- * ({@code input_blocks_4_1_...}). Underscores for dots lose nothing that the model does not know, so
- * layers are matched by their names with underscores.
+ * ({@code input_blocks_4_1_...}). Underscores for dots lose nothing that the model does not know,
+ * so layers are matched by their names with underscores.
  */
 final class LoraNames {
   static final String UNET = "unet";
@@ -94,10 +94,11 @@ final class LoraNames {
     return module.replace('.', '_');
   }
 
-  /** A U-Net's layer in kohya's files; diffusers knows SDXL's embedding by its original name only. */
+  /**
+   * A U-Net's layer in kohya's files; diffusers knows SDXL's embedding by its original name only.
+   */
   static String kohya(String module) {
-    return "lora_unet_"
-        + flat(module.startsWith("add_embedding.") ? original(module, 2) : module);
+    return "lora_unet_" + flat(module.startsWith("add_embedding.") ? original(module, 2) : module);
   }
 
   /** The matrices and convolutions of a model part, by their flat names, old and new. */
@@ -111,7 +112,8 @@ final class LoraNames {
             String module = name.substring(0, name.length() - WEIGHT.length());
             targets.put(flat(module.replaceFirst("^text_model\\.", "")), parameter);
             String original = flat(original(module, (int) perLevel));
-            for (String index : List.of("1", "2")) { // an upsampler comes behind an attention, if any
+            for (String index :
+                List.of("1", "2")) { // an upsampler comes behind an attention, if any
               targets.putIfAbsent(original.replace(UPSAMPLER, index), parameter);
             }
           }

@@ -3,8 +3,8 @@
  *
  * <p>Read in this order: {@link org.perflow.models.lora.LoraLayer} (one change), {@link
  * org.perflow.models.lora.LoraFile} with {@link org.perflow.models.lora.LoraNames} (files of kohya
- * and of diffusers), {@link org.perflow.models.lora.AppliedLoras} (in a model, until closed), {@link
- * org.perflow.models.lora.LoraAdapters} (to be trained).
+ * and of diffusers), {@link org.perflow.models.lora.AppliedLoras} (in a model, until closed),
+ * {@link org.perflow.models.lora.LoraAdapters} (to be trained).
  *
  * <pre>{@code
  * try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);

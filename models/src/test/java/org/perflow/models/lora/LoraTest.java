@@ -252,8 +252,7 @@ class LoraTest {
       SafetensorsWriter.write(file, tensors, Map.of());
       float[] before = values(unet, TO_Q + ".weight");
       try (LoraFile lora = LoraFile.read(file)) {
-        assertThatThrownBy(
-                () -> AppliedLoras.fuse(parts(unet), List.of(new Weighted(lora, 1))))
+        assertThatThrownBy(() -> AppliedLoras.fuse(parts(unet), List.of(new Weighted(lora, 1))))
             .isInstanceOf(IllegalArgumentException.class)
             .hasMessageContaining("xl.safetensors does not fit this model: 2 of its 2 layers")
             .hasMessageContaining("input_blocks_7_1_transformer_blocks_9_attn2_to_k")
@@ -274,7 +273,8 @@ class LoraTest {
           .hasMessageContaining("other.safetensors", "hada_w1_a")
           .hasMessageContaining("this is a LoHa");
       SafetensorsWriter.write(file, Map.of("lora_unet_a.lora_down.weight", x), Map.of());
-      assertThatThrownBy(() -> LoraFile.read(file)).hasMessageContaining("layer a has no up factor");
+      assertThatThrownBy(() -> LoraFile.read(file))
+          .hasMessageContaining("layer a has no up factor");
     }
   }
 

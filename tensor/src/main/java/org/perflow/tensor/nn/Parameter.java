@@ -65,10 +65,10 @@ public final class Parameter {
   }
 
   /**
-   * Makes {@link #value} give {@code change} of the stored weight, worked out at every call, so that
-   * gradients reach whatever it computes with. The stored weight stays as it is, and the change is
-   * no part of the module: whoever adapts a weight says {@link #restore} before freeing what the
-   * change needs.
+   * Makes {@link #value} give {@code change} of the stored weight, worked out at every call, so
+   * that gradients reach whatever it computes with. The stored weight stays as it is, and the
+   * change is no part of the module: whoever adapts a weight says {@link #restore} before freeing
+   * what the change needs.
    *
    * @throws IllegalStateException where it is adapted already
    */
