@@ -141,11 +141,29 @@ public final class CLIPTokenizer {
           source + " holds neither vocab.json with merges.txt nor tokenizer.json");
     }
     try {
-      JsonNode config = json(source, files, "tokenizer_config.json");
+      JsonNode config = withSpecialTokens(source, files);
       return new CLIPTokenizer(vocabulary, ranks(merges), config, files);
     } catch (IllegalArgumentException e) {
       throw new FormatException(source + ": " + e.getMessage(), e);
     }
+  }
+
+  /**
+   * The config with what {@code special_tokens_map.json} says instead: transformers reads the map
+   * last, unless the config lists its {@code added_tokens_decoder}. Stable Diffusion 2's padding
+   * "!" stands in the map only.
+   */
+  private static JsonNode withSpecialTokens(String source, Map<String, byte[]> files)
+      throws IOException {
+    JsonNode config = json(source, files, "tokenizer_config.json");
+    if (!files.containsKey("special_tokens_map.json") || config.has("added_tokens_decoder")) {
+      return config;
+    }
+    ObjectNode merged = config.deepCopy();
+    json(source, files, "special_tokens_map.json")
+        .properties()
+        .forEach(entry -> merged.set(entry.getKey(), entry.getValue()));
+    return merged;
   }
 
   private static JsonNode json(String source, Map<String, byte[]> files, String name)

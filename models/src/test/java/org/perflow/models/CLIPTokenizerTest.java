@@ -63,6 +63,18 @@ class CLIPTokenizerTest {
   }
 
   @Test
+  void theSpecialTokensMapHasTheLastWord(@TempDir Path folder) throws IOException {
+    Path source = Golden.SD15.resolve("tokenizer");
+    for (String name : List.of("vocab.json", "merges.txt", "tokenizer_config.json")) {
+      Files.copy(source.resolve(name), folder.resolve(name));
+    }
+    Path map = folder.resolve("special_tokens_map.json"); // as Stable Diffusion 2 writes it
+    Files.writeString(map, "{\"pad_token\": {\"content\": \"!\", \"lstrip\": false}}");
+    assertThat(CLIPTokenizer.load(folder).encode("a")).startsWith(3512).endsWith(0);
+    assertThat(CLIPTokenizer.load(source).encode("a")).startsWith(3512).endsWith(3513);
+  }
+
+  @Test
   void cutsBeforeTheEnd() throws IOException {
     CLIPTokenizer tokenizer = CLIPTokenizer.load(Golden.SD15.resolve("tokenizer"));
     long[] ids = tokenizer.encode("a ".repeat(500));

@@ -38,7 +38,13 @@ public final class AppliedLoras implements AutoCloseable {
 
   /** The parts of a model that LoRAs change, by the names that their files use. */
   public static Map<String, Module> parts(DiffusionModel model) {
-    return Map.of(LoraNames.UNET, model.unet(), LoraNames.TEXT_ENCODER, model.textEncoder());
+    Map<String, Module> parts = new LinkedHashMap<>();
+    parts.put(LoraNames.UNET, model.unet());
+    parts.put(LoraNames.TEXT_ENCODER, model.textEncoder());
+    if (model.second() != null) {
+      parts.put(LoraNames.TEXT_ENCODER_2, model.second().textEncoder());
+    }
+    return parts;
   }
 
   /**
