@@ -10,9 +10,11 @@ import java.util.Map;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.train.LoraOptions;
+import org.perflow.train.Overrides;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
@@ -92,16 +94,19 @@ final class DemoCommand extends Verb {
 
   /** What the shipped student was trained with: the most for the fewest minutes. */
   private static PerflowOptions recipe() {
-    return PerflowOptions.DEFAULTS
-        .with("guidanceMode", PerflowOptions.GuidanceMode.FIXED)
-        .with("guidance", GUIDANCE)
-        .with("captionDropout", 0.0)
-        .with("simulatedStarts", true)
-        .with("drawsPerChord", 8)
-        .with("chordPool", 1024)
-        .with("solvingSteps", 5)
-        .with("discreteTimesteps", 16)
-        .with("matching", PerflowOptions.Matching.VELOCITY);
+    return Overrides.apply(
+        PerflowOptions.DEFAULTS,
+        Json.MAPPER
+            .createObjectNode()
+            .put("guidanceMode", "FIXED")
+            .put("guidance", GUIDANCE)
+            .put("captionDropout", 0.0)
+            .put("simulatedStarts", true)
+            .put("drawsPerChord", 8)
+            .put("chordPool", 1024)
+            .put("solvingSteps", 5)
+            .put("discreteTimesteps", 16)
+            .put("matching", "VELOCITY"));
   }
 
   private Comparison compare(Path trained) throws IOException {

@@ -101,7 +101,9 @@ class DocsExamplesTest {
                 "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
                 "-Djava.awt.headless=true",
                 "-cp",
-                folder + System.getProperty("path.separator") + System.getProperty("java.class.path"),
+                folder
+                    + System.getProperty("path.separator")
+                    + System.getProperty("java.class.path"),
                 "Examples")
             .directory(folder.toFile())
             .redirectErrorStream(true)

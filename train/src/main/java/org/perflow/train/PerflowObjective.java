@@ -157,7 +157,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
       // Several steps' worth at a time: a few rows keep a network's machinery busy for little.
       int every = Math.min(REFILL_EVERY, perNoise(flow));
       if (step.number() % every == 0) {
-        Draw draw = draw(flow, step, rows / repeats * every, 1);
+        Draw draw = draw(flow, step, roomFor(rows / repeats * every), 1);
         pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
       }
       batch = pool.draw(rows, step.rng());
@@ -167,6 +167,16 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     }
     double[] u = Tensor.rand(step.rng(), rows).toDoubleArray();
     return evaluate(flow, batch.chords(), timesIn(flow.windows(), batch.windows(), u)).loss();
+  }
+
+  /** A smaller pool would keep the last windows of a refill only. */
+  private int roomFor(int chords) {
+    if (chords > options.chordPool()) {
+      throw new IllegalArgumentException(
+          "chordPool is %d, and %d chords are added at a time; expected a pool of some times that"
+              .formatted(options.chordPool(), chords));
+    }
+    return chords;
   }
 
   /** Rows of a batch that one drawn noise is good for. */
@@ -266,8 +276,10 @@ public final class PerflowObjective implements Objective, AutoCloseable {
       zt = scope.keep(flow.between(chords.start(), chords.end(), t));
       target = scope.keep(flow.target(chords.start(), chords.end(), t));
     }
-    Tensor prediction =
-        student.given(chords.condition()).predict(zt, times(flow, t)).to(DType.F32); // [B, C, h, w]
+    boolean matched = options.guidanceMode() == PerflowOptions.GuidanceMode.MATCHED;
+    Denoiser network =
+        matched ? guidedBy(student, chords.condition()) : student.given(chords.condition());
+    Tensor prediction = network.predict(zt, times(flow, t)).to(DType.F32); // [B, C, h, w]
     return new Outcome(zt, target, prediction, loss(flow, t, zt, prediction, target));
   }
 

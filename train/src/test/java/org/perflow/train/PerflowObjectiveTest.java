@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
+import org.perflow.io.Json;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -120,10 +121,13 @@ class PerflowObjectiveTest {
     PerflowObjective.Teacher teacher =
         new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
     PerflowOptions matched =
-        PerflowOptions.DEFAULTS
-            .with("guidanceMode", "MATCHED")
-            .with("guidance", 3.0)
-            .with("solvingSteps", 1);
+        Overrides.apply(
+            PerflowOptions.DEFAULTS,
+            Json.MAPPER
+                .createObjectNode()
+                .put("guidanceMode", "MATCHED")
+                .put("guidance", 3.0)
+                .put("solvingSteps", 1));
     try (Scope scope = Scope.open();
         PerflowObjective objective =
             new PerflowObjective(new Gaussian(), teacher, network, Map.of(), matched)) {
@@ -176,7 +180,7 @@ class PerflowObjectiveTest {
         PerflowOptions.DEFAULTS
             .with("simulatedStarts", true)
             .with("drawsPerChord", 2)
-            .with("chordPool", 32);
+            .with("chordPool", 1024);
     double pooled = 0;
     double own = 0;
     try (PerflowObjective with = objective(options);
@@ -192,6 +196,18 @@ class PerflowObjectiveTest {
       }
     }
     assertThat(pooled).isCloseTo(own, within(0.1 * own));
+  }
+
+  @Test
+  void aPoolHoldsAtLeastWhatIsAddedAtOnce() {
+    PerflowOptions options =
+        PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("chordPool", 32);
+    try (Scope scope = Scope.open();
+        PerflowObjective objective = objective(options);
+        Rng rng = Rng.seeded(1)) {
+      var step = new Objective.Step(0, 0, new long[64], rng);
+      assertThatThrownBy(() -> objective.loss(step)).hasMessageContaining("chordPool is 32");
+    }
   }
 
   @Test
