@@ -17,7 +17,6 @@ import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.perflow.train.Delta;
 
 /** Every Java example of the README and the docs, compiled and run as it stands. */
 class DocsExamplesTest {
@@ -85,11 +84,17 @@ class DocsExamplesTest {
     Files.createSymbolicLink(folder.resolve("models"), root.resolve("models"));
     Files.createSymbolicLink(folder.resolve("sd15"), golden.resolve("sd15"));
     Files.createSymbolicLink(folder.resolve("my-finetune"), root.resolve("models/emoji-64"));
-    String unet = "unet/diffusion_pytorch_model.safetensors";
-    Delta.extract(
-        root.resolve("models/emoji-64").resolve(unet),
-        root.resolve("models/emoji-64-perflow").resolve(unet),
-        folder.resolve("delta.safetensors"));
+    String[] extract = {
+      "delta",
+      "extract",
+      "--base",
+      root.resolve("models/emoji-64").toString(),
+      "--student",
+      root.resolve("models/emoji-64-perflow").toString(),
+      "--out",
+      folder.resolve("delta.safetensors").toString()
+    };
+    assertThat(Commands.run(extract).exitCode()).isZero();
   }
 
   private void run() throws Exception {
