@@ -157,10 +157,10 @@ final class EvaluateCommand extends Verb {
                   standard.gridCases()),
               line -> err().println(line));
       Map<String, String> settings = new LinkedHashMap<>();
-      settings.put("teacher", teacherFolder.toString());
-      settings.put("student", studentFolder.toString());
-      settings.put("features", featureFolder.toString());
-      settings.put("captions", shards.toString());
+      settings.put("teacher", Installation.name(teacherFolder));
+      settings.put("student", Installation.name(studentFolder));
+      settings.put("features", Installation.name(featureFolder));
+      settings.put("captions", shards.stream().map(Installation::name).toList().toString());
       settings.put("pictures", Integer.toString(pictures));
       settings.put("guidance", guidance + " (teacher), " + scale + " (student)");
       settings.put("first seed", Long.toString(seed));
