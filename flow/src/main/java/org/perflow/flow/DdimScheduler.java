@@ -24,11 +24,8 @@ public final class DdimScheduler implements Scheduler {
         config.spacing().points(schedule.size(), steps, config.integer("steps_offset"));
     Arrays.setAll(timesteps, i -> Math.rint(timesteps[i]));
     this.clip = config.clip();
-    this.eta = config.number("eta");
+    this.eta = config.eta();
     prediction.requireSignal(schedule, (int) timesteps[0]);
-    if (!(eta >= 0 && eta <= 1)) {
-      throw new IllegalArgumentException("eta is " + eta + "; want 0 (deterministic) to 1");
-    }
   }
 
   @Override
@@ -61,8 +58,7 @@ public final class DdimScheduler implements Scheduler {
 
   @Override
   public Tensor addNoise(Tensor z0, Tensor noise, int index) {
-    int at = (int) timesteps[index];
-    return new Affine(schedule.alpha(at), schedule.sigma(at)).apply(z0, noise);
+    return schedule.noised((int) timesteps[index]).apply(z0, noise);
   }
 
   @Override

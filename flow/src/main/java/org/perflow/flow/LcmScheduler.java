@@ -65,13 +65,12 @@ final class LcmScheduler implements Scheduler {
       return denoised;
     }
     int to = (int) timesteps[index + 1];
-    return new Affine(schedule.alpha(to), schedule.sigma(to)).apply(denoised, source.like(z));
+    return schedule.noised(to).apply(denoised, source.like(z));
   }
 
   @Override
   public Tensor addNoise(Tensor z0, Tensor noise, int index) {
-    int at = (int) timesteps[index];
-    return new Affine(schedule.alpha(at), schedule.sigma(at)).apply(z0, noise);
+    return schedule.noised((int) timesteps[index]).apply(z0, noise);
   }
 
   @Override

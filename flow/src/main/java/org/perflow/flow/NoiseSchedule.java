@@ -150,6 +150,11 @@ public final class NoiseSchedule {
     return precision == DType.F32 ? (float) value : value;
   }
 
+  /** Data and noise to the state at that index: α z0 + σ ε. */
+  Affine noised(int index) {
+    return new Affine(alpha(index), sigma(index));
+  }
+
   /** Signal-to-noise ratio ᾱ/(1−ᾱ), for loss weights. */
   public double snr(int index) {
     return alphaBar(index) / (1 - alphaBar(index));
@@ -164,7 +169,7 @@ public final class NoiseSchedule {
    */
   public Tensor addNoise(Tensor z0, Tensor noise, int[] indices) {
     Affine[] each = new Affine[indices.length];
-    Arrays.setAll(each, i -> new Affine(alpha(indices[i]), sigma(indices[i])));
+    Arrays.setAll(each, i -> noised(indices[i]));
     return Affine.apply(each, z0, noise);
   }
 }

@@ -130,8 +130,7 @@ final class PndmScheduler implements Scheduler {
 
   @Override
   public Tensor addNoise(Tensor z0, Tensor noise, int index) {
-    int at = (int) timesteps[index];
-    return new Affine(schedule.alpha(at), schedule.sigma(at)).apply(z0, noise);
+    return schedule.noised((int) timesteps[index]).apply(z0, noise);
   }
 
   @Override

@@ -149,6 +149,15 @@ final class SchedulerConfig {
     return flag("clip_sample") ? number("clip_sample_range") : Double.POSITIVE_INFINITY;
   }
 
+  /** How much of the noise is drawn anew, 0 (deterministic) to 1. */
+  double eta() {
+    double eta = number("eta");
+    if (!(eta >= 0 && eta <= 1)) {
+      throw new IllegalArgumentException("eta is " + eta + "; want 0 (deterministic) to 1");
+    }
+    return eta;
+  }
+
   /** An error unless {@code got}, the value of {@code key}, is among {@code known}. */
   static String oneOf(String key, String got, String... known) {
     if (!List.of(known).contains(got)) {

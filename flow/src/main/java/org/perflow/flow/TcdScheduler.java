@@ -19,11 +19,8 @@ final class TcdScheduler implements Scheduler {
     this.schedule = schedule;
     this.prediction = config.prediction();
     this.timesteps = LcmScheduler.timesteps(config, schedule.size(), steps);
-    this.eta = config.number("eta");
+    this.eta = config.eta();
     prediction.requireSignal(schedule, (int) timesteps[0]);
-    if (!(eta >= 0 && eta <= 1)) {
-      throw new IllegalArgumentException("eta is " + eta + "; want 0 (deterministic) to 1");
-    }
   }
 
   @Override
@@ -46,7 +43,6 @@ final class TcdScheduler implements Scheduler {
 
   @Override
   public Tensor addNoise(Tensor z0, Tensor noise, int index) {
-    int at = (int) timesteps[index];
-    return new Affine(schedule.alpha(at), schedule.sigma(at)).apply(z0, noise);
+    return schedule.noised((int) timesteps[index]).apply(z0, noise);
   }
 }

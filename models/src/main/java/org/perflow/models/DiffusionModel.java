@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.Map;
 import java.util.UUID;
 import java.util.regex.Pattern;
@@ -201,7 +200,7 @@ public record DiffusionModel(
       Json.write(beside.resolve(INDEX), index());
       AtomicFiles.replaceDirectory(beside, target);
     } finally {
-      delete(beside);
+      AtomicFiles.deleteDirectory(beside);
     }
   }
 
@@ -218,16 +217,6 @@ public record DiffusionModel(
       if (content.findAny().isPresent()) {
         throw new IOException(
             target + " exists and holds no model; name a new folder, nothing was written");
-      }
-    }
-  }
-
-  private static void delete(Path folder) throws IOException {
-    if (Files.exists(folder)) {
-      try (Stream<Path> paths = Files.walk(folder)) {
-        for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
-          Files.delete(path);
-        }
       }
     }
   }

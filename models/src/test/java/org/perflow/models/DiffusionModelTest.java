@@ -12,21 +12,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.tensor.DType;
-import org.perflow.tensor.nn.Module;
 
 class DiffusionModelTest {
   @TempDir Path folder;
-
-  private static void assertSameBits(Module actual, Module expected) {
-    var theirs = expected.namedParameters();
-    actual
-        .namedParameters()
-        .forEach(
-            (name, parameter) ->
-                assertThat(parameter.value().toFloatArray())
-                    .as(name)
-                    .containsExactly(theirs.get(name).value().toFloatArray()));
-  }
 
   @Test
   void whatIsSavedIsWhatWasLoaded() throws IOException {
@@ -35,9 +23,9 @@ class DiffusionModelTest {
       model.save(saved, DType.F32, Map.of("made_by", "a test"));
       model.save(saved, DType.F32, Map.of("made_by", "a second run")); // replaces its own
       try (DiffusionModel reread = DiffusionModel.load(saved, DType.F32)) {
-        assertSameBits(reread.unet(), model.unet());
-        assertSameBits(reread.vae(), model.vae());
-        assertSameBits(reread.textEncoder(), model.textEncoder());
+        Golden.assertSameBits(reread.unet(), model.unet());
+        Golden.assertSameBits(reread.vae(), model.vae());
+        Golden.assertSameBits(reread.textEncoder(), model.textEncoder());
         assertThat(reread.unet().config()).isEqualTo(model.unet().config());
         assertThat(reread.schedulerConfig()).isEqualTo(model.schedulerConfig());
         assertThat(reread.tokenizer().encode("a cat")).isEqualTo(model.tokenizer().encode("a cat"));

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Module;
 
 /** Reference tensors made with PyTorch, diffusers and transformers. */
 final class Golden {
@@ -42,5 +43,17 @@ final class Golden {
     Tensor reference = expected.to(DType.F32);
     double error = actual.to(DType.F32).sub(reference).abs().max().item();
     return error / reference.abs().max().item();
+  }
+
+  /** Every weight of both, to the bit. */
+  static void assertSameBits(Module actual, Module expected) {
+    var theirs = expected.namedParameters();
+    actual
+        .namedParameters()
+        .forEach(
+            (name, parameter) ->
+                assertThat(parameter.value().toFloatArray())
+                    .as(name)
+                    .containsExactly(theirs.get(name).value().toFloatArray()));
   }
 }

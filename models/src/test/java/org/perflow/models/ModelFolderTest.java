@@ -20,7 +20,6 @@ import org.perflow.io.SafetensorsWriter;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Module;
 
 /** The forms in which people have their folders. */
 class ModelFolderTest {
@@ -55,17 +54,6 @@ class ModelFolderTest {
     }
   }
 
-  private static void assertSameBits(Module actual, Module expected) {
-    var theirs = expected.namedParameters();
-    actual
-        .namedParameters()
-        .forEach(
-            (name, parameter) ->
-                assertThat(parameter.value().toFloatArray())
-                    .as(name)
-                    .containsExactly(theirs.get(name).value().toFloatArray()));
-  }
-
   @Test
   void autoencodersWithTheOldAttentionNames() throws IOException {
     rewrite(
@@ -80,7 +68,7 @@ class ModelFolderTest {
                 .replace(".to_out.0.", ".proj_attn."));
     try (AutoencoderKL old = AutoencoderKL.load(folder, DType.F32);
         AutoencoderKL current = AutoencoderKL.load(Golden.SD15.resolve("vae"), DType.F32)) {
-      assertSameBits(old, current);
+      Golden.assertSameBits(old, current);
     }
   }
 
@@ -94,7 +82,7 @@ class ModelFolderTest {
         key -> "text_model." + key);
     try (CLIPTextModel half = CLIPTextModel.load(folder, DType.F16);
         CLIPTextModel whole = CLIPTextModel.load(Golden.SD15.resolve("text_encoder"), DType.F16)) {
-      assertSameBits(half, whole);
+      Golden.assertSameBits(half, whole);
     }
   }
 
@@ -113,7 +101,7 @@ class ModelFolderTest {
         Json.MAPPER.createObjectNode().set("weight_map", map));
     try (var sharded = UNet2DConditionModel.load(folder, DType.F32);
         var whole = UNet2DConditionModel.load(Golden.SD15.resolve("unet"), DType.F32)) {
-      assertSameBits(sharded, whole);
+      Golden.assertSameBits(sharded, whole);
     }
   }
 

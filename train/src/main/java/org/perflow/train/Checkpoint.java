@@ -69,7 +69,7 @@ final class Checkpoint {
       throws IOException {
     Path target = folder(run).resolve("step-%08d".formatted(state.step()));
     Path prepared = folder(run).resolve(PREPARED);
-    delete(prepared); // left by a process that was killed
+    AtomicFiles.deleteDirectory(prepared); // left by a process that was killed
     Files.createDirectories(prepared);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
@@ -82,7 +82,7 @@ final class Checkpoint {
     AtomicFiles.replaceDirectory(prepared, target);
     List<Path> all = all(run);
     for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
-      delete(old);
+      AtomicFiles.deleteDirectory(old);
     }
     return target;
   }
@@ -152,15 +152,5 @@ final class Checkpoint {
 
   private static Path folder(Path run) {
     return run.resolve("checkpoints");
-  }
-
-  private static void delete(Path folder) throws IOException {
-    if (Files.exists(folder)) {
-      try (Stream<Path> tree = Files.walk(folder)) {
-        for (Path path : tree.sorted(Comparator.reverseOrder()).toList()) {
-          Files.delete(path);
-        }
-      }
-    }
   }
 }

@@ -7,7 +7,6 @@ import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -81,7 +80,7 @@ public final class DeltaFolder {
       Json.write(beside.resolve(INDEX), index);
       AtomicFiles.replaceDirectory(beside, target);
     } finally {
-      delete(beside);
+      AtomicFiles.deleteDirectory(beside);
     }
   }
 
@@ -197,16 +196,6 @@ public final class DeltaFolder {
           Files.createDirectories(target);
         } else if (!unet || !source.getFileName().toString().startsWith(WEIGHTS)) {
           Files.copy(source, target);
-        }
-      }
-    }
-  }
-
-  private static void delete(Path folder) throws IOException {
-    if (Files.exists(folder)) {
-      try (Stream<Path> paths = Files.walk(folder)) {
-        for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
-          Files.delete(path);
         }
       }
     }
