@@ -27,7 +27,7 @@ import picocli.CommandLine.Option;
     description =
         "Shows what perflow does, in a few minutes on two cores: trains a 4-step student from the"
             + " teacher that comes with it, then compares the teacher, the student that comes with"
-            + " it (trained for hours) and the new one on captions held out from training. OUT gets"
+            + " it (trained for longer) and the new one on captions held out from training. OUT gets"
             + " report.html, grid.png and the run.",
     footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
 final class DemoCommand extends Verb {
