@@ -94,7 +94,8 @@ record PerflowRun(
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
-            CachedExamples.of(model, shards, out.resolve("cache"), train.compute());
+            CachedExamples.of(
+                model, shards, out.resolve("cache"), train.compute(), perflow.mixedCaptions());
         LoraAdapters adapters = adapters(model);
         PerflowObjective objective = objective(model, frozen, examples, adapters);
         Trainer trainer = new Trainer(objective, train, out);

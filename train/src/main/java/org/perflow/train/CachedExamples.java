@@ -28,11 +28,16 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private final LatentCache latents;
   private final Tensor states; // [N * VARIANTS, L, D]
   private final Tensor empty; // [1, L, D]
+  private final MixedCaptions mixed;
+  private final double mixing;
 
-  private CachedExamples(LatentCache latents, Tensor states, Tensor empty) {
+  private CachedExamples(
+      LatentCache latents, Map<String, Tensor> states, MixedCaptions mixed, double mixing) {
     this.latents = latents;
-    this.states = states;
-    this.empty = empty;
+    this.states = states.get("states");
+    this.empty = states.get("empty");
+    this.mixed = mixed;
+    this.mixing = mixing;
   }
 
   /**
@@ -41,8 +46,11 @@ public final class CachedExamples implements Examples, AutoCloseable {
    * @param cache folder for {@code latents.safetensors} and {@code captions.safetensors}, which a
    *     second run reuses where model and shards are the same
    * @param type element type that the text states are kept in
+   * @param mixing part of the captions (0..1) that are put together from pieces of several; these
+   *     need the model's text encoder as long as this is used
    */
-  public static CachedExamples of(DiffusionModel model, List<Path> shards, Path cache, DType type)
+  public static CachedExamples of(
+      DiffusionModel model, List<Path> shards, Path cache, DType type, double mixing)
       throws IOException {
     List<Sample> samples = ShardReader.readAll(shards);
     if (samples.isEmpty()) {
@@ -55,8 +63,14 @@ public final class CachedExamples implements Examples, AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       Map<String, Tensor> states =
           captionStates(model.textEncoder(), captions, type, cache.resolve("captions.safetensors"));
-      return new CachedExamples(
-          latents, scope.release(states.get("states")), scope.release(states.get("empty")));
+      states.values().forEach(scope::release);
+      var mixed =
+          new MixedCaptions(
+              model.tokenizer(),
+              model.textEncoder(),
+              type,
+              samples.stream().map(Sample::caption).toList());
+      return new CachedExamples(latents, states, mixed, mixing);
     }
   }
 
@@ -113,7 +127,14 @@ public final class CachedExamples implements Examples, AutoCloseable {
   public Tensor conditions(long[] examples, Rng rng) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return scope.keep(states.indexSelect(0, Captions.rows(examples, rng)));
+      Tensor written = states.indexSelect(0, Captions.rows(examples, rng));
+      int count = mixing == 0 ? 0 : (int) Math.round(mixing * examples.length);
+      if (count == 0) {
+        return scope.keep(written);
+      }
+      // Which ones does not matter: the order of the examples is random.
+      Tensor kept = written.narrow(0, count, examples.length - count);
+      return scope.keep(Tensor.cat(0, mixed.draw(count, rng), kept));
     }
   }
 

@@ -51,6 +51,10 @@ final class ChordPool implements AutoCloseable {
   @SuppressWarnings("ArrayRecordComponent") // passed on, never compared
   record Batch(PerflowObjective.Chords chords, int[] windows) {}
 
+  boolean isEmpty() {
+    return added.toLongArray()[0] == 0;
+  }
+
   /** Takes copies. */
   void add(PerflowObjective.Chords chords, int[] windows) {
     long before = added.toLongArray()[0];

@@ -157,7 +157,12 @@ public final class PerflowObjective implements Objective, AutoCloseable {
       // Several steps' worth at a time: a few rows keep a network's machinery busy for little.
       int every = Math.min(REFILL_EVERY, perNoise(flow));
       if (step.number() % every == 0) {
-        Draw draw = draw(flow, step, roomFor(rows / repeats * every), 1);
+        int chords = roomFor(rows / repeats * every);
+        if (pool.isEmpty()) {
+          // Few chords used by many batches would be learnt by heart.
+          chords = Math.max(chords, Math.min(options.chordPool(), rows * perNoise(flow) / repeats));
+        }
+        Draw draw = draw(flow, step, chords, 1);
         pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
       }
       batch = pool.draw(rows, step.rng());
@@ -382,7 +387,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     shape[0] = t.length;
     float[] weights = new float[t.length];
     for (int i = 0; i < t.length; i++) {
-      weights[i] = (float) weight(options.reweighting(), flow.windows(), t[i]);
+      weights[i] = (float) weight(options.reweighting(), flow, t[i]);
     }
     return difference.square().mul(Tensor.of(weights, shape)).mean();
   }
@@ -392,8 +397,9 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     return difference.square().add(c * c).sqrt().sub(c).mean();
   }
 
-  /** The official scripts' weights (spec 2.5). */
-  static double weight(PerflowOptions.Reweighting reweighting, TimeWindows windows, double t) {
+  /** Weights by time, of a flow's windows. */
+  static double weight(PerflowOptions.Reweighting reweighting, PiecewiseFlow flow, double t) {
+    TimeWindows windows = flow.windows();
     return switch (reweighting) {
       case NONE -> 1;
       case RECIPROCAL -> 1 / Math.max(1 - t, 0.1) / 2.3;
@@ -401,7 +407,18 @@ public final class PerflowObjective implements Objective, AutoCloseable {
         double count = windows.count();
         yield windows.at(t).start() / ((1 + count) / (2 * count));
       }
+      case SIGNAL ->
+          inverseSignal(flow, windows.at(t))
+              / windows.noisyToClean().stream()
+                  .mapToDouble(window -> inverseSignal(flow, window))
+                  .average()
+                  .orElseThrow();
     };
+  }
+
+  /** 1/ᾱ at the window's end: what an error there is worth in the picture, squared. */
+  private static double inverseSignal(PiecewiseFlow flow, Window window) {
+    return 1 / flow.schedule().alphaBar(window.endIndex(flow.schedule().size()));
   }
 
   /** Frees the chords that are kept; the networks belong to the caller. */

@@ -19,6 +19,9 @@ import org.perflow.flow.Parameterization;
  * @param guidance scale of the guidance, for {@link GuidanceMode#FIXED} and {@link
  *     GuidanceMode#MATCHED}
  * @param captionDropout part of the captions replaced by the empty one
+ * @param mixedCaptions part of the captions that are put together from pieces of several: brings
+ *     the student near its teacher on captions that the data does not hold; with {@code
+ *     simulatedStarts} only, since no picture goes with them
  * @param discreteTimesteps points n of the time grid 1 - floor(u n)/n, which holds every window's
  *     start and not its end; a multiple of the windows; 0 = the largest up to 1000
  * @param simulatedStarts start windows on the teacher's own trajectory from noise instead of on
@@ -43,6 +46,7 @@ public record PerflowOptions(
     GuidanceMode guidanceMode,
     double guidance,
     double captionDropout,
+    double mixedCaptions,
     int discreteTimesteps,
     boolean simulatedStarts,
     int drawsPerChord,
@@ -62,13 +66,19 @@ public record PerflowOptions(
     PSEUDO_HUBER
   }
 
-  /** Weight by time; the official scripts' names. */
+  /** Weight by time; the first three are the official scripts'. */
   public enum Reweighting {
     NONE,
     /** 1/max(1-t, 0.1)/2.3. */
     RECIPROCAL,
     /** t_s / ((1+K)/(2K)), of mean 1. */
-    RCP_WIN
+    RCP_WIN,
+    /**
+     * 1/ᾱ at the window's end, of mean 1: what is wrong at the end of an early window grows as the
+     * signal does, so that equal errors of the state weigh as they do in the picture. With {@link
+     * Matching#VELOCITY}. Not in the paper.
+     */
+    SIGNAL
   }
 
   /** Where classifier-free guidance happens (spec 2.4). */
@@ -102,6 +112,7 @@ public record PerflowOptions(
           1.0,
           0.1,
           0,
+          0,
           false,
           1,
           0);
@@ -128,6 +139,12 @@ public record PerflowOptions(
     require(
         captionDropout >= 0 && captionDropout < 1,
         "captionDropout is a probability below 1; got " + captionDropout);
+    require(
+        mixedCaptions >= 0 && mixedCaptions <= 1,
+        "mixedCaptions is a part of the captions, 0 to 1; got " + mixedCaptions);
+    require(
+        mixedCaptions == 0 || simulatedStarts,
+        "mixedCaptions have no pictures to start from; they need simulatedStarts");
     require(drawsPerChord > 0, "drawsPerChord must be 1 or more; got " + drawsPerChord);
     require(chordPool >= 0, "chordPool must be 0 (none) or more; got " + chordPool);
     require(
