@@ -65,9 +65,7 @@ public final class AdamW implements AutoCloseable {
         Tensor second = squareAverage.narrow(0, from, count);
         value.mulInPlace(1 - learningRate * options.weightDecay());
         first.lerpInPlace(gradient, 1 - options.beta1());
-        second
-            .mulInPlace(options.beta2())
-            .addcmulInPlace(gradient, gradient, 1 - options.beta2());
+        second.mulInPlace(options.beta2()).addcmulInPlace(gradient, gradient, 1 - options.beta2());
         Tensor denominator = second.sqrt().mulInPlace(1 / Math.sqrt(correction2));
         value.addcdivInPlace(
             first, denominator.addInPlace(options.eps()), -learningRate / correction1);
