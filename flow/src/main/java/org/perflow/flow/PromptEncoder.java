@@ -23,7 +23,13 @@ import org.perflow.tensor.Tensor;
  * @param clipSkip layers left out at the end of the text encoder
  * @param longPrompts read prompts of any length in pieces of 75 tokens, and {@link WeightedText}
  */
-record PromptEncoder(DiffusionModel model, DType compute, int clipSkip, boolean longPrompts) {
+public record PromptEncoder(
+    DiffusionModel model, DType compute, int clipSkip, boolean longPrompts) {
+  /** As the families were trained: every layer, one piece of text, in float32. */
+  public static PromptEncoder of(DiffusionModel model) {
+    return new PromptEncoder(model, DType.F32, 0, false);
+  }
+
   /** One prompt as an encoder gets it: pieces, and how much each token counts. */
   private record Ids(List<long[]> pieces, float[] weights) {}
 
@@ -39,7 +45,7 @@ record PromptEncoder(DiffusionModel model, DType compute, int clipSkip, boolean 
    * @param pieces of 75 tokens to fill up to, at least what each takes
    * @param height of the pictures in pixels, which XL is told
    */
-  Conditioning encode(List<@Nullable String> prompts, int pieces, int height, int width) {
+  public Conditioning encode(List<@Nullable String> prompts, int pieces, int height, int width) {
     List<@Nullable String> distinct = new ArrayList<>(new LinkedHashSet<>(prompts));
     List<String> texts =
         distinct.stream().map(text -> Objects.requireNonNullElse(text, "")).toList();

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.regex.Pattern;
@@ -13,7 +14,9 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
 
 /**
  * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
@@ -87,7 +90,12 @@ public record DiffusionModel(
   public record Second(
       CLIPTextModelWithProjection textEncoder,
       CLIPTokenizer tokenizer,
-      boolean forceZerosForEmptyPrompt) {}
+      boolean forceZerosForEmptyPrompt) {
+    /** The same with another reading of a negative prompt that is not given. */
+    public Second withForceZeros(boolean zeros) {
+      return new Second(textEncoder, tokenizer, zeros);
+    }
+  }
 
   /** Diffusers' settings of the sampler; the caller's own copy. */
   @Override
@@ -163,6 +171,35 @@ public record DiffusionModel(
         true); // as diffusers' configuration of XL's base model says
   }
 
+  /**
+   * A model of the family's published size with random weights, as {@code as}: for measuring what a
+   * machine can do without a download. The caller closes it.
+   *
+   * @param family Stable Diffusion 1, 2 or XL
+   */
+  public static DiffusionModel random(Family family, DType as, Rng rng) throws IOException {
+    JsonNode files = FamilyConfigs.published(family);
+    var unet = new UNet2DConditionModel(UNetConfig.of(files.path("unet/config.json")));
+    var vae = new AutoencoderKL(VaeConfig.of(files.path("vae/config.json")));
+    var text = new CLIPTextModel(ClipTextConfig.of(files.path("text_encoder/config.json")));
+    List.of(unet, vae, text).forEach(part -> part.initialise(rng, as));
+    Second second = null;
+    if (unet.config().takesAddedConditions()) {
+      var reader =
+          new CLIPTextModelWithProjection(
+              ClipTextConfig.of(files.path("text_encoder_2/config.json")));
+      reader.initialise(rng, as);
+      second = new Second(reader, CLIPTokenizer.standard("!"), true);
+    }
+    return new DiffusionModel(
+        unet,
+        vae,
+        text,
+        CLIPTokenizer.standard("<|endoftext|>"),
+        second,
+        (ObjectNode) files.path(SCHEDULER));
+  }
+
   /** The same with another denoiser. */
   public DiffusionModel withUnet(UNet2DConditionModel other) {
     return new DiffusionModel(other, vae, textEncoder, tokenizer, second, schedulerConfig);
@@ -171,6 +208,11 @@ public record DiffusionModel(
   /** The same with another autoencoder. */
   public DiffusionModel withVae(AutoencoderKL other) {
     return new DiffusionModel(unet, other, textEncoder, tokenizer, second, schedulerConfig);
+  }
+
+  /** The same with another second reader of captions, or none. */
+  public DiffusionModel withSecond(@Nullable Second other) {
+    return new DiffusionModel(unet, vae, textEncoder, tokenizer, other, schedulerConfig);
   }
 
   /** The same with other settings of the sampler. */

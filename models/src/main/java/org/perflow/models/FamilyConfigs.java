@@ -9,7 +9,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
@@ -35,14 +34,21 @@ final class FamilyConfigs {
     if (own != null) {
       return texts(parse(file + ": metadata " + METADATA, own));
     }
-    JsonNode published;
-    String resource = family.name().toLowerCase(Locale.ROOT) + ".json";
-    try (InputStream in = open(resource)) {
-      published = Json.MAPPER.readTree(in);
-    }
+    JsonNode published = published(family);
     adaptUnet(file, (ObjectNode) published.path(UNET));
     adaptScheduler(file, (ObjectNode) published.path(SCHEDULER), family);
     return texts(published);
+  }
+
+  /** The JSON files of the family's published model, by path. */
+  static JsonNode published(Family family) throws IOException {
+    String resource = family.name().toLowerCase(Locale.ROOT) + ".json";
+    try (InputStream in = FamilyConfigs.class.getResourceAsStream(resource)) {
+      if (in == null) {
+        throw new IllegalArgumentException(family + " is not built; supported: SD1, SD2, SDXL");
+      }
+      return Json.MAPPER.readTree(in);
+    }
   }
 
   private static void adaptUnet(NamedTensors file, ObjectNode unet) {
@@ -64,10 +70,6 @@ final class FamilyConfigs {
     if (file.entries().containsKey("ztsnr")) {
       scheduler.put("rescale_betas_zero_snr", true);
     }
-  }
-
-  private static InputStream open(String resource) {
-    return Objects.requireNonNull(FamilyConfigs.class.getResourceAsStream(resource), resource);
   }
 
   /** Strings as they are, objects as JSON. */

@@ -3,13 +3,21 @@ package org.perflow.train;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.PromptEncoder;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
-import org.perflow.models.CLIPTextModel;
+import org.perflow.models.AddedConditions;
+import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
@@ -18,26 +26,33 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and the text
- * encoder's states of every wording of every caption, all in memory and cached on disk. Owns its
- * native memory.
+ * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and what the text
+ * encoders make of every wording of every caption, all in memory and cached on disk. XL is told
+ * that no picture was ever cropped or scaled (spec 2.5). Owns its native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;
 
   private final LatentCache latents;
-  private final Tensor states; // [N * VARIANTS, L, D]
-  private final Tensor empty; // [1, L, D]
+  private final Conditioning captions; // N * VARIANTS rows
+  private final Conditioning empty; // 1 row
   private final MixedCaptions mixed;
   private final double mixing;
+  private final Function<List<String>, Conditioning> encoder;
 
   private CachedExamples(
-      LatentCache latents, Map<String, Tensor> states, MixedCaptions mixed, double mixing) {
+      LatentCache latents,
+      Conditioning captions,
+      Conditioning empty,
+      MixedCaptions mixed,
+      double mixing,
+      Function<List<String>, Conditioning> encoder) {
     this.latents = latents;
-    this.states = states.get("states");
-    this.empty = states.get("empty");
+    this.captions = captions;
+    this.empty = empty;
     this.mixed = mixed;
     this.mixing = mixing;
+    this.encoder = encoder;
   }
 
   /**
@@ -47,7 +62,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
    *     second run reuses where model and shards are the same
    * @param type element type that the text states are kept in
    * @param mixing part of the captions (0..1) that are put together from pieces of several; these
-   *     need the model's text encoder as long as this is used
+   *     are encoded when drawn, so the model must stay open
    */
   public static CachedExamples of(
       DiffusionModel model, List<Path> shards, Path cache, DType type, double mixing)
@@ -58,56 +73,99 @@ public final class CachedExamples implements Examples, AutoCloseable {
     }
     LatentCache latents =
         LatentCache.of(model.vae(), samples, shards, cache.resolve("latents.safetensors"));
-    try (Captions captions = Captions.of(model.tokenizer(), samples);
-        Scope scope = Scope.open();
+    List<String> texts = Captions.texts(samples);
+    int pixels = model.vae().config().downsampling();
+    int height = pixels * latents.height();
+    int width = pixels * latents.width();
+    String key = key(model, texts, type, height, width);
+    Path file = cache.resolve("captions.safetensors");
+    try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Map<String, Tensor> states =
-          captionStates(model.textEncoder(), captions, type, cache.resolve("captions.safetensors"));
-      states.values().forEach(scope::release);
-      var mixed =
-          new MixedCaptions(
-              model.tokenizer(),
-              model.textEncoder(),
-              type,
-              samples.stream().map(Sample::caption).toList());
-      return new CachedExamples(latents, states, mixed, mixing);
-    }
-  }
-
-  private static Map<String, Tensor> captionStates(
-      CLIPTextModel text, Captions captions, DType type, Path file) throws IOException {
-    String key =
-        Fingerprint.of(
-            List.of(
-                Fingerprint.of(text),
-                Fingerprint.of(captions.ids()),
-                Fingerprint.of(captions.empty()),
-                type.torchName()));
-    if (Files.exists(file)) {
-      try (SafetensorsFile stored = SafetensorsFile.open(file)) {
-        if (key.equals(stored.metadata().get("key"))) {
-          return Map.of("states", stored.read("states"), "empty", stored.read("empty"));
-        }
+      Map<String, Tensor> states = stored(file, key);
+      PromptEncoder encoder = PromptEncoder.of(model);
+      if (states == null) {
+        Conditioning none = encoder.encode(List.of(""), 1, height, width).to(type);
+        states = new LinkedHashMap<>();
+        put(states, "empty.", none);
+        put(states, "captions.", encode(encoder, texts, none, height, width));
+        SafetensorsWriter.write(file, states, Map.of("key", key));
       }
+      return new CachedExamples(
+          latents,
+          get(states, "captions.").each(scope::release),
+          get(states, "empty.").each(scope::release),
+          new MixedCaptions(samples.stream().map(Sample::caption).toList()),
+          mixing,
+          drawn -> encoder.encode(drawn, 1, height, width).to(type));
     }
-    Map<String, Tensor> states =
-        Map.of(
-            "states",
-            encode(text, captions.ids(), type),
-            "empty",
-            encode(text, captions.empty(), type));
-    SafetensorsWriter.write(file, states, Map.of("key", key));
-    return states;
   }
 
-  private static Tensor encode(CLIPTextModel text, Tensor ids, DType type) {
-    long rows = ids.size(0);
-    Tensor all = Tensor.empty(type, rows, ids.size(1), text.config().hiddenSize());
-    for (long from = 0; from < rows; from += BATCH) {
+  /** Of all that the states depend on. */
+  private static String key(
+      DiffusionModel model, List<String> texts, DType type, int height, int width) {
+    List<String> sources = new ArrayList<>();
+    sources.add(type.torchName() + " " + height + " " + width);
+    sources.add(Fingerprint.of(model.textEncoder()));
+    addIds(sources, model.tokenizer(), texts);
+    DiffusionModel.Second second = model.second();
+    if (second != null) {
+      sources.add(Fingerprint.of(second.textEncoder()));
+      addIds(sources, second.tokenizer(), texts);
+    }
+    return Fingerprint.of(sources);
+  }
+
+  private static void addIds(List<String> sources, CLIPTokenizer tokenizer, List<String> texts) {
+    sources.add(Arrays.toString(tokenizer.encode("")));
+    texts.forEach(text -> sources.add(Arrays.toString(tokenizer.encode(text))));
+  }
+
+  private static @Nullable Map<String, Tensor> stored(Path file, String key) throws IOException {
+    if (!Files.exists(file)) {
+      return null;
+    }
+    try (SafetensorsFile stored = SafetensorsFile.open(file)) {
+      if (!key.equals(stored.metadata().get("key"))) {
+        return null;
+      }
+      Map<String, Tensor> states = new LinkedHashMap<>();
+      for (String name : stored.entries().keySet()) {
+        states.put(name, stored.read(name));
+      }
+      return states;
+    }
+  }
+
+  private static void put(Map<String, Tensor> states, String prefix, Conditioning told) {
+    states.put(prefix + "text", told.text());
+    if (told.added() != null) {
+      states.put(prefix + "pooled", told.added().textEmbeds());
+      states.put(prefix + "sizes", told.added().timeIds());
+    }
+  }
+
+  private static Conditioning get(Map<String, Tensor> states, String prefix) {
+    Tensor pooled = states.get(prefix + "pooled");
+    return new Conditioning(
+        states.get(prefix + "text"),
+        pooled == null ? null : new AddedConditions(pooled, states.get(prefix + "sizes")));
+  }
+
+  /** One row a text, each as {@code like}'s. */
+  private static Conditioning encode(
+      PromptEncoder encoder, List<String> texts, Conditioning like, int height, int width) {
+    Conditioning all =
+        like.each(
+            x -> {
+              long[] shape = x.shape();
+              shape[0] = texts.size();
+              return Tensor.empty(x.dtype(), shape);
+            });
+    for (int from = 0; from < texts.size(); from += BATCH) {
       try (Scope scope = Scope.open()) {
-        long count = Math.min(BATCH, rows - from);
-        Tensor states = text.forward(ids.narrow(0, from, count)).lastHiddenState();
-        all.narrow(0, from, count).copyInPlace(states);
+        List<String> batch = texts.subList(from, Math.min(texts.size(), from + BATCH));
+        all.narrow(from, batch.size())
+            .with(encoder.encode(batch, 1, height, width), Tensor::copyInPlace);
       }
     }
     return all;
@@ -124,29 +182,30 @@ public final class CachedExamples implements Examples, AutoCloseable {
   }
 
   @Override
-  public Tensor conditions(long[] examples, Rng rng) {
+  public Conditioning conditions(long[] examples, Rng rng) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor written = states.indexSelect(0, Captions.rows(examples, rng));
-      int count = mixing == 0 ? 0 : (int) Math.round(mixing * examples.length);
+      Tensor rows = Captions.rows(examples, rng);
+      Conditioning written = captions.each(x -> x.indexSelect(0, rows));
+      int count = (int) Math.round(mixing * examples.length);
       if (count == 0) {
-        return scope.keep(written);
+        return written.each(scope::keep);
       }
       // Which ones does not matter: the order of the examples is random.
-      Tensor kept = written.narrow(0, count, examples.length - count);
-      return scope.keep(Tensor.cat(0, mixed.draw(count, rng), kept));
+      Conditioning composed = encoder.apply(mixed.draw(count, rng));
+      return composed.cat(written.narrow(count, examples.length - count)).each(scope::keep);
     }
   }
 
   @Override
-  public Tensor nullCondition() {
+  public Conditioning nullCondition() {
     return empty;
   }
 
   @Override
   public void close() {
     latents.close();
-    states.close();
-    empty.close();
+    captions.tensors().forEach(Tensor::close);
+    empty.tensors().forEach(Tensor::close);
   }
 }

@@ -33,17 +33,20 @@ public final class Captions implements AutoCloseable {
     int length = tokenizer.length();
     long[] all = new long[samples.size() * VARIANTS * length];
     int at = 0;
-    for (Sample sample : samples) {
-      for (String text : variants(sample.caption())) {
-        System.arraycopy(tokenizer.encode(text), 0, all, at, length);
-        at += length;
-      }
+    for (String text : texts(samples)) {
+      System.arraycopy(tokenizer.encode(text), 0, all, at, length);
+      at += length;
     }
     try (Scope scope = Scope.open()) {
       return new Captions(
           scope.release(Tensor.of(all, (long) samples.size() * VARIANTS, length)),
           scope.release(Tensor.of(tokenizer.encode(""), 1, length)));
     }
+  }
+
+  /** All wordings of all captions, {@link #VARIANTS} for each in turn. */
+  static List<String> texts(List<Sample> samples) {
+    return samples.stream().flatMap(sample -> variants(sample.caption()).stream()).toList();
   }
 
   /**
@@ -74,7 +77,10 @@ public final class Captions implements AutoCloseable {
     return empty;
   }
 
-  /** Rows of {@link #ids}: one wording for each example, drawn. In the caller's scope. */
+  /**
+   * Rows of {@link #texts} and {@link #ids}: one wording for each example, drawn. In the caller's
+   * scope.
+   */
   static Tensor rows(long[] examples, Rng rng) {
     long[] rows;
     try (Scope scope = Scope.open()) {

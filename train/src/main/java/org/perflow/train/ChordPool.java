@@ -1,7 +1,9 @@
 package org.perflow.train;
 
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.Map;
+import org.perflow.flow.Conditioning;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -16,15 +18,15 @@ import org.perflow.tensor.Tensor;
 final class ChordPool implements AutoCloseable {
   private final Tensor start; // [N, C, h, w]
   private final Tensor end; // [N, C, h, w]
-  private final Tensor condition; // [N, L, D]
+  private final Conditioning condition; // N rows
   private final Tensor window; // [N] int64, 1 (cleanest) to K
   private final Tensor added; // [1] int64, chords ever added
 
-  private ChordPool(long size, long[] latent, long[] caption, DType captionType) {
+  private ChordPool(long size, long[] latent, Conditioning caption) {
     try (Scope scope = Scope.open()) {
       start = scope.release(Tensor.zeros(DType.F32, with(latent, size)));
       end = scope.release(Tensor.zeros(DType.F32, with(latent, size)));
-      condition = scope.release(Tensor.zeros(captionType, with(caption, size)));
+      condition = caption.each(x -> scope.release(Tensor.zeros(x.dtype(), with(x.shape(), size))));
       window = scope.release(Tensor.zeros(DType.I64, size));
       added = scope.release(Tensor.zeros(DType.I64, 1));
     }
@@ -41,9 +43,8 @@ final class ChordPool implements AutoCloseable {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {
-      Tensor condition = data.nullCondition();
       long[] latent = data.latents(new long[] {0}, rng).shape();
-      return new ChordPool(size, latent, condition.shape(), condition.dtype());
+      return new ChordPool(size, latent, data.nullCondition());
     }
   }
 
@@ -64,7 +65,7 @@ final class ChordPool implements AutoCloseable {
         long place = (before + i) % size;
         start.narrow(0, place, 1).copyInPlace(chords.start().narrow(0, i, 1));
         end.narrow(0, place, 1).copyInPlace(chords.end().narrow(0, i, 1));
-        condition.narrow(0, place, 1).copyInPlace(chords.condition().narrow(0, i, 1));
+        condition.narrow(place, 1).with(chords.condition().narrow(i, 1), Tensor::copyInPlace);
         window.narrow(0, place, 1).copyInPlace(Tensor.of(new long[] {windows[i]}));
       }
     }
@@ -79,7 +80,7 @@ final class ChordPool implements AutoCloseable {
         new PerflowObjective.Chords(
             start.indexSelect(0, which),
             end.indexSelect(0, which),
-            condition.indexSelect(0, which));
+            condition.each(x -> x.indexSelect(0, which)));
     int[] windows =
         Arrays.stream(window.indexSelect(0, which).toLongArray())
             .mapToInt(Math::toIntExact)
@@ -89,17 +90,17 @@ final class ChordPool implements AutoCloseable {
 
   /** All of it, for checkpoints. */
   Map<String, Tensor> state() {
-    return Map.of(
-        "chords.start",
-        start,
-        "chords.end",
-        end,
-        "chords.condition",
-        condition,
-        "chords.window",
-        window,
-        "chords.added",
-        added);
+    Map<String, Tensor> state = new LinkedHashMap<>();
+    state.put("chords.start", start);
+    state.put("chords.end", end);
+    state.put("chords.condition", condition.text());
+    if (condition.added() != null) {
+      state.put("chords.pooled", condition.added().textEmbeds());
+      state.put("chords.sizes", condition.added().timeIds());
+    }
+    state.put("chords.window", window);
+    state.put("chords.added", added);
+    return state;
   }
 
   @Override

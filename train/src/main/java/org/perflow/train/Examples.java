@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import org.perflow.flow.Conditioning;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 
@@ -11,9 +12,9 @@ public interface Examples {
   /** Scaled latents z0 of those examples, float32 [B, C, h, w], sampled anew each time. */
   Tensor latents(long[] examples, Rng rng);
 
-  /** Their conditions, [B, L, D]. */
-  Tensor conditions(long[] examples, Rng rng);
+  /** What the networks are told of them, B rows. */
+  Conditioning conditions(long[] examples, Rng rng);
 
-  /** The condition of the empty caption, [1, L, D]. */
-  Tensor nullCondition();
+  /** The same of the empty caption, 1 row. */
+  Conditioning nullCondition();
 }

@@ -105,6 +105,16 @@ public final class LatentCache implements AutoCloseable {
     return (int) mean.size(0);
   }
 
+  /** Rows of a latent; {@link #width} are its columns. */
+  int height() {
+    return (int) mean.size(2);
+  }
+
+  /** Columns of a latent. */
+  int width() {
+    return (int) mean.size(3);
+  }
+
   /** Standard deviation of the scaled latents: 1 is what a diffusion model wants. */
   public double deviation() {
     try (Scope scope = Scope.open();

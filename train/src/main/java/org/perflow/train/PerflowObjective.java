@@ -6,7 +6,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
@@ -28,10 +30,10 @@ import org.perflow.tensor.nn.Parameter;
  * networks compute in the element type of the conditions they are given. One thread.
  */
 public final class PerflowObjective implements Objective, AutoCloseable {
-  /** A network that takes a condition [B, L, D]. */
+  /** A network that is told something about every row. */
   @FunctionalInterface
   public interface Network {
-    Denoiser given(Tensor condition);
+    Denoiser given(Conditioning condition);
 
     /** {@code unet}, computing in {@code type}. */
     static Network of(UNet2DConditionModel unet, DType type) {
@@ -51,14 +53,18 @@ public final class PerflowObjective implements Objective, AutoCloseable {
    * @param z0 data latents, float32 [n, C, h, w]
    * @param noise of their shape
    * @param t one time a row of the batch, in (0, 1]
-   * @param condition [n, L, D], the caption of every chord
+   * @param condition the caption of every chord, n rows
    * @param keep whether it is kept (else the student sees the empty one)
    */
   @SuppressWarnings("ArrayRecordComponent")
-  record Draw(Tensor z0, Tensor noise, double[] t, Tensor condition, boolean[] keep) {}
+  record Draw(Tensor z0, Tensor noise, double[] t, Conditioning condition, boolean[] keep) {}
 
   /** The teacher's chords: states at both ends of a window, float32, and the student's captions. */
-  record Chords(Tensor start, Tensor end, Tensor condition) {}
+  record Chords(Tensor start, Tensor end, Conditioning condition) {
+    Chords each(UnaryOperator<Tensor> change) {
+      return new Chords(change.apply(start), change.apply(end), condition.each(change));
+    }
+  }
 
   /** One training step, all of [B, C, h, w] but the loss. */
   record Outcome(Tensor zt, Tensor target, Tensor prediction, Tensor loss) {}
@@ -166,9 +172,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
         pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
       }
       batch = pool.draw(rows, step.rng());
-      scope.keep(batch.chords().start());
-      scope.keep(batch.chords().end());
-      scope.keep(batch.chords().condition());
+      batch.chords().each(scope::keep);
     }
     double[] u = Tensor.rand(step.rng(), rows).toDoubleArray();
     return evaluate(flow, batch.chords(), timesIn(flow.windows(), batch.windows(), u)).loss();
@@ -215,7 +219,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     Tensor z0 = data.latents(examples, rng);
     Tensor noise = Tensor.randn(rng, z0.shape());
     double[] t = times(flow.windows(), repeats, Tensor.rand(rng, rows).toDoubleArray());
-    Tensor condition = data.conditions(examples, rng);
+    Conditioning condition = data.conditions(examples, rng);
     double[] dropped = Tensor.rand(rng, examples.length).toDoubleArray();
     boolean[] keep = new boolean[examples.length];
     for (int i = 0; i < keep.length; i++) {
@@ -265,10 +269,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     Chords chords;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      chords = chords(flow, draw, options.drawsPerChord());
-      scope.keep(chords.start());
-      scope.keep(chords.end());
-      scope.keep(chords.condition());
+      chords = chords(flow, draw, options.drawsPerChord()).each(scope::keep);
     }
     return evaluate(flow, chords, draw.t());
   }
@@ -298,19 +299,16 @@ public final class PerflowObjective implements Objective, AutoCloseable {
 
   /** The chords of a draw, each {@code repeats} times. */
   Chords chords(PiecewiseFlow flow, Draw draw, int repeats) {
-    Tensor dropped = drop(draw.condition(), draw.keep());
+    Conditioning dropped = drop(draw.condition(), draw.keep());
     Chords chords =
         options.simulatedStarts()
             ? simulated(flow.windows(), draw, dropped)
             : fromData(flow, draw, dropped);
-    return new Chords(
-        repeat(chords.start(), repeats),
-        repeat(chords.end(), repeats),
-        repeat(chords.condition(), repeats));
+    return chords.each(x -> repeat(x, repeats));
   }
 
   /** Starts on noised data, each row in the window of its time (spec 2.2). */
-  private Chords fromData(PiecewiseFlow flow, Draw draw, Tensor dropped) {
+  private Chords fromData(PiecewiseFlow flow, Draw draw, Conditioning dropped) {
     int rows = (int) draw.z0().size(0);
     double[] t = Arrays.copyOf(draw.t(), rows);
     Tensor start = flow.start(draw.z0(), draw.noise(), t);
@@ -319,7 +317,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
   }
 
   /** The whole trajectory of each noise: one chord in every window, noisiest first (spec 6.4). */
-  private Chords simulated(TimeWindows windows, Draw draw, Tensor dropped) {
+  private Chords simulated(TimeWindows windows, Draw draw, Conditioning dropped) {
     Denoiser guided = guided(draw.condition(), dropped);
     int rows = (int) draw.noise().size(0);
     List<Tensor> starts = new ArrayList<>();
@@ -330,10 +328,11 @@ public final class PerflowObjective implements Objective, AutoCloseable {
       z = solver.solve(guided, z, Collections.nCopies(rows, window));
       ends.add(z);
     }
-    return new Chords(Tensor.cat(0, starts), Tensor.cat(0, ends), repeat(dropped, windows.count()));
+    return new Chords(
+        Tensor.cat(0, starts), Tensor.cat(0, ends), dropped.each(x -> repeat(x, windows.count())));
   }
 
-  private Denoiser guided(Tensor condition, Tensor dropped) {
+  private Denoiser guided(Conditioning condition, Conditioning dropped) {
     if (options.guidanceMode() == PerflowOptions.GuidanceMode.SYNC) {
       return teacher.network().given(dropped);
     }
@@ -343,9 +342,10 @@ public final class PerflowObjective implements Objective, AutoCloseable {
   }
 
   /** Both halves of the guidance in one pass of the network. */
-  private Denoiser guidedBy(Network network, Tensor condition) {
-    Tensor none = data.nullCondition().to(condition.dtype()).expand(condition.shape());
-    Denoiser both = network.given(Tensor.cat(0, none, condition));
+  private Denoiser guidedBy(Network network, Conditioning condition) {
+    Conditioning none =
+        condition.with(data.nullCondition(), (x, empty) -> like(x, empty).expand(x.shape()));
+    Denoiser both = network.given(none.cat(condition));
     return (z, timesteps) -> {
       Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
       List<Tensor> halves = output.to(DType.F32).chunk(2, 0);
@@ -353,16 +353,24 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     };
   }
 
-  private Tensor drop(Tensor condition, boolean[] keep) {
+  /** The empty caption in the rows that are not kept, in all that tells of it (spec 2.5). */
+  private Conditioning drop(Conditioning condition, boolean[] keep) {
     byte[] kept = new byte[keep.length];
     for (int i = 0; i < keep.length; i++) {
       kept[i] = (byte) (keep[i] ? 1 : 0);
     }
-    long[] shape = new long[condition.dim()];
-    Arrays.fill(shape, 1);
-    shape[0] = keep.length;
-    return Tensor.where(
-        Tensor.of(kept, shape).gt(0), condition, data.nullCondition().to(condition.dtype()));
+    return condition.with(
+        data.nullCondition(),
+        (x, empty) -> {
+          long[] shape = new long[x.dim()];
+          Arrays.fill(shape, 1);
+          shape[0] = keep.length;
+          return Tensor.where(Tensor.of(kept, shape).gt(0), x, like(x, empty));
+        });
+  }
+
+  private static Tensor like(Tensor x, Tensor empty) {
+    return empty.to(x.dtype());
   }
 
   private static Tensor repeat(Tensor x, int times) {

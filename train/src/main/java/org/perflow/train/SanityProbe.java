@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.perflow.flow.Affine;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
@@ -57,7 +58,7 @@ public record SanityProbe(
         Rng rng = Rng.seeded(0)) {
       Tensor z0 = data.latents(few, rng);
       Tensor noise = Tensor.randn(rng, z0.shape());
-      Tensor condition = data.conditions(few, rng);
+      Conditioning condition = data.conditions(few, rng);
       Denoiser teaching = teacher.network().given(condition);
       Denoiser learning = student.given(condition);
       List<OneStep> steps =

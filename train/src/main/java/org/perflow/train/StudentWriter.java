@@ -44,7 +44,10 @@ public final class StudentWriter {
       case MATCHED -> config.put(GUIDANCE, options.guidance());
       case SYNC -> {} // any, as for the teacher
     }
-    return teacher.withUnet(student).withScheduler(config);
+    DiffusionModel accelerated = teacher.withUnet(student).withScheduler(config);
+    DiffusionModel.Second second = accelerated.second();
+    // Without a caption XL's student was trained on the empty one, never on zeros.
+    return second == null ? accelerated : accelerated.withSecond(second.withForceZeros(false));
   }
 
   /**

@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Rng;
@@ -34,12 +35,12 @@ final class Gaussian implements Examples {
   }
 
   @Override
-  public Tensor conditions(long[] examples, Rng rng) {
-    return Tensor.full(0, examples.length, 1);
+  public Conditioning conditions(long[] examples, Rng rng) {
+    return Conditioning.of(Tensor.full(0, examples.length, 1));
   }
 
   @Override
-  public Tensor nullCondition() {
-    return Tensor.full(0, 1, 1);
+  public Conditioning nullCondition() {
+    return Conditioning.of(Tensor.full(0, 1, 1));
   }
 }

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.util.Map;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
@@ -55,7 +56,7 @@ class GoldenStepTest {
       PfOdeSolver solver = new PfOdeSolver(schedule, PredictionType.EPSILON, steps);
       var objective =
           new PerflowObjective(
-              new OneBatch(golden.read("null")),
+              new OneBatch(Conditioning.of(golden.read("null"))),
               new PerflowObjective.Teacher(
                   PerflowObjective.Network.of(teacher, DType.F32),
                   schedule,
@@ -73,7 +74,7 @@ class GoldenStepTest {
               golden.read("z0"),
               golden.read("noise"),
               golden.read("t").toDoubleArray(),
-              golden.read("text"),
+              Conditioning.of(golden.read("text")),
               keep(golden.read("keep").toFloatArray()));
 
       PerflowObjective.Chords chords = objective.chords(flow, draw, 1);
@@ -125,7 +126,7 @@ class GoldenStepTest {
   }
 
   /** Only the null condition is asked for: everything else is injected. */
-  private record OneBatch(Tensor nullCondition) implements Examples {
+  private record OneBatch(Conditioning nullCondition) implements Examples {
     @Override
     public int size() {
       return 4;
@@ -137,7 +138,7 @@ class GoldenStepTest {
     }
 
     @Override
-    public Tensor conditions(long[] examples, Rng rng) {
+    public Conditioning conditions(long[] examples, Rng rng) {
       throw new AssertionError("injected");
     }
   }

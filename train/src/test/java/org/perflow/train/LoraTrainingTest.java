@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.SafetensorsFile;
@@ -46,13 +47,13 @@ class LoraTrainingTest {
     }
 
     @Override
-    public Tensor conditions(long[] examples, Rng rng) {
-      return Tensor.full(0.3, examples.length, 8, 32);
+    public Conditioning conditions(long[] examples, Rng rng) {
+      return Conditioning.of(Tensor.full(0.3, examples.length, 8, 32));
     }
 
     @Override
-    public Tensor nullCondition() {
-      return Tensor.full(0, 1, 8, 32);
+    public Conditioning nullCondition() {
+      return Conditioning.of(Tensor.full(0, 1, 8, 32));
     }
   }
 

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PiecewiseFlow;
@@ -42,7 +43,7 @@ class PerflowObjectiveTest {
         Tensor.of(alpha, t.length, 1),
         Tensor.of(sigma, t.length, 1),
         t,
-        Tensor.full(0, t.length, 1),
+        Conditioning.of(Tensor.full(0, t.length, 1)),
         keep);
   }
 
@@ -106,14 +107,14 @@ class PerflowObjectiveTest {
       Tensor noise = Tensor.randn(rng, 2, 1);
       var draw =
           new PerflowObjective.Draw(
-              noise, noise, t, Tensor.full(0, 2, 1), new boolean[] {true, false});
+              noise, noise, t, Conditioning.of(Tensor.full(0, 2, 1)), new boolean[] {true, false});
       PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw, 2);
       assertThat(chords.start().narrow(0, 0, 2).toFloatArray()).isEqualTo(noise.toFloatArray());
       assertThat(chords.start().narrow(0, 2, 6).toFloatArray())
           .isEqualTo(chords.end().narrow(0, 0, 6).toFloatArray());
       assertThat(chords.start().narrow(0, 8, 8).toFloatArray())
           .isEqualTo(chords.start().narrow(0, 0, 8).toFloatArray());
-      assertThat(chords.condition().size(0)).isEqualTo(16);
+      assertThat(chords.condition().text().size(0)).isEqualTo(16);
     }
   }
 
@@ -121,7 +122,7 @@ class PerflowObjectiveTest {
   void aMatchedStudentIsComparedAsItIsGuided() {
     // Networks that say c z: guided by 3 from the empty caption (0), they say 3 c z.
     PerflowObjective.Network network =
-        condition -> (z, timesteps) -> z.mul(condition.narrow(0, 0, z.size(0)));
+        condition -> (z, timesteps) -> z.mul(condition.text().narrow(0, 0, z.size(0)));
     PerflowObjective.Teacher teacher =
         new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
     PerflowOptions matched =
@@ -141,7 +142,7 @@ class PerflowObjectiveTest {
               ones.z0(),
               ones.noise(),
               ones.t(),
-              Tensor.full(0.5, 2, 1),
+              Conditioning.of(Tensor.full(0.5, 2, 1)),
               new boolean[] {true, false});
       PerflowObjective.Outcome outcome = objective.evaluate(objective.flow(4), draw);
       // One solver step a window: the student that is its teacher has nothing to learn.
@@ -160,7 +161,9 @@ class PerflowObjectiveTest {
       for (int batch = 0; batch < 3; batch++) { // chords 0 1, 2 3, 4 5: the last four stay
         Tensor start = Tensor.of(new float[] {2 * batch, 2 * batch + 1}, 2, 1);
         int[] windows = {1 + batch % 4, 4 - batch};
-        pool.add(new PerflowObjective.Chords(start, start.mul(10), start.mul(100)), windows);
+        pool.add(
+            new PerflowObjective.Chords(start, start.mul(10), Conditioning.of(start.mul(100))),
+            windows);
       }
       ChordPool.Batch drawn = pool.draw(200, rng);
       float[] start = drawn.chords().start().toFloatArray();
@@ -171,7 +174,7 @@ class PerflowObjectiveTest {
       assertThat(start).containsOnly(2, 3, 4, 5);
       assertThat(drawn.chords().end().toFloatArray())
           .isEqualTo(drawn.chords().start().mul(10).toFloatArray());
-      assertThat(drawn.chords().condition().toFloatArray())
+      assertThat(drawn.chords().condition().text().toFloatArray())
           .isEqualTo(drawn.chords().start().mul(100).toFloatArray());
     }
   }

@@ -9,6 +9,7 @@ import java.util.Collections;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
@@ -160,13 +161,13 @@ class RingTest {
     }
 
     @Override
-    public Tensor conditions(long[] examples, Rng rng) {
-      return Tensor.full(0, examples.length, 1);
+    public Conditioning conditions(long[] examples, Rng rng) {
+      return Conditioning.of(Tensor.full(0, examples.length, 1));
     }
 
     @Override
-    public Tensor nullCondition() {
-      return Tensor.full(0, 1, 1);
+    public Conditioning nullCondition() {
+      return Conditioning.of(Tensor.full(0, 1, 1));
     }
   }
 

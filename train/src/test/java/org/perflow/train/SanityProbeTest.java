@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
@@ -94,13 +95,13 @@ class SanityProbeTest {
     }
 
     @Override
-    public Tensor conditions(long[] examples, Rng rng) {
-      return Tensor.full(0, examples.length, 1);
+    public Conditioning conditions(long[] examples, Rng rng) {
+      return Conditioning.of(Tensor.full(0, examples.length, 1));
     }
 
     @Override
-    public Tensor nullCondition() {
-      return Tensor.full(0, 1, 1);
+    public Conditioning nullCondition() {
+      return Conditioning.of(Tensor.full(0, 1, 1));
     }
   }
 
@@ -116,13 +117,13 @@ class SanityProbeTest {
     }
 
     @Override
-    public Tensor conditions(long[] examples, Rng rng) {
-      return Tensor.randn(rng, examples.length, 8, 32);
+    public Conditioning conditions(long[] examples, Rng rng) {
+      return Conditioning.of(Tensor.randn(rng, examples.length, 8, 32));
     }
 
     @Override
-    public Tensor nullCondition() {
-      return Tensor.full(0, 1, 8, 32);
+    public Conditioning nullCondition() {
+      return Conditioning.of(Tensor.full(0, 1, 8, 32));
     }
   }
 }

@@ -29,6 +29,9 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
+  /** Weights updated at a time: the denominators of all would be one more copy of the model. */
+  private static final long PIECE = 1 << 24;
+
   private final FlatParameters parameters;
   private final Options options;
   private final Tensor average;
@@ -51,18 +54,22 @@ public final class AdamW implements AutoCloseable {
     steps++;
     double correction1 = 1 - Math.pow(options.beta1(), steps);
     double correction2 = 1 - Math.pow(options.beta2(), steps);
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Tensor gradient = parameters.gradients();
-      Tensor values = parameters.values();
-      values.mulInPlace(1 - learningRate * options.weightDecay());
-      average.lerpInPlace(gradient, 1 - options.beta1());
-      squareAverage
-          .mulInPlace(options.beta2())
-          .addcmulInPlace(gradient, gradient, 1 - options.beta2());
-      Tensor denominator = squareAverage.sqrt().mulInPlace(1 / Math.sqrt(correction2));
-      values.addcdivInPlace(
-          average, denominator.addInPlace(options.eps()), -learningRate / correction1);
+    long total = parameters.values().size(0);
+    for (long from = 0; from < total; from += PIECE) {
+      long count = Math.min(PIECE, total - from);
+      try (Scope scope = Scope.open();
+          NoGrad guard = NoGrad.enter()) {
+        Tensor gradient = parameters.gradients().narrow(0, from, count);
+        Tensor value = parameters.values().narrow(0, from, count);
+        Tensor first = average.narrow(0, from, count);
+        Tensor second = squareAverage.narrow(0, from, count);
+        value.mulInPlace(1 - learningRate * options.weightDecay());
+        first.lerpInPlace(gradient, 1 - options.beta1());
+        second.mulInPlace(options.beta2()).addcmulInPlace(gradient, gradient, 1 - options.beta2());
+        Tensor denominator = second.sqrt().mulInPlace(1 / Math.sqrt(correction2));
+        value.addcdivInPlace(
+            first, denominator.addInPlace(options.eps()), -learningRate / correction1);
+      }
     }
   }
 
