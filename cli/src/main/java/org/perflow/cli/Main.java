@@ -34,6 +34,7 @@ import picocli.CommandLine.Spec;
       InspectCommand.class,
       ConvertCommand.class,
       DataCommand.class,
+      BenchmarkCommand.class,
     },
     footer = {
       "",

@@ -79,6 +79,13 @@ class CommandLineTest {
   }
 
   @Test
+  void onlyFamiliesThatAreBuiltAreMeasured() {
+    Commands result = Commands.run("benchmark", "flux");
+    assertThat(result.exitCode()).isEqualTo(2);
+    assertThat(result.err()).contains("FLUX is not built", "SDXL").hasLineCount(1);
+  }
+
+  @Test
   void fewerStepsThanWindowsNamesTheAllowedNumbers() {
     String student = Path.of("..", "models", "emoji-64-perflow").toString();
     Commands result =

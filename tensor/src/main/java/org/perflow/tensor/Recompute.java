@@ -48,17 +48,24 @@ public final class Recompute implements AutoCloseable {
     return tape;
   }
 
-  /** Runs {@code block}: plainly, or, while a tape records, so that it can be computed again. */
+  /**
+   * Runs {@code block}: so that it can be computed again while a tape records, plainly otherwise;
+   * without gradients, too, all but its output is freed at once.
+   */
   public static Tensor block(Block block, Tensor... inputs) {
     Recompute tape = ACTIVE.get();
     List<Tensor> list = Arrays.asList(inputs);
-    if (tape == null || !GradMode.is_enabled()) { // nothing to differentiate: do not keep it
+    boolean differentiated = GradMode.is_enabled();
+    if (tape == null && differentiated) {
       return block.apply(list);
     }
     Tensor output;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       output = scope.keep(block.apply(list).detach());
+    }
+    if (tape == null || !differentiated) {
+      return output; // nothing will ask for what the block computed on the way
     }
     tape.segments.add(new Segment(block, list, output.requiresGrad(true)));
     return output;
