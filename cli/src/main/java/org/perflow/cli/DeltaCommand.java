@@ -224,9 +224,6 @@ final class DeltaCommand implements Runnable {
       Path from = DeltaFolder.weights(base);
       Path change = DeltaFolder.weights(delta);
       Map<String, String> about = provenance(from, "apply", change, scale);
-      if (Delta.info(change).baseSha256().isEmpty()) {
-        err().println("note: " + change + " does not say what it was taken against");
-      }
       if (out.toString().endsWith(".safetensors")) {
         Delta.apply(from, change, out, options(anyBase), about);
       } else if (!Files.isDirectory(base)) {
@@ -237,6 +234,9 @@ final class DeltaCommand implements Runnable {
         var kind = parameterization == null ? null : Parameterization.parse(parameterization);
         var sampler = new DeltaFolder.Sampler(kind, windows);
         DeltaFolder.apply(base, delta, out, sampler, options(anyBase), about);
+      }
+      if (Delta.info(change).baseSha256().isEmpty()) {
+        err().println("note: " + change + " does not say what it was taken against");
       }
       report(new Written(out.toString()), out.toString());
     }

@@ -122,13 +122,8 @@ public final class Delta {
                 type,
                 entry.shape(),
                 () -> {
-                  Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32)).to(type);
-                  if (!change.isFinite()) {
-                    throw new FormatException(
-                        "%s - %s: the change of %s is NaN or infinite as %s"
-                            .formatted(student, base, name, type));
-                  }
-                  return change;
+                  Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32));
+                  return finite(student + " - " + base, name, change.to(type));
                 }));
       }
       Map<String, String> header = new TreeMap<>(about);
@@ -240,7 +235,7 @@ public final class Delta {
                 if (!options.skips(name)) {
                   value = value.add(change.read(name, DType.F32).mul(options.scale()));
                 }
-                return value.to(type);
+                return finite(from + " and " + change, name, value.to(type));
               }));
     }
     header.put("format", "pt");
@@ -316,6 +311,15 @@ public final class Delta {
       whole.close();
       throw e;
     }
+  }
+
+  private static Tensor finite(String source, String name, Tensor value) throws FormatException {
+    if (!value.isFinite()) {
+      throw new FormatException(
+          "%s: %s comes out as NaN or infinite as %s; a file is damaged or comes from a training that diverged, or --dtype needs a wider range"
+              .formatted(source, name, value.dtype()));
+    }
+    return value;
   }
 
   private static String kind(NamedTensors weights) {
