@@ -164,8 +164,8 @@ class BadInputTest {
     assertRefused(
         Commands.run("delta", "to-lora", "d", "--rank=1", "--out=x", "--format=khoya"),
         "khoya",
-        "kohya",
-        "peft");
+        "KOHYA",
+        "PEFT");
   }
 
   /** Cut as diffusers cuts them: the picture is drawn, and a note says without what. */

@@ -236,10 +236,7 @@ public final class SafetensorsFile implements NamedTensors {
   }
 
   private static String truncated(long expected, long actual) {
-    return "it is truncated: expected "
-        + Long.toUnsignedString(expected)
-        + " bytes, got "
-        + actual;
+    return "it is truncated: expected " + Long.toUnsignedString(expected) + " bytes, got " + actual;
   }
 
   private FormatException bad(String problem) {
@@ -280,7 +277,8 @@ public final class SafetensorsFile implements NamedTensors {
     while (into.hasRemaining()) {
       int count = channel.read(into, at);
       if (count < 0) {
-        throw new EOFException(file + ": " + truncated(at + into.remaining(), channel.size()) + AGAIN);
+        throw new EOFException(
+            file + ": " + truncated(at + into.remaining(), channel.size()) + AGAIN);
       }
       at += count;
     }
