@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -177,6 +178,7 @@ class PublishedFormsTest {
   }
 
   /** Weights stream into their final type: a peak of the model and its largest tensor, no more. */
+  @Tag("slow") // a process a form, each with a model of hundreds of megabytes
   @ParameterizedTest
   @EnumSource(
       value = PublishedForm.class,
