@@ -97,14 +97,14 @@ final class DeltaCommand implements Runnable {
         names = "--base",
         required = true,
         paramLabel = "MODEL",
-        description = "Teacher: a diffusers folder or a safetensors file.")
+        description = "Teacher: a diffusers folder or a weights file of any kind.")
     Path base;
 
     @Option(
         names = "--student",
         required = true,
         paramLabel = "MODEL",
-        description = "Student: a diffusers folder or a safetensors file.")
+        description = "Student: a diffusers folder or a weights file of any kind.")
     Path student;
 
     @Option(
@@ -140,7 +140,7 @@ final class DeltaCommand implements Runnable {
         required = true,
         paramLabel = "FILE",
         description =
-            "What delta extract wrote, or a published delta: a safetensors file or its folder.")
+            "What delta extract wrote, or a published delta: a weights file or its folder.")
     Path delta;
 
     @Option(
@@ -189,7 +189,7 @@ final class DeltaCommand implements Runnable {
         names = "--base",
         required = true,
         paramLabel = "MODEL",
-        description = "Weights to add to: a diffusers folder or a safetensors file.")
+        description = "Weights to add to: a diffusers folder or a weights file of any kind.")
     Path base;
 
     @Option(
@@ -224,19 +224,19 @@ final class DeltaCommand implements Runnable {
       Path from = DeltaFolder.weights(base);
       Path change = DeltaFolder.weights(delta);
       Map<String, String> about = provenance(from, "apply", change, scale);
-      if (Delta.info(change).baseSha256().isEmpty()) {
-        err().println("note: " + change + " does not say what it was taken against");
-      }
       if (out.toString().endsWith(".safetensors")) {
         Delta.apply(from, change, out, options(anyBase), about);
       } else if (!Files.isDirectory(base)) {
         throw new IllegalArgumentException(
-            "--out %s is a folder, which needs a diffusers folder as --base; got the file %s"
+            "--out %s is a folder, which needs a diffusers folder as --base; got the file %s: perflow convert makes a folder of it"
                 .formatted(out, base));
       } else {
         var kind = parameterization == null ? null : Parameterization.parse(parameterization);
         var sampler = new DeltaFolder.Sampler(kind, windows);
         DeltaFolder.apply(base, delta, out, sampler, options(anyBase), about);
+      }
+      if (Delta.info(change).baseSha256().isEmpty()) {
+        err().println("note: " + change + " does not say what it was taken against");
       }
       report(new Written(out.toString()), out.toString());
     }
@@ -257,7 +257,7 @@ final class DeltaCommand implements Runnable {
         names = "--student",
         required = true,
         paramLabel = "MODEL",
-        description = "Weights to take it from: a diffusers folder or a safetensors file.")
+        description = "Weights to take it from: a diffusers folder or a weights file of any kind.")
     Path student;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")

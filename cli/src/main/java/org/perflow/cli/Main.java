@@ -6,7 +6,10 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.util.List;
 import java.util.Locale;
+import java.util.Set;
+import org.perflow.flow.Suggestions;
 import org.perflow.io.FormatException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -14,6 +17,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The {@code perflow} command. */
 @Command(
@@ -84,8 +88,28 @@ public final class Main implements Runnable {
   private static int usageError(ParameterException e, String[] args) {
     CommandLine command = e.getCommandLine();
     String name = command.getCommandSpec().qualifiedName();
-    command.getErr().printf("%s: %s (see %s --help)%n", name, oneLine(e), name);
+    command.getErr().printf("%s: %s%s (see %s --help)%n", name, oneLine(e), meant(e), name);
     return BAD_INPUT;
+  }
+
+  /** The option or command that an unknown one is nearest to. */
+  private static String meant(ParameterException e) {
+    CommandLine command = e.getCommandLine();
+    List<String> unknown =
+        e instanceof UnmatchedArgumentException unmatched
+            ? unmatched.getUnmatched()
+            : command.getUnmatchedArguments(); // a required option is missing as it is mistyped
+    if (unknown.isEmpty()) {
+      return "";
+    }
+    String got = unknown.get(0).replaceFirst("=.*", "");
+    Set<String> known =
+        got.startsWith("-")
+            ? command.getCommandSpec().optionsMap().keySet()
+            : command.getSubcommands().keySet();
+    return Suggestions.nearest(got, known)
+        .map(name -> "; did you mean '" + name + "' rather than '" + got + "'?")
+        .orElse("");
   }
 
   private static int failure(Exception e, CommandLine command, ParseResult parsed) {

@@ -3,17 +3,22 @@ package org.perflow.flow;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.Locale;
+import java.util.Optional;
 
 /** Words for a name that is not known: what there is, and the nearest of it. */
-final class Suggestions {
+public final class Suggestions {
   private Suggestions() {}
 
   static String unknown(String what, String got, Collection<String> known) {
-    String nearest =
-        known.stream().min(Comparator.comparingInt(name -> distance(got, name))).orElseThrow();
-    String hint =
-        distance(got, nearest) <= nearest.length() / 2 ? "; did you mean '" + nearest + "'?" : "";
+    String hint = nearest(got, known).map(name -> "; did you mean '" + name + "'?").orElse("");
     return "unknown " + what + " '" + got + "'; known: " + String.join(", ", known) + hint;
+  }
+
+  /** That of {@code known} which {@code got} was most likely meant to be, where any is near. */
+  public static Optional<String> nearest(String got, Collection<String> known) {
+    return known.stream()
+        .min(Comparator.comparingInt(name -> distance(got, name)))
+        .filter(name -> distance(got, name) <= name.length() / 2);
   }
 
   /** Levenshtein distance, ignoring case. */

@@ -12,6 +12,7 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -19,6 +20,7 @@ import org.perflow.io.Images;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.ModelConversion;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.tensor.DType;
@@ -74,6 +76,24 @@ class PipelineGoldenTest {
     check("sdxl_euler8", sdxl);
     check("sdxl_no_negative_prompt", sdxl);
     check("sdxl_perflow_ddim_eps_6", perflow(sdxl, Parameterization.DDIM_EPS));
+  }
+
+  /** A model in one file under the original names draws what its folder draws, to the bit. */
+  @ParameterizedTest
+  @ValueSource(strings = {"sd15", "sdxl"})
+  void aSingleFileDrawsTheSamePicture(String which, @TempDir Path temp) throws IOException {
+    DiffusionModel folder = which.equals("sd15") ? sd15 : sdxl;
+    Path file = temp.resolve("model.safetensors");
+    ModelConversion.toSingleFile(Golden.MODELS.resolve(which), file, null);
+    Request request = Request.of("a red circle").withSteps(3).withSeed(7).withSize(32, 32);
+    try (DiffusionModel single = DiffusionModel.load(file, DType.F32);
+        Scope scope = Scope.open();
+        Pipeline.Result got = new Pipeline(single).generate(request);
+        Pipeline.Result want = new Pipeline(folder).generate(request)) {
+      assertThat(got.latents().toFloatArray()).isEqualTo(want.latents().toFloatArray());
+      assertThat(Images.toTensor(got.pictures().get(0)).toFloatArray())
+          .isEqualTo(Images.toTensor(want.pictures().get(0)).toFloatArray());
+    }
   }
 
   @Test

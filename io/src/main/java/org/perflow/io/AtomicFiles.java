@@ -36,6 +36,8 @@ public final class AtomicFiles {
     try (PendingFile file = new PendingFile(target)) {
       body.writeTo(file.out());
       file.commit();
+    } catch (FormatException e) {
+      throw e; // of what was read meanwhile: nothing is wrong with the target
     } catch (IOException e) {
       throw new IOException(explain(target, e), e);
     }

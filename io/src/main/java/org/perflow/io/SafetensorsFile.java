@@ -35,6 +35,7 @@ public final class SafetensorsFile implements NamedTensors {
   static final String METADATA = "__metadata__";
   static final long MAX_HEADER = 100_000_000; // the limit of the reference implementation
   private static final int CHUNK = 16 << 20;
+  private static final String AGAIN = "; copy or download it again";
 
   private final Path file;
   private final FileChannel channel;
@@ -235,15 +236,11 @@ public final class SafetensorsFile implements NamedTensors {
   }
 
   private static String truncated(long expected, long actual) {
-    return "it is truncated: expected "
-        + Long.toUnsignedString(expected)
-        + " bytes, got "
-        + actual
-        + "; copy or download it again";
+    return "it is truncated: expected " + Long.toUnsignedString(expected) + " bytes, got " + actual;
   }
 
   private FormatException bad(String problem) {
-    return new FormatException(file + ": " + problem);
+    return new FormatException(file + ": " + problem + AGAIN);
   }
 
   // ---------------------------------------------------------------- content
@@ -280,7 +277,8 @@ public final class SafetensorsFile implements NamedTensors {
     while (into.hasRemaining()) {
       int count = channel.read(into, at);
       if (count < 0) {
-        throw new EOFException(file + ": " + truncated(at + into.remaining(), channel.size()));
+        throw new EOFException(
+            file + ": " + truncated(at + into.remaining(), channel.size()) + AGAIN);
       }
       at += count;
     }

@@ -33,7 +33,7 @@ final class TorchFile {
   static final String LEGACY_MAGIC = "\u0080\2\u008a\n";
 
   private static final int MAX_PICKLE = 100_000_000; // as for the header of a safetensors file
-  private static final int CHUNK = 1 << 20;
+  private static final int CHUNK = 1 << 16; // of Java's heap, anew for every tensor
 
   private TorchFile() {}
 
@@ -186,7 +186,7 @@ final class TorchFile {
     try (InputStream in = storages.open(stored.storage())) {
       in.skipNBytes(stored.offset() * type.bytes());
       Tensor span = Tensor.empty(type, stored.span()); // the elements that the tensor lies in
-      byte[] chunk = new byte[CHUNK];
+      byte[] chunk = new byte[(int) Math.min(CHUNK, length)];
       for (long done = 0; done < length; done += CHUNK) {
         int count = (int) Math.min(CHUNK, length - done);
         if (in.readNBytes(chunk, 0, count) != count) {

@@ -13,6 +13,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -33,7 +35,7 @@ public final class WeightFiles {
    * @throws FormatException saying what is wrong with the file
    */
   public static NamedTensors open(Path file) throws IOException {
-    if (file.getFileName().toString().endsWith(".json")) {
+    if (isIndex(file)) {
       return openShards(file);
     }
     byte[] head = head(file);
@@ -62,18 +64,46 @@ public final class WeightFiles {
 
   // ---------------------------------------------------------------- shards
 
-  private static NamedTensors openShards(Path index) throws IOException {
+  /** The files that {@link #open} reads for {@code file}: itself and, of an index, its shards. */
+  public static List<Path> parts(Path file) throws IOException {
+    List<Path> parts = new ArrayList<>(List.of(file));
+    if (isIndex(file)) {
+      Set<String> shards = new TreeSet<>();
+      names(file).forEach(shard -> shards.add(shard.asText()));
+      for (String shard : shards) {
+        parts.add(shard(file, shard));
+      }
+    }
+    return parts;
+  }
+
+  private static boolean isIndex(Path file) {
+    return file.getFileName().toString().endsWith(".json");
+  }
+
+  /** Of every tensor its file. */
+  private static JsonNode names(Path index) throws IOException {
     JsonNode names = Json.read(index).path("weight_map");
     if (!names.isObject() || names.isEmpty()) {
       throw new FormatException(index + ": expected 'weight_map', an object of tensor to file");
     }
+    return names;
+  }
+
+  private static NamedTensors openShards(Path index) throws IOException {
+    JsonNode names = names(index);
     Map<String, NamedTensors> shards = new LinkedHashMap<>();
     Closeable all = () -> closeAll(shards.values());
     try {
       Map<String, LazyTensor> tensors = new LinkedHashMap<>();
       for (var property : names.properties()) {
         String name = property.getKey();
-        NamedTensors shard = shard(index, property.getValue().asText(), shards);
+        String file = property.getValue().asText();
+        NamedTensors shard = shards.get(file);
+        if (shard == null) {
+          shard = open(shard(index, file));
+          shards.put(file, shard);
+        }
         if (!shard.entries().containsKey(name)) {
           throw new FormatException(
               "%s: the tensor '%s' is not in %s; download the folder again"
@@ -88,12 +118,7 @@ public final class WeightFiles {
     }
   }
 
-  private static NamedTensors shard(Path index, String name, Map<String, NamedTensors> shards)
-      throws IOException {
-    NamedTensors opened = shards.get(name);
-    if (opened != null) {
-      return opened;
-    }
+  private static Path shard(Path index, String name) throws FormatException {
     Path shard = index.resolveSibling(name);
     if (name.isEmpty() || !shard.getFileName().toString().equals(name) || name.endsWith(".json")) {
       throw new FormatException(index + ": '" + name + "' is no file beside it");
@@ -101,9 +126,7 @@ public final class WeightFiles {
     if (!Files.isRegularFile(shard)) {
       throw new FormatException(index + ": its part " + shard + " is missing; download it too");
     }
-    NamedTensors fresh = open(shard);
-    shards.put(name, fresh);
-    return fresh;
+    return shard;
   }
 
   private static void closeAll(Iterable<NamedTensors> shards) throws IOException {
@@ -122,11 +145,15 @@ public final class WeightFiles {
    * several.
    *
    * @param name such as {@code diffusion_pytorch_model}; may end in {@code .safetensors}
+   * @param others names to look for where there is nothing of the first
    * @throws FormatException where there are none, or several variants to choose from
    */
-  public static Path find(Path folder, String name) throws IOException {
+  public static Path find(Path folder, String name, String... others) throws IOException {
     String stem = name.replaceFirst("\\.safetensors$", "");
     List<Candidate> found = candidates(folder, stem);
+    for (int i = 0; found.isEmpty() && i < others.length; i++) {
+      found = candidates(folder, others[i]);
+    }
     for (boolean variant : new boolean[] {false, true}) {
       for (boolean pickle : new boolean[] {false, true}) {
         List<Candidate> fitting =
@@ -179,11 +206,13 @@ public final class WeightFiles {
     return found;
   }
 
-  /** NAME.VARIANT.safetensors or, for shards, NAME.safetensors.index.VARIANT.json. */
+  /**
+   * NAME.VARIANT.safetensors or, for shards, NAME.safetensors.index.VARIANT.json; no single shard.
+   */
   private static Pattern pattern(String stem, String extension) {
     return Pattern.compile(
         Pattern.quote(stem)
-            + "(\\.(?<before>\\w+))?\\."
+            + "(\\.(?<before>(?!\\w+-\\d+-of-)[\\w-]+))?\\."
             + extension
             + "(\\.index(\\.(?<after>\\w+))?\\.json)?");
   }

@@ -36,6 +36,16 @@ public record WeightsKind(Part part, @Nullable Family family) {
     public String label() {
       return label;
     }
+
+    /** By the width of the text states that its U-Net attends to; null where none has it. */
+    public static @Nullable Family ofTextWidth(long width) {
+      return switch ((int) width) {
+        case 768 -> SD1;
+        case 1024 -> SD2;
+        case 2048 -> SDXL;
+        default -> null;
+      };
+    }
   }
 
   /** Networks; {@code CHECKPOINT} is all of a model in one file under its original (LDM) names. */

@@ -28,6 +28,7 @@ class WeightFilesTest {
     "net.safetensors.index.fp16.json net.fp16-00001-of-00002.safetensors, net.safetensors.index.fp16.json",
     "net.bin.index.json net-00001-of-00002.bin, net.bin.index.json",
     "net.fp16.bin, net.fp16.bin",
+    "net.v0-1.safetensors, net.v0-1.safetensors", // as PeRFlow's authors publish their deltas
   })
   void findsWeightsInDiffusersOrder(String files, String expected) throws IOException {
     for (String file : files.split(" ")) {

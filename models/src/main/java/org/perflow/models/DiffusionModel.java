@@ -39,6 +39,7 @@ public record DiffusionModel(
   private static final String SCHEDULER = "scheduler/scheduler_config.json";
   private static final String PIPELINE = "StableDiffusionPipeline";
   private static final String PIPELINE_XL = "StableDiffusionXLPipeline";
+  private static final String EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt";
   private static final Pattern PIPELINES = // one folder serves them all
       Pattern.compile("StableDiffusion(XL)?(ControlNet)?(Img2Img|Inpaint)?Pipeline");
 
@@ -145,7 +146,7 @@ public record DiffusionModel(
     return new Second(
         CLIPTextModelWithProjection.load(folder.resolve("text_encoder_2"), as),
         CLIPTokenizer.load(folder.resolve("tokenizer_2")),
-        parts.path("force_zeros_for_empty_prompt").asBoolean(true));
+        parts.path(EMPTY_IS_ZEROS).asBoolean(true));
   }
 
   private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
@@ -168,7 +169,7 @@ public record DiffusionModel(
         CLIPTextModelWithProjection.load(
             file.config("text_encoder_2"), file.weights("text_encoder_2"), as),
         file.tokenizer("tokenizer_2"),
-        true); // as diffusers' configuration of XL's base model says
+        file.index().path(EMPTY_IS_ZEROS).asBoolean(true));
   }
 
   /**
@@ -272,7 +273,7 @@ public record DiffusionModel(
       index.put("requires_safety_checker", false);
       index.putArray("safety_checker").addNull().addNull();
     } else {
-      index.put("force_zeros_for_empty_prompt", second.forceZerosForEmptyPrompt());
+      index.put(EMPTY_IS_ZEROS, second.forceZerosForEmptyPrompt());
       index.putArray("text_encoder_2").add("transformers").add(ClipTextConfig.PROJECTED);
       index.putArray("tokenizer_2").add("transformers").add("CLIPTokenizer");
     }

@@ -159,6 +159,11 @@ public final class SingleFile implements Closeable {
     return json("scheduler/scheduler_config.json");
   }
 
+  /** Diffusers' list of the parts of the model. */
+  ObjectNode index() throws FormatException {
+    return json("model_index.json");
+  }
+
   private ObjectNode json(String name) throws FormatException {
     JsonNode node = FamilyConfigs.parse(file + ": " + name, files.get(name));
     if (!(node instanceof ObjectNode object)) {

@@ -12,13 +12,19 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
-import org.perflow.io.SafetensorsFile;
+import org.perflow.io.LazyTensor;
+import org.perflow.io.NamedTensors;
 import org.perflow.io.SafetensorsWriter;
+import org.perflow.io.TensorView;
+import org.perflow.io.WeightFiles;
+import org.perflow.io.WeightsKind;
+import org.perflow.io.WeightsKind.Part;
+import org.perflow.models.SingleFile;
 import org.perflow.models.lora.LoraFile;
-import org.perflow.models.lora.UNetFamily;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -47,7 +53,7 @@ public final class Delta {
   /**
    * What a delta says of itself.
    *
-   * @param family of the U-Net that it fits, judged by its shapes
+   * @param family what it fits, judged by names and shapes, such as "SDXL U-Net"
    * @param architecture SHA-256 of all names and shapes
    * @param baseSha256 of the file that it was taken against; empty where it does not say
    * @param basePrediction what the teacher predicts, diffusers' key; empty where it does not say
@@ -104,31 +110,29 @@ public final class Delta {
   public static void extract(
       Path base, Path student, Path delta, DType type, Map<String, String> about)
       throws IOException {
-    try (SafetensorsFile from = SafetensorsFile.open(base);
-        SafetensorsFile to = SafetensorsFile.open(student);
-        Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
+    try (NamedTensors from = open(base);
+        NamedTensors to = open(student)) {
       fits(base, from, student, to, Options.DEFAULTS);
-      Map<String, Tensor> difference = new LinkedHashMap<>();
-      for (String name : from.entries().keySet()) {
-        try (Scope each = Scope.open()) {
-          Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32));
-          Tensor stored = change.to(type);
-          if (!stored.isFinite()) {
-            throw new FormatException(
-                "%s - %s: the change of %s is NaN or infinite as %s"
-                    .formatted(student, base, name, type));
-          }
-          difference.put(name, each.keep(stored));
-        }
+      Map<String, LazyTensor> difference = new LinkedHashMap<>();
+      for (NamedTensors.Entry entry : from.entries().values()) {
+        String name = entry.name();
+        difference.put(
+            name,
+            new LazyTensor(
+                type,
+                entry.shape(),
+                () -> {
+                  Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32));
+                  return finite(student + " - " + base, name, change.to(type));
+                }));
       }
       Map<String, String> header = new TreeMap<>(about);
       header.put("format", "pt");
       header.put("kind", "perflow-delta");
       header.put(BASE, Fingerprint.of(base));
-      header.put(FAMILY, UNetFamily.of(shapes(from)));
+      header.put(FAMILY, kind(from));
       header.put(ARCHITECTURE, architecture(from));
-      SafetensorsWriter.write(delta, difference, header);
+      SafetensorsWriter.write(delta, difference, UnaryOperator.identity(), header);
     }
   }
 
@@ -148,21 +152,21 @@ public final class Delta {
 
   /** Writes {@code factor} × delta, in its own element type. */
   public static void scale(Path delta, double factor, Path out) throws IOException {
-    try (SafetensorsFile change = SafetensorsFile.open(delta);
-        Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
+    try (NamedTensors change = open(delta)) {
       requireDelta(delta, change);
-      Map<String, Tensor> scaled = new LinkedHashMap<>();
-      for (SafetensorsFile.Entry entry : change.entries().values()) {
-        try (Scope each = Scope.open()) {
-          Tensor value = change.read(entry.name(), DType.F32).mul(factor).to(entry.dtype());
-          scaled.put(entry.name(), each.keep(value));
-        }
+      Map<String, LazyTensor> scaled = new LinkedHashMap<>();
+      for (NamedTensors.Entry entry : change.entries().values()) {
+        scaled.put(
+            entry.name(),
+            new LazyTensor(
+                entry.dtype(),
+                entry.shape(),
+                () -> change.read(entry.name(), DType.F32).mul(factor).to(entry.dtype())));
       }
       Map<String, String> header = new TreeMap<>(change.metadata());
       double before = Double.parseDouble(header.getOrDefault(SCALE, "1"));
       header.put(SCALE, Double.toString(before * factor));
-      SafetensorsWriter.write(out, scaled, header);
+      SafetensorsWriter.write(out, scaled, UnaryOperator.identity(), header);
     }
   }
 
@@ -184,8 +188,8 @@ public final class Delta {
   public static void apply(
       Path base, Path delta, Path out, Options options, Map<String, String> about)
       throws IOException {
-    try (SafetensorsFile from = SafetensorsFile.open(base);
-        SafetensorsFile change = SafetensorsFile.open(delta)) {
+    try (NamedTensors from = open(base);
+        NamedTensors change = open(delta)) {
       requireDelta(delta, change);
       fits(base, from, delta, change, options);
       String wanted = change.metadata().getOrDefault(BASE, "");
@@ -205,8 +209,8 @@ public final class Delta {
   public static void unapply(
       Path student, Path delta, Path out, Options options, Map<String, String> about)
       throws IOException {
-    try (SafetensorsFile from = SafetensorsFile.open(student);
-        SafetensorsFile change = SafetensorsFile.open(delta)) {
+    try (NamedTensors from = open(student);
+        NamedTensors change = open(delta)) {
       requireDelta(delta, change);
       fits(student, from, delta, change, options);
       var back = new Options(-options.scale(), options.type(), true, options.skip());
@@ -215,43 +219,42 @@ public final class Delta {
   }
 
   private static void add(
-      SafetensorsFile from,
-      SafetensorsFile change,
-      Options options,
-      Path out,
-      Map<String, String> header)
+      NamedTensors from, NamedTensors change, Options options, Path out, Map<String, String> header)
       throws IOException {
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Map<String, Tensor> sum = new LinkedHashMap<>();
-      for (SafetensorsFile.Entry entry : from.entries().values()) {
-        try (Scope each = Scope.open()) {
-          Tensor value = from.read(entry.name(), DType.F32);
-          if (!options.skips(entry.name())) {
-            value = value.add(change.read(entry.name(), DType.F32).mul(options.scale()));
-          }
-          DType type = options.type() == null ? entry.dtype() : options.type();
-          sum.put(entry.name(), each.keep(value.to(type)));
-        }
-      }
-      header.put("format", "pt");
-      SafetensorsWriter.write(out, sum, header);
+    Map<String, LazyTensor> sum = new LinkedHashMap<>();
+    for (NamedTensors.Entry entry : from.entries().values()) {
+      String name = entry.name();
+      DType type = options.type() == null ? entry.dtype() : options.type();
+      sum.put(
+          name,
+          new LazyTensor(
+              type,
+              entry.shape(),
+              () -> {
+                Tensor value = from.read(name, DType.F32);
+                if (!options.skips(name)) {
+                  value = value.add(change.read(name, DType.F32).mul(options.scale()));
+                }
+                return finite(from + " and " + change, name, value.to(type));
+              }));
     }
+    header.put("format", "pt");
+    SafetensorsWriter.write(out, sum, UnaryOperator.identity(), header);
   }
 
   /** What the delta says of itself. */
   public static Info info(Path delta) throws IOException {
-    try (SafetensorsFile change = SafetensorsFile.open(delta)) {
+    try (NamedTensors change = open(delta)) {
       Map<String, String> metadata = change.metadata();
       String scheduler = metadata.get(LoraFile.SCHEDULER);
       long parameters = 0;
       DType type = DType.F32;
-      for (SafetensorsFile.Entry entry : change.entries().values()) {
+      for (NamedTensors.Entry entry : change.entries().values()) {
         parameters += Arrays.stream(entry.shape()).reduce(1, (a, b) -> a * b);
         type = entry.dtype();
       }
       return new Info(
-          UNetFamily.of(shapes(change)),
+          kind(change),
           architecture(change),
           metadata.getOrDefault(BASE, ""),
           metadata.getOrDefault(PREDICTION, ""),
@@ -272,9 +275,9 @@ public final class Delta {
   /** Norm and largest element of every weight's change, in the order of the file. */
   public static List<Layer> inspect(Path delta) throws IOException {
     List<Layer> layers = new ArrayList<>();
-    try (SafetensorsFile change = SafetensorsFile.open(delta);
+    try (NamedTensors change = open(delta);
         NoGrad guard = NoGrad.enter()) {
-      for (SafetensorsFile.Entry entry : change.entries().values()) {
+      for (NamedTensors.Entry entry : change.entries().values()) {
         try (Scope scope = Scope.open()) {
           Tensor value = change.read(entry.name(), DType.F32);
           layers.add(
@@ -288,13 +291,42 @@ public final class Delta {
 
   // ---------------------------------------------------------------- checking
 
-  static Map<String, long[]> shapes(SafetensorsFile file) {
-    Map<String, long[]> shapes = new LinkedHashMap<>();
-    file.entries().forEach((name, entry) -> shapes.put(name, entry.shape()));
-    return shapes;
+  /**
+   * The U-Net of a weights file in any format, the one of a single-file checkpoint under diffusers'
+   * names; the caller closes it.
+   */
+  static NamedTensors open(Path file) throws IOException {
+    NamedTensors weights = WeightFiles.open(file);
+    if (WeightsKind.of(weights).map(WeightsKind::part).orElse(null) != Part.CHECKPOINT) {
+      return weights;
+    }
+    weights.close();
+    SingleFile whole = SingleFile.open(file);
+    try {
+      NamedTensors unet = whole.weights("unet");
+      Map<String, LazyTensor> tensors = new LinkedHashMap<>();
+      unet.entries().keySet().forEach(name -> tensors.put(name, LazyTensor.of(unet, name)));
+      return new TensorView(file.toString(), tensors, unet.metadata(), whole);
+    } catch (IOException | RuntimeException e) {
+      whole.close();
+      throw e;
+    }
   }
 
-  private static String architecture(SafetensorsFile file) {
+  private static Tensor finite(String source, String name, Tensor value) throws FormatException {
+    if (!value.isFinite()) {
+      throw new FormatException(
+          "%s: %s comes out as NaN or infinite as %s; a file is damaged or comes from a training that diverged, or --dtype needs a wider range"
+              .formatted(source, name, value.dtype()));
+    }
+    return value;
+  }
+
+  private static String kind(NamedTensors weights) {
+    return WeightsKind.of(weights).map(WeightsKind::label).orElse("of an unknown kind");
+  }
+
+  private static String architecture(NamedTensors file) {
     return Fingerprint.of(
         new TreeMap<>(file.entries())
             .values().stream()
@@ -303,10 +335,10 @@ public final class Delta {
   }
 
   /** Scales of norms are about 1 in a network, and their changes are small. */
-  static void requireDelta(Path path, SafetensorsFile file) throws IOException {
+  static void requireDelta(Path path, NamedTensors file) throws IOException {
     double sum = 0;
     long count = 0;
-    for (SafetensorsFile.Entry entry : file.entries().values()) {
+    for (NamedTensors.Entry entry : file.entries().values()) {
       if (entry.name().matches(".*norm\\w*\\.weight") && entry.shape().length == 1) {
         try (Scope scope = Scope.open()) {
           sum += file.read(entry.name(), DType.F32).abs().mean().item();
@@ -322,15 +354,14 @@ public final class Delta {
     }
   }
 
-  private static void fits(
-      Path one, SafetensorsFile a, Path two, SafetensorsFile b, Options options)
+  private static void fits(Path one, NamedTensors a, Path two, NamedTensors b, Options options)
       throws FormatException {
     Set<String> names = new TreeSet<>(a.entries().keySet());
     names.addAll(b.entries().keySet());
     List<String> problems = new ArrayList<>();
     for (String name : names) {
-      SafetensorsFile.Entry here = a.entries().get(name);
-      SafetensorsFile.Entry there = b.entries().get(name);
+      NamedTensors.Entry here = a.entries().get(name);
+      NamedTensors.Entry there = b.entries().get(name);
       if (options.skips(name) || equal(here, there)) {
         continue;
       }
@@ -339,8 +370,8 @@ public final class Delta {
     if (problems.isEmpty()) {
       return;
     }
-    String family = UNetFamily.of(shapes(a));
-    String other = UNetFamily.of(shapes(b));
+    String family = kind(a);
+    String other = kind(b);
     throw new FormatException(
         "%s does not fit %s: %s%s%s"
             .formatted(
@@ -356,11 +387,11 @@ public final class Delta {
   }
 
   private static boolean equal(
-      SafetensorsFile.@Nullable Entry here, SafetensorsFile.@Nullable Entry there) {
+      NamedTensors.@Nullable Entry here, NamedTensors.@Nullable Entry there) {
     return here != null && there != null && Arrays.equals(here.shape(), there.shape());
   }
 
-  private static String shape(SafetensorsFile.@Nullable Entry entry) {
+  private static String shape(NamedTensors.@Nullable Entry entry) {
     return entry == null ? "missing" : Arrays.toString(entry.shape());
   }
 }

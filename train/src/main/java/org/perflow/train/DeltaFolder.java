@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +19,7 @@ import org.perflow.flow.TimeWindows;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.WeightFiles;
 import org.perflow.models.DiffusionModel;
 
 /**
@@ -85,9 +85,9 @@ public final class DeltaFolder {
   }
 
   /**
-   * The U-Net's weights, or the delta, that a path stands for: itself, or the safetensors file of a
-   * folder ({@code unet/} of a diffusers folder) that is named {@code
-   * diffusion_pytorch_model[.VARIANT]}, {@code delta} or {@code delta_weights}.
+   * The U-Net's weights, or the delta, that a path stands for: itself, or those of a folder ({@code
+   * unet/} of a diffusers folder) in any form that {@link WeightFiles#find} knows, named {@code
+   * diffusion_pytorch_model}, {@code delta} or {@code delta_weights}.
    */
   public static Path weights(Path fileOrFolder) throws IOException {
     if (!Files.isDirectory(fileOrFolder)) {
@@ -95,29 +95,7 @@ public final class DeltaFolder {
     }
     Path unet = fileOrFolder.resolve("unet");
     Path folder = Files.isDirectory(unet) ? unet : fileOrFolder;
-    for (String name : List.of(WEIGHTS, "delta", "delta_weights")) {
-      Path file = folder.resolve(name + ".safetensors");
-      if (Files.exists(file)) {
-        return file;
-      }
-    }
-    List<Path> variants;
-    try (Stream<Path> files = Files.list(folder)) {
-      variants =
-          files
-              .filter(
-                  file -> file.getFileName().toString().matches(WEIGHTS + "\\..+\\.safetensors"))
-              .sorted()
-              .toList();
-    }
-    if (variants.size() == 1) {
-      return variants.get(0);
-    }
-    if (variants.isEmpty()) {
-      throw new NoSuchFileException(
-          folder.toString(), null, "it holds no " + WEIGHTS + "[.VARIANT].safetensors");
-    }
-    throw new FormatException(folder + " holds several variants, name one: " + variants);
+    return WeightFiles.find(folder, WEIGHTS, "delta", "delta_weights");
   }
 
   // ---------------------------------------------------------------- sampler

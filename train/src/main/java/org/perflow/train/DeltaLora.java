@@ -7,10 +7,11 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.perflow.io.SafetensorsFile;
+import org.perflow.io.NamedTensors;
+import org.perflow.io.WeightsKind;
+import org.perflow.io.WeightsKind.Family;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.models.lora.LoraLayer;
-import org.perflow.models.lora.UNetFamily;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.NoGrad;
@@ -70,7 +71,7 @@ public final class DeltaLora {
     if (rank < 1) {
       throw new IllegalArgumentException("rank must be 1 or more; got " + rank);
     }
-    try (SafetensorsFile change = SafetensorsFile.open(delta);
+    try (NamedTensors change = Delta.open(delta);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Delta.requireDelta(delta, change);
@@ -78,7 +79,7 @@ public final class DeltaLora {
       List<Layer> layers = new ArrayList<>();
       double lost = 0;
       int lostWeights = 0;
-      for (SafetensorsFile.Entry entry : change.entries().values()) {
+      for (NamedTensors.Entry entry : change.entries().values()) {
         try (Scope each = Scope.open()) {
           Tensor value = change.read(entry.name(), DType.F32);
           double norm = value.norm().item();
@@ -103,7 +104,7 @@ public final class DeltaLora {
     }
   }
 
-  private static LoraLayer layer(SafetensorsFile.Entry entry, Truncated truncated) {
+  private static LoraLayer layer(NamedTensors.Entry entry, Truncated truncated) {
     long rank = truncated.down().size(0);
     long[] down = entry.shape(); // [r, in] or [r, in, k, k]
     down[0] = rank;
@@ -149,15 +150,15 @@ public final class DeltaLora {
     return new Truncated(up.to(DType.F32), down.to(DType.F32), Math.min(1, kept));
   }
 
-  private static Map<String, String> header(SafetensorsFile change) {
+  private static Map<String, String> header(NamedTensors change) {
     Map<String, String> header = new TreeMap<>(change.metadata());
     header.remove("kind");
-    String family = UNetFamily.of(Delta.shapes(change));
-    if (family.startsWith("SD-1")) {
+    Family family = WeightsKind.of(change).map(WeightsKind::family).orElse(null);
+    if (family == Family.SD1) {
       header.put("ss_base_model_version", "sd_v1");
-    } else if (family.startsWith("SD-2")) {
+    } else if (family == Family.SD2) {
       header.put("ss_base_model_version", "sd_v2");
-    } else if (family.startsWith("SDXL")) {
+    } else if (family == Family.SDXL) {
       header.put("ss_base_model_version", "sdxl_base_v1-0");
     }
     return header;

@@ -10,6 +10,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import org.perflow.io.WeightFiles;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -33,13 +34,15 @@ public final class Fingerprint {
     return HexFormat.of().formatHex(digest.digest());
   }
 
-  /** Of a file's bytes. */
+  /** Of a file's bytes; where it is the index of sharded weights, then of the shards' too. */
   public static String of(Path file) throws IOException {
     Fingerprint fingerprint = new Fingerprint();
     byte[] buffer = new byte[CHUNK];
-    try (InputStream in = Files.newInputStream(file)) {
-      for (int n = in.read(buffer); n > 0; n = in.read(buffer)) {
-        fingerprint.digest.update(buffer, 0, n);
+    for (Path part : WeightFiles.parts(file)) {
+      try (InputStream in = Files.newInputStream(part)) {
+        for (int n = in.read(buffer); n > 0; n = in.read(buffer)) {
+          fingerprint.digest.update(buffer, 0, n);
+        }
       }
     }
     return fingerprint.hex();

@@ -115,7 +115,7 @@ class DeltaTest {
   void knowsWhatItFits() throws IOException {
     extract(DType.BF16);
     Delta.Info info = Delta.info(delta);
-    assertThat(info.family()).isEqualTo("a U-Net of text width 32");
+    assertThat(info.family()).isEqualTo("SD-1.x U-Net");
     assertThat(info.baseSha256()).isEqualTo(Fingerprint.of(BASE));
     assertThat(info.basePrediction()).isEqualTo("epsilon");
     assertThat(info.type()).isEqualTo(DType.BF16);

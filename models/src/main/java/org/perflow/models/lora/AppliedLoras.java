@@ -5,7 +5,9 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.UnaryOperator;
+import org.perflow.io.WeightsKind;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
@@ -133,19 +135,16 @@ public final class AppliedLoras implements AutoCloseable {
   }
 
   private static String misfit(LoraFile lora, Map<String, Module> parts, List<String> unknown) {
-    Module unet = parts.get(LoraNames.UNET);
-    Map<String, long[]> shapes = new LinkedHashMap<>();
-    if (unet != null) {
-      unet.namedParameters().forEach((name, parameter) -> shapes.put(name, parameter.shape()));
-    }
-    return "%s does not fit this model: %d of its %d layers are unknown or of other sizes: %s; it looks made for %s, the model is %s"
+    Optional<WeightsKind> kind =
+        Optional.ofNullable(parts.get(LoraNames.UNET)).flatMap(WeightsKind::of);
+    return "%s does not fit this model: %d of its %d layers are unknown or of other sizes: %s; it looks made for %s, the model has: %s"
         .formatted(
             lora.file(),
             unknown.size(),
             lora.layers().size(),
             LoraFile.list(unknown),
             lora.family(),
-            UNetFamily.of(shapes));
+            kind.map(WeightsKind::label).orElse("no U-Net"));
   }
 
   /** Gives the model its own weights back. */

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
+import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -243,9 +244,15 @@ public final class LoraFile implements AutoCloseable {
     }
     return layers.stream()
         .filter(layer -> LoraNames.flat(layer.module()).endsWith("attn2_to_k"))
-        .map(layer -> UNetFamily.ofTextWidth(layer.down().size(1)))
+        .map(layer -> layer.down().size(1))
         .findFirst()
+        .map(LoraFile::byTextWidth)
         .orElse("an unknown family");
+  }
+
+  private static String byTextWidth(long width) {
+    Family family = Family.ofTextWidth(width);
+    return family == null ? "a U-Net of text width " + width : family.label();
   }
 
   private static boolean isTransformer(String module) {

@@ -256,7 +256,7 @@ class LoraTest {
             .isInstanceOf(IllegalArgumentException.class)
             .hasMessageContaining("xl.safetensors does not fit this model: 2 of its 2 layers")
             .hasMessageContaining("input_blocks_7_1_transformer_blocks_9_attn2_to_k")
-            .hasMessageContaining("made for SDXL, the model is a U-Net of text width 32");
+            .hasMessageContaining("made for SDXL, the model has: SD-1.x U-Net");
       }
       assertThat(values(unet, TO_Q + ".weight")).isEqualTo(before);
     }
@@ -276,16 +276,5 @@ class LoraTest {
       assertThatThrownBy(() -> LoraFile.read(file))
           .hasMessageContaining("layer a has no up factor");
     }
-  }
-
-  @Test
-  void familiesByShape() {
-    Map<String, long[]> shapes = new LinkedHashMap<>();
-    shapes.put("conv_in.weight", new long[] {320, 4, 3, 3});
-    shapes.put(TO_Q.replace("attn1.to_q", "attn2.to_k") + ".weight", new long[] {1280, 768});
-    assertThat(UNetFamily.of(shapes)).isEqualTo("SD-1.x");
-    shapes.put("conv_in.weight", new long[] {320, 9, 3, 3});
-    assertThat(UNetFamily.of(shapes)).isEqualTo("SD-1.x with 9 input channels");
-    assertThat(UNetFamily.of(Map.of())).isEqualTo("no U-Net");
   }
 }

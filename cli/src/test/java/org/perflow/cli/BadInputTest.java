@@ -1,0 +1,178 @@
+package org.perflow.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Files and words that cannot be right: one line that says what to do, and exit code 2. */
+class BadInputTest {
+  private static final Path MODELS = Path.of("../models/src/test/resources/golden/models");
+  private static final Path MODEL = MODELS.resolve("sd15");
+  private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
+
+  @TempDir Path temp;
+
+  private Commands generate(Path model, String... more) {
+    List<String> args = new ArrayList<>(List.of("generate", "--model=" + model, "--steps=2"));
+    args.add("--out=" + temp.resolve("p.png"));
+    args.addAll(List.of(more));
+    if (Arrays.stream(more).noneMatch(arg -> arg.matches("--width.*"))) {
+      args.addAll(List.of("--width=32", "--height=32"));
+    }
+    return Commands.run(args.toArray(String[]::new));
+  }
+
+  private static void assertRefused(Commands result, String... words) {
+    assertThat(result.exitCode()).as(result.err()).isEqualTo(2);
+    assertThat(result.err()).contains(words).hasLineCount(1);
+    assertThat(result.out()).isEmpty();
+  }
+
+  // ---------------------------------------------------------------- files
+
+  private static byte[] safetensors(long headerLength, String header, int data) {
+    byte[] text = header.getBytes(StandardCharsets.UTF_8);
+    return ByteBuffer.allocate(8 + text.length + data)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .putLong(headerLength < 0 ? text.length : headerLength)
+        .put(text)
+        .array();
+  }
+
+  private static String tensors(long a, long b, long c, long d) {
+    String tensor = "{\"dtype\": \"F32\", \"shape\": [%d], \"data_offsets\": [%d, %d]}";
+    return "{\"a\": %s, \"b\": %s}"
+        .formatted(tensor.formatted((b - a) / 4, a, b), tensor.formatted((d - c) / 4, c, d));
+  }
+
+  private static byte[] broken(String how) throws IOException {
+    byte[] weights = Files.readAllBytes(MODEL.resolve(UNET));
+    switch (how) {
+      case "truncated" -> {
+        return Arrays.copyOf(weights, weights.length / 2);
+      }
+      case "cut in its header" -> {
+        return Arrays.copyOf(weights, 1000);
+      }
+      case "empty" -> {
+        return new byte[0];
+      }
+      case "overlapping" -> {
+        return safetensors(-1, tensors(0, 8, 4, 12), 12);
+      }
+      case "out of range" -> {
+        return safetensors(-1, tensors(0, 8, 8, 1L << 62), 16);
+      }
+      case "header of 10 GB" -> {
+        return safetensors(10_000_000_000L, "{}", 0);
+      }
+      case "NaN" -> {
+        ByteBuffer.wrap(weights)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .putFloat(weights.length - 4, Float.NaN);
+        return weights;
+      }
+      case "another family" -> {
+        return Files.readAllBytes(
+            MODELS.resolve("sd21-unet").resolve(PublishedForm.NAME + ".safetensors"));
+      }
+      default -> throw new IllegalArgumentException(how);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "truncated, it is truncated: expected, copy or download it again",
+    "cut in its header, it is truncated: expected, copy or download it again",
+    "empty, too few for a safetensors file, download it again",
+    "overlapping, they overlap, download it again",
+    "out of range, it is truncated: expected, copy or download it again",
+    "header of 10 GB, a header of 10000000000 bytes, or damaged",
+    "NaN, holds NaN values, the file is damaged",
+    "another family, the file holds: SD-2.x U-Net, use the config.json that came with these weights",
+  })
+  void brokenWeights(String how, String problem, String advice) throws IOException {
+    Path model = PublishedForm.PLAIN.copy(MODEL, temp.resolve("model"));
+    Files.write(model.resolve(UNET), broken(how));
+    assertRefused(generate(model, "--prompt=x"), model.resolve(UNET).toString(), problem, advice);
+  }
+
+  @Test
+  void brokenDeltas() throws IOException {
+    Path file = temp.resolve("d.safetensors");
+    Path out = temp.resolve("out.safetensors");
+    for (String how : List.of("truncated", "overlapping", "header of 10 GB", "another family")) {
+      Files.write(file, broken(how));
+      assertRefused(
+          Commands.run("delta", "apply", "--base=" + MODEL, "--delta=" + file, "--out=" + out),
+          file.toString());
+    }
+    Files.write(file, broken("NaN"));
+    assertRefused(
+        Commands.run("delta", "extract", "--base=" + MODEL, "--student=" + file, "--out=" + out),
+        file.toString(),
+        "NaN or infinite");
+    Path delta = temp.resolve("nan.safetensors");
+    Path same = temp.resolve("same.safetensors");
+    Files.copy(MODEL.resolve(UNET), same, StandardCopyOption.REPLACE_EXISTING);
+    Commands.run("delta", "extract", "--base=" + MODEL, "--student=" + same, "--out=" + delta);
+    byte[] bytes = Files.readAllBytes(delta);
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putFloat(bytes.length - 4, Float.NaN);
+    Files.write(delta, bytes);
+    assertRefused(
+        Commands.run("delta", "apply", "--base=" + MODEL, "--delta=" + delta, "--out=" + out),
+        delta.toString(),
+        "NaN or infinite");
+    assertThat(out).doesNotExist();
+  }
+
+  // ---------------------------------------------------------------- words
+
+  @ParameterizedTest
+  @CsvSource({
+    "--width=33 --height=32, must be multiples of, nearest is 32x32",
+    "--scheduler=unipcc, unknown scheduler 'unipcc', did you mean 'unipc'?",
+    "--scheduler=eular, unknown scheduler 'eular', did you mean 'euler'?",
+    "--stepz=3, '--stepz=3', did you mean '--steps'",
+    "--dtype=float, unknown dtype 'float', float32",
+    "--guidance=high, high, 7.5-4-4-4",
+  })
+  void wrongWords(String options, String problem, String advice) {
+    List<String> args = new ArrayList<>(List.of(options.split(" ")));
+    args.add("--prompt=x");
+    assertRefused(generate(MODEL, args.toArray(String[]::new)), problem, advice);
+  }
+
+  @Test
+  void mistypedCommandsAndRequiredOptions() {
+    assertRefused(Commands.run("generat"), "did you mean 'generate'");
+    assertRefused(Commands.run("delta", "aply"), "did you mean 'apply'");
+    assertRefused(Commands.run("generate", "--promt=x"), "did you mean '--prompt'");
+    assertRefused(
+        Commands.run("delta", "to-lora", "d", "--rank=1", "--out=x", "--format=khoya"),
+        "khoya",
+        "KOHYA",
+        "PEFT");
+  }
+
+  /** Cut as diffusers cuts them: the picture is drawn, and a note says without what. */
+  @Test
+  void promptsOverTheLimitSayWhatWasCut() {
+    Commands result = generate(MODEL, "--prompt=" + "circle ".repeat(80) + "sunflower");
+    assertThat(result.exitCode()).isEqualTo(0);
+    assertThat(result.err()).contains("note:", "sunflower").hasLineCount(1);
+  }
+}
