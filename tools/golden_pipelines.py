@@ -10,12 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from diffusers import (AutoencoderKL, ControlNetModel, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler,
-                       StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline,
+from diffusers import (AutoencoderKL, ControlNetModel, DDIMScheduler, EulerAncestralDiscreteScheduler,
+                       EulerDiscreteScheduler, HeunDiscreteScheduler, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline,
                        StableDiffusionInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline,
                        StableDiffusionXLPipeline, UNet2DConditionModel)
 from PIL import Image
 from safetensors.torch import save_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
 golden, out = Path(sys.argv[1]), Path(sys.argv[2])
 sd15, sdxl = golden / "models/sd15", golden / "models/sdxl"
@@ -33,6 +34,22 @@ def nine_channels(unet):
     state["conv_in.weight"] = torch.cat([w, 0.3 * w[:, :1], 0.5 * w], dim=1)
     wide.load_state_dict(state)
     return wide
+
+
+def sd21():
+    """Parts of Stable Diffusion 2.1 from what there is: the U-Net reads the first 32 features of its 40, as many as
+    XL's second text encoder makes (which is OpenCLIP's, as 2.1's is, and pads with "!")."""
+    whole = UNet2DConditionModel.from_pretrained(golden / "models/sd21-unet")
+    unet = UNet2DConditionModel.from_config({**whole.config, "cross_attention_dim": 32})
+    unet.load_state_dict({k: w[:, :32] if "attn2.to_k" in k or "attn2.to_v" in k else w
+                          for k, w in whole.state_dict().items()})
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                              set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction",
+                              rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    return dict(unet=unet, scheduler=scheduler, vae=AutoencoderKL.from_pretrained(sdxl / "vae"),
+                text_encoder=CLIPTextModel.from_pretrained(sdxl / "text_encoder_2"),
+                tokenizer=CLIPTokenizer.from_pretrained(sdxl / "tokenizer_2"),
+                safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 
 
 def case(name, pipe, scheduler=None, seed=5, **settings):
@@ -75,6 +92,12 @@ with torch.no_grad():
     pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained(sdxl)
     case("sdxl_img2img", pipe, image=init, num_inference_steps=8, strength=0.6, guidance_scale=5.0,
          negative_prompt="blurry")
+    pipe = StableDiffusionPipeline(**sd21())
+    guided = dict(guidance_scale=5.0, negative_prompt="blurry")
+    case("sd21", pipe, num_inference_steps=6, height=32, width=24, **guided)
+    case("sd21_euler", pipe, EulerDiscreteScheduler, num_inference_steps=6, height=32, width=24, **guided)
+    pipe = StableDiffusionImg2ImgPipeline(**sd21())
+    case("sd21_img2img", pipe, image=init, num_inference_steps=6, strength=0.5, **guided)
     vae = AutoencoderKL.from_pretrained(sd15 / "vae")
     vae.enable_tiling()
     z = torch.randn(1, 4, 24, 21, generator=torch.Generator().manual_seed(1))

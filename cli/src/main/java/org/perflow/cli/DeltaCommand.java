@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Parameterization;
+import org.perflow.flow.PerflowScheduler;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.train.Delta;
@@ -332,6 +333,10 @@ final class DeltaCommand implements Runnable {
       ObjectNode scheduler = info.scheduler();
       if (scheduler == null) {
         return unknown("");
+      }
+      String type = scheduler.path("_class_name").asText();
+      if (!type.equals(PerflowScheduler.CLASS_NAME)) { // of two models that are not accelerated
+        return "%s, of a teacher that predicts %s".formatted(type, unknown(info.basePrediction()));
       }
       String guidance = scheduler.path("recommended_guidance_scale").asText();
       return "%s, %s windows%s, of a teacher that predicts %s"

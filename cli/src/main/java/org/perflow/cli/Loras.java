@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.PerflowScheduler;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.lora.AppliedLoras;
@@ -55,7 +56,8 @@ final class Loras implements AutoCloseable {
         LoraFile lora = LoraFile.read(argument.file());
         loras.add(new Weighted(lora, argument.weight()));
         if (lora.scheduler() != null
-            && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node) {
+            && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node
+            && node.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME)) {
           scheduler = node;
         }
       }

@@ -10,15 +10,20 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Json;
+import org.perflow.io.SafetensorsFile;
+import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardWriter;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
 
 /** A tiny teacher accelerated as a LoRA, and its student as delta, folder and LoRA again. */
 class AcceleratorFilesTest {
@@ -96,6 +101,35 @@ class AcceleratorFilesTest {
     assertNear(draw(TEACHER.toString(), "--lora", lora + ":1.0"), expected);
     Commands same = generate(folder, "--lora", lora + ":0"); // none of it
     assertThat(same.exitCode()).as(same.err()).isEqualTo(0);
+  }
+
+  /** A delta of two plain models, fine-tuning say, tells its sampler and imposes none. */
+  @Test
+  void aLoraThatIsNoAcceleratorKeepsTheSampler() throws Exception {
+    String run = temp.resolve("tuned").toString();
+    Path tuned = Files.createDirectories(temp.resolve("tuned/unet"));
+    Files.createDirectories(temp.resolve("tuned/scheduler"));
+    Files.copy(
+        TEACHER.resolve("scheduler/scheduler_config.json"),
+        temp.resolve("tuned/scheduler/scheduler_config.json"));
+    String weights = "diffusion_pytorch_model.safetensors";
+    try (SafetensorsFile file = SafetensorsFile.open(TEACHER.resolve("unet").resolve(weights));
+        Scope scope = Scope.open()) {
+      Map<String, Tensor> all = new LinkedHashMap<>();
+      for (String name : file.entries().keySet()) {
+        all.put(name, file.read(name).mul(name.equals("conv_in.weight") ? 1.1 : 1));
+      }
+      SafetensorsWriter.write(tuned.resolve(weights), all, Map.of());
+    }
+    String delta = temp.resolve("tuned.safetensors").toString();
+    run("delta", "extract", "--json", "--base=" + TEACHER, "--student=" + run, "--out=" + delta);
+    assertThat(Commands.run("delta", "inspect", delta).out())
+        .contains("sampler    DDIMScheduler, of a teacher that predicts epsilon");
+    String lora = temp.resolve("tuned-lora.safetensors").toString();
+    run("delta", "to-lora", delta, "--rank=2", "--out", lora, "--json");
+    Commands drawn = generate(TEACHER.toString(), "--lora", lora, "--steps=1");
+    assertThat(drawn.exitCode()).as(drawn.err()).isEqualTo(0);
+    assertThat(drawn.err()).doesNotContain("sampled as the PeRFlow LoRA says");
   }
 
   private Commands generate(String model, String... more) {

@@ -9,6 +9,8 @@ import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -18,6 +20,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsFile;
+import org.perflow.models.CLIPTextModel;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.ModelConversion;
@@ -28,6 +31,7 @@ import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Module;
 
 /** The same prompt and seed make the same picture as diffusers. */
 class PipelineGoldenTest {
@@ -134,6 +138,19 @@ class PipelineGoldenTest {
     check("controlnet_twice", sd15, request.withControls(early, late));
   }
 
+  /** Velocity, zero terminal signal and trailing steps, linear projections, "!" as padding. */
+  @Test
+  void stableDiffusion2() throws IOException {
+    DiffusionModel model = sd21();
+    try (UNet2DConditionModel unet = model.unet();
+        CLIPTextModel encoder = model.textEncoder()) {
+      check("sd21", model);
+      check("sd21_euler", model);
+      Map<String, String> metadata = metadata("sd21_img2img");
+      check("sd21_img2img", model, request(metadata).withImage(init, number(metadata, "strength")));
+    }
+  }
+
   private static void check(String name, DiffusionModel model) throws IOException {
     check(name, model, request(metadata(name)));
   }
@@ -207,21 +224,55 @@ class PipelineGoldenTest {
 
   /** The same kernels, scaled, for mask and masked picture: as tools/golden_pipelines.py. */
   private static UNet2DConditionModel nineChannels(UNet2DConditionModel unet) {
-    ObjectNode json = unet.config().toJson();
-    var wide = new UNet2DConditionModel(UNetConfig.of(json.put("in_channels", 9)));
+    UNetConfig config = UNetConfig.of(unet.config().toJson().put("in_channels", 9));
+    var from = unet.namedParameters();
+    return filled(
+        new UNet2DConditionModel(config),
+        name -> {
+          Tensor w = from.get(name).value();
+          return name.equals("conv_in.weight")
+              ? Tensor.cat(1, w, w.narrow(1, 0, 1).mul(0.3), w.mul(0.5))
+              : w;
+        });
+  }
+
+  /**
+   * Stable Diffusion 2.1 from the parts that there are: as tools/golden_pipelines.py. Its VAE and
+   * tokenizer are XL's.
+   */
+  private static DiffusionModel sd21() throws IOException {
+    DiffusionModel.Second second = Objects.requireNonNull(sdxl.second());
+    var encoder = second.textEncoder().namedParameters();
+    ObjectNode scheduler = sd15.schedulerConfig().put("prediction_type", "v_prediction");
+    scheduler.put("rescale_betas_zero_snr", true).put("timestep_spacing", "trailing");
+    Path folder = Golden.MODELS.resolve("sd21-unet");
+    try (UNet2DConditionModel whole = UNet2DConditionModel.load(folder, DType.F32)) {
+      UNetConfig config = UNetConfig.of(whole.config().toJson().put("cross_attention_dim", 32));
+      var from = whole.namedParameters();
+      return new DiffusionModel(
+          filled(
+              new UNet2DConditionModel(config),
+              name -> {
+                Tensor w = from.get(name).value();
+                return name.matches(".*attn2.to_[kv].*") ? w.narrow(1, 0, 32) : w;
+              }),
+          sdxl.vae(),
+          filled(
+              new CLIPTextModel(second.textEncoder().config()),
+              name -> encoder.get("text_model." + name).value()),
+          second.tokenizer(),
+          scheduler);
+    }
+  }
+
+  private static <M extends Module> M filled(M module, Function<String, Tensor> weights) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      unet.namedParameters()
-          .forEach(
-              (name, parameter) -> {
-                Tensor w = parameter.value();
-                if (name.equals("conv_in.weight")) {
-                  w = Tensor.cat(1, w, w.narrow(1, 0, 1).mul(0.3), w.mul(0.5));
-                }
-                wide.namedParameters().get(name).value(scope.release(w.copy()));
-              });
+      module
+          .namedParameters()
+          .forEach((name, weight) -> weight.value(scope.release(weights.apply(name).copy())));
     }
-    return wide;
+    return module;
   }
 
   /** Largest difference of a channel; {@code expected} is [1, H, W, 3] in 0..1. */
