@@ -170,7 +170,7 @@ final class BenchmarkCommand extends Verb {
     long weights = model.unet().parameterCount();
     Path folder = Files.createTempDirectory("perflow-benchmark");
     try (CachedExamples data =
-        CachedExamples.of(model, List.of(shard(folder)), folder, DType.BF16)) {
+        CachedExamples.of(model, List.of(shard(folder)), folder, DType.BF16, 0)) {
       // As in a run on cached latents and captions, from here on only the U-Net is needed.
       model.vae().close();
       model.textEncoder().close();

@@ -76,7 +76,12 @@ public final class DeltaFolder {
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
       Delta.apply(weights(base), change, unet, options, about);
       Json.write(beside.resolve(SCHEDULER), scheduler);
-      index.putArray("scheduler").add("diffusers").add("DDIMScheduler"); // see DiffusionModel.save
+      if (isPerflow(scheduler)) {
+        index
+            .putArray("scheduler")
+            .add("diffusers")
+            .add("DDIMScheduler"); // see DiffusionModel.save
+      }
       Json.write(beside.resolve(INDEX), index);
       AtomicFiles.replaceDirectory(beside, target);
     } finally {
@@ -100,7 +105,7 @@ public final class DeltaFolder {
 
   // ---------------------------------------------------------------- sampler
 
-  /** The PeRFlow scheduler config of the result. */
+  /** The scheduler config of the result. */
   private static ObjectNode scheduler(Path base, Path delta, Delta.Info info, Sampler sampler)
       throws IOException {
     Path file = base.resolve(SCHEDULER);
@@ -119,6 +124,8 @@ public final class DeltaFolder {
     if (sampler.parameterization() != null) {
       TimeWindows windows = new TimeWindows(sampler.windows());
       config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
+    } else if (said != null && !isPerflow(said)) {
+      return (ObjectNode) own; // a delta of two plain models, a fine-tuning say
     } else if (said != null) {
       config = said;
       requireSameNoise(delta, NoiseSchedule.of(said), file, NoiseSchedule.of(own));

@@ -162,6 +162,21 @@ class DeltaTest {
         .hasMessageContaining("accelerated already");
   }
 
+  @Test
+  void aDeltaOfTwoPlainModelsLeavesTheSamplerAlone() throws IOException {
+    ObjectNode plain = teacherScheduler();
+    plain.remove("prediction_type"); // as many published configs
+    Delta.extract(BASE, student, delta, DType.F32, Delta.sampler(plain, plain));
+    Path out = temp.resolve("tuned");
+    DeltaFolder.apply(
+        Golden.FOLDER, delta, out, DeltaFolder.Sampler.OF_DELTA, Delta.Options.DEFAULTS, Map.of());
+    assertThat(distance(out.resolve(UNET), student)).isLessThan(1e-6);
+    assertThat(Json.read(out.resolve("scheduler/scheduler_config.json")))
+        .isEqualTo(teacherScheduler());
+    assertThat(Json.read(out.resolve("model_index.json")).path("scheduler"))
+        .isEqualTo(Json.read(Golden.FOLDER.resolve("model_index.json")).path("scheduler"));
+  }
+
   /** A folder as the authors publish them: weights without metadata, and the U-Net's config. */
   @Test
   void publishedDeltasNeedToBeToldTheirSampler() throws IOException {
