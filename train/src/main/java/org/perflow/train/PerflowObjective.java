@@ -395,7 +395,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     shape[0] = t.length;
     float[] weights = new float[t.length];
     for (int i = 0; i < t.length; i++) {
-      weights[i] = (float) weight(options.reweighting(), flow, t[i]);
+      weights[i] = (float) weight(options.reweighting(), flow.windows(), t[i]);
     }
     return difference.square().mul(Tensor.of(weights, shape)).mean();
   }
@@ -405,9 +405,8 @@ public final class PerflowObjective implements Objective, AutoCloseable {
     return difference.square().add(c * c).sqrt().sub(c).mean();
   }
 
-  /** Weights by time, of a flow's windows. */
-  static double weight(PerflowOptions.Reweighting reweighting, PiecewiseFlow flow, double t) {
-    TimeWindows windows = flow.windows();
+  /** The official scripts' weights (spec 2.5). */
+  static double weight(PerflowOptions.Reweighting reweighting, TimeWindows windows, double t) {
     return switch (reweighting) {
       case NONE -> 1;
       case RECIPROCAL -> 1 / Math.max(1 - t, 0.1) / 2.3;
@@ -415,18 +414,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
         double count = windows.count();
         yield windows.at(t).start() / ((1 + count) / (2 * count));
       }
-      case SIGNAL ->
-          inverseSignal(flow, windows.at(t))
-              / windows.noisyToClean().stream()
-                  .mapToDouble(window -> inverseSignal(flow, window))
-                  .average()
-                  .orElseThrow();
     };
-  }
-
-  /** 1/ᾱ at the window's end: what an error there is worth in the picture, squared. */
-  private static double inverseSignal(PiecewiseFlow flow, Window window) {
-    return 1 / flow.schedule().alphaBar(window.endIndex(flow.schedule().size()));
   }
 
   /** Frees the chords that are kept; the networks belong to the caller. */

@@ -66,19 +66,13 @@ public record PerflowOptions(
     PSEUDO_HUBER
   }
 
-  /** Weight by time; the first three are the official scripts'. */
+  /** Weight by time; the official scripts' names. */
   public enum Reweighting {
     NONE,
     /** 1/max(1-t, 0.1)/2.3. */
     RECIPROCAL,
     /** t_s / ((1+K)/(2K)), of mean 1. */
-    RCP_WIN,
-    /**
-     * 1/ᾱ at the window's end, of mean 1: what is wrong at the end of an early window grows as the
-     * signal does, so that equal errors of the state weigh as they do in the picture. With {@link
-     * Matching#VELOCITY}. Not in the paper.
-     */
-    SIGNAL
+    RCP_WIN
   }
 
   /** Where classifier-free guidance happens (spec 2.4). */
