@@ -20,7 +20,7 @@ import org.perflow.tensor.Tensor;
  *
  * <pre>{@code
  * try (Pipeline pipe = Pipeline.load(Path.of("models/emoji-64-perflow"))) {
- *   BufferedImage apple = pipe.draw(Request.of("red apple").withGuidance(1).withSeed(42));
+ *   BufferedImage apple = pipe.draw(Request.of("red apple").withGuidance(3).withSeed(42));
  *   BufferedImage pear = pipe.draw(Request.imageToImage("green pear", apple, 0.75));
  * }
  * }</pre>
