@@ -143,8 +143,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     if (!Files.exists(file)) {
       return; // a folder without one is refused when it is loaded
     }
-    PredictionType prediction =
-        PredictionType.parse(Json.read(file).path("prediction_type").asText("epsilon"));
+    PredictionType prediction = PredictionType.of(Json.read(file));
     if (!chosen.has(PARAMETERIZATION)) {
       chosen.put(PARAMETERIZATION, Parameterization.natural(prediction).name());
     }

@@ -147,11 +147,7 @@ final class BenchmarkCommand extends Verb {
   private PerflowOptions options(ObjectNode scheduler) {
     return PerflowOptions.DEFAULTS
         .with("solvingSteps", solvingSteps)
-        .with("parameterization", Parameterization.natural(prediction(scheduler)));
-  }
-
-  private static PredictionType prediction(ObjectNode scheduler) {
-    return PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"));
+        .with("parameterization", Parameterization.natural(PredictionType.of(scheduler)));
   }
 
   /** From caption to picture. */
@@ -176,7 +172,8 @@ final class BenchmarkCommand extends Verb {
       model.textEncoder().close();
       Network network = Network.of(model.unet(), DType.BF16);
       var teacher =
-          new PerflowObjective.Teacher(network, NoiseSchedule.of(scheduler), prediction(scheduler));
+          new PerflowObjective.Teacher(
+              network, NoiseSchedule.of(scheduler), PredictionType.of(scheduler));
       try (PerflowObjective objective =
               new PerflowObjective(
                   data, teacher, network, model.unet().namedParameters(), options(scheduler));

@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Schedulers;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.lora.AppliedLoras;
@@ -57,7 +57,7 @@ final class Loras implements AutoCloseable {
         loras.add(new Weighted(lora, argument.weight()));
         if (lora.scheduler() != null
             && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node
-            && node.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME)) {
+            && Schedulers.isPerflow(node)) {
           scheduler = node;
         }
       }

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Schedulers;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.train.StudentWriter;
@@ -40,7 +41,6 @@ final class Models {
   }
 
   private static boolean isPerflow(DiffusionModel model) {
-    String type = model.schedulerConfig().path("_class_name").asText();
-    return type.equals(PerflowScheduler.CLASS_NAME);
+    return Schedulers.isPerflow(model.schedulerConfig());
   }
 }

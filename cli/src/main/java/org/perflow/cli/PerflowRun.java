@@ -153,7 +153,7 @@ record PerflowRun(
             new PerflowObjective.Teacher(
                 PerflowObjective.Network.of(frozen, train.compute()),
                 NoiseSchedule.of(scheduler),
-                PredictionType.parse(scheduler.path("prediction_type").asText("epsilon"))),
+                PredictionType.of(scheduler)),
             PerflowObjective.Network.of(model.unet(), train.compute()),
             adapters == null ? model.unet().namedParameters() : adapters.parameters(),
             perflow);

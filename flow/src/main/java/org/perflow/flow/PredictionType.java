@@ -1,5 +1,6 @@
 package org.perflow.flow;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
 import java.util.List;
 
@@ -21,6 +22,11 @@ public enum PredictionType {
   /** Its name in diffusers' {@code prediction_type}. */
   public String key() {
     return key;
+  }
+
+  /** What a diffusion model's scheduler config says, ε where it says nothing, as in diffusers. */
+  public static PredictionType of(JsonNode schedulerConfig) {
+    return parse(schedulerConfig.path("prediction_type").asText(EPSILON.key));
   }
 
   /**

@@ -147,7 +147,7 @@ public final class Schedulers {
     if (isPerflow(base)) {
       return base;
     }
-    PredictionType type = PredictionType.parse(base.path("prediction_type").asText("epsilon"));
+    PredictionType type = PredictionType.of(base);
     if (type != PredictionType.EPSILON) {
       throw new IllegalArgumentException(
           "the perflow scheduler needs a PeRFlow model or an epsilon model; this one predicts "
@@ -171,7 +171,8 @@ public final class Schedulers {
     config.put("set_alpha_to_one", NoiseSchedule.setAlphaToOne(base));
   }
 
-  static boolean isPerflow(JsonNode config) {
+  /** Whether a scheduler config is a PeRFlow model's. */
+  public static boolean isPerflow(JsonNode config) {
     return config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
   }
 

@@ -15,6 +15,7 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.Schedulers;
 import org.perflow.flow.TimeWindows;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
@@ -76,7 +77,7 @@ public final class DeltaFolder {
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
       Delta.apply(weights(base), change, unet, options, about);
       Json.write(beside.resolve(SCHEDULER), scheduler);
-      if (isPerflow(scheduler)) {
+      if (Schedulers.isPerflow(scheduler)) {
         index
             .putArray("scheduler")
             .add("diffusers")
@@ -110,7 +111,7 @@ public final class DeltaFolder {
       throws IOException {
     Path file = base.resolve(SCHEDULER);
     JsonNode own = Json.read(file);
-    if (isPerflow(own)) {
+    if (Schedulers.isPerflow(own)) {
       throw new FormatException(base + " is accelerated already; add a delta to its teacher");
     }
     String prediction = own.path("prediction_type").asText("epsilon");
@@ -124,7 +125,7 @@ public final class DeltaFolder {
     if (sampler.parameterization() != null) {
       TimeWindows windows = new TimeWindows(sampler.windows());
       config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
-    } else if (said != null && !isPerflow(said)) {
+    } else if (said != null && !Schedulers.isPerflow(said)) {
       return (ObjectNode) own; // a delta of two plain models, a fine-tuning say
     } else if (said != null) {
       config = said;
@@ -145,15 +146,13 @@ public final class DeltaFolder {
     Path folder = Files.isDirectory(delta) ? delta : delta.toAbsolutePath().getParent();
     for (String name : List.of(SCHEDULER, "scheduler_config.json")) {
       Path file = folder == null ? Path.of(name) : folder.resolve(name);
-      if (Files.exists(file) && Json.read(file) instanceof ObjectNode node && isPerflow(node)) {
+      if (Files.exists(file)
+          && Json.read(file) instanceof ObjectNode node
+          && Schedulers.isPerflow(node)) {
         return node;
       }
     }
     return null;
-  }
-
-  private static boolean isPerflow(JsonNode scheduler) {
-    return scheduler.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
   }
 
   private static void requireSameNoise(Path delta, NoiseSchedule one, Path base, NoiseSchedule two)

@@ -165,8 +165,9 @@ public final class PerflowObjective implements Objective, AutoCloseable {
       if (step.number() % every == 0) {
         int chords = roomFor(rows / repeats * every);
         if (pool.isEmpty()) {
-          // Few chords used by many batches would be learnt by heart.
-          chords = Math.max(chords, Math.min(options.chordPool(), rows * perNoise(flow) / repeats));
+          // The first chords are few, and would be used far more often than those that follow.
+          int noises = Math.min(rows, options.chordPool() / chordsANoise(flow));
+          chords = Math.max(chords, noises * chordsANoise(flow));
         }
         Draw draw = draw(flow, step, chords, 1);
         pool.add(chords(flow, draw, 1), windowsOf(flow.windows(), draw.t()));
@@ -190,7 +191,11 @@ public final class PerflowObjective implements Objective, AutoCloseable {
 
   /** Rows of a batch that one drawn noise is good for. */
   private int perNoise(PiecewiseFlow flow) {
-    return options.drawsPerChord() * (options.simulatedStarts() ? flow.windows().count() : 1);
+    return options.drawsPerChord() * chordsANoise(flow);
+  }
+
+  private int chordsANoise(PiecewiseFlow flow) {
+    return options.simulatedStarts() ? flow.windows().count() : 1;
   }
 
   private static int[] windowsOf(TimeWindows windows, double[] t) {
@@ -213,8 +218,7 @@ public final class PerflowObjective implements Objective, AutoCloseable {
           "got a batch of %d; expected a multiple of %d (drawsPerChord%s)"
               .formatted(all, perNoise, options.simulatedStarts() ? " × windows" : ""));
     }
-    int chordsANoise = options.simulatedStarts() ? flow.windows().count() : 1;
-    long[] examples = Arrays.copyOf(step.examples(), rows / repeats / chordsANoise);
+    long[] examples = Arrays.copyOf(step.examples(), rows / repeats / chordsANoise(flow));
     Rng rng = step.rng();
     Tensor z0 = data.latents(examples, rng);
     Tensor noise = Tensor.randn(rng, z0.shape());

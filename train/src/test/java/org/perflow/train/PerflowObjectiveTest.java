@@ -244,6 +244,19 @@ class PerflowObjectiveTest {
   }
 
   @Test
+  void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
+    PerflowOptions options =
+        PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("chordPool", 35);
+    try (PerflowObjective objective = objective(options);
+        Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor loss = objective.loss(new Objective.Step(0, 0, new long[16], rng));
+      assertThat(loss.item()).isFinite();
+      assertThat(objective.state().get("chords.added").toLongArray()).containsExactly(32);
+    }
+  }
+
+  @Test
   void aBatchThatDoesNotDivideIsRefused() {
     PerflowObjective objective = objective(PerflowOptions.DEFAULTS.with("simulatedStarts", true));
     try (Scope scope = Scope.open();
