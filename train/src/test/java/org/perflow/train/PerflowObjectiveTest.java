@@ -246,7 +246,10 @@ class PerflowObjectiveTest {
   @Test
   void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
     PerflowOptions options =
-        PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("chordPool", 35);
+        PerflowOptions.DEFAULTS
+            .with("simulatedStarts", true)
+            .with("drawsPerChord", 4)
+            .with("chordPool", 35);
     try (PerflowObjective objective = objective(options);
         Scope scope = Scope.open();
         Rng rng = Rng.seeded(0)) {
