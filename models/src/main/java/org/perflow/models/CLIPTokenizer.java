@@ -33,6 +33,7 @@ import org.perflow.io.Json;
  */
 public final class CLIPTokenizer {
   private static final String END_OF_WORD = "</w>";
+  private static final Pattern WHOLE_WORD = Pattern.compile("[a-z]{2,}" + END_OF_WORD);
   private static final int UNLIMITED = 1_000_000; // transformers writes 1e30 for "no limit"
   private static final Pattern SPACE = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
   private static final Pattern WORD =
@@ -97,6 +98,15 @@ public final class CLIPTokenizer {
       throw new IllegalArgumentException("the vocabulary lacks the special token " + token);
     }
     return id;
+  }
+
+  /** Words of two letters or more that are one token each, in the order of their ids. */
+  public List<String> words() {
+    return vocabulary.entrySet().stream()
+        .filter(entry -> WHOLE_WORD.matcher(entry.getKey()).matches())
+        .sorted(Map.Entry.comparingByValue())
+        .map(entry -> entry.getKey().substring(0, entry.getKey().length() - END_OF_WORD.length()))
+        .toList();
   }
 
   /**

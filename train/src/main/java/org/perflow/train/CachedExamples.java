@@ -94,7 +94,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
           latents,
           get(states, "captions.").each(scope::release),
           get(states, "empty.").each(scope::release),
-          new MixedCaptions(samples.stream().map(Sample::caption).toList()),
+          new MixedCaptions(
+              samples.stream().map(Sample::caption).toList(), model.tokenizer().words()),
           mixing,
           drawn -> encoder.encode(drawn, 1, height, width).to(type));
     }

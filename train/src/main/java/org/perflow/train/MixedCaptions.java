@@ -8,17 +8,24 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Captions that nobody wrote, put together from pieces of those that somebody did. A student that
- * sees its data's captions only is near its teacher on these, and strays on others; simulated
- * window starts need no pictures, so it may be asked for anything. Not in the paper.
+ * Captions that nobody wrote, put together from pieces of those that somebody did and from words of
+ * the tokenizer's, many of which the data never uses. A student that sees its data's captions only
+ * is near its teacher on these, and strays on others; simulated window starts need no pictures, so
+ * it may be asked for anything. Not in the paper.
  */
 final class MixedCaptions {
   private static final double SWAPPED = 0.5;
+  private static final double OTHER_WORDS = 0.25; // of the swapped pieces
 
   private final List<String> captions;
+  private final List<String> words;
 
-  MixedCaptions(List<String> captions) {
+  /**
+   * @param words that may stand in a piece's place; none = pieces of captions only
+   */
+  MixedCaptions(List<String> captions, List<String> words) {
     this.captions = List.copyOf(captions);
+    this.words = List.copyOf(words);
   }
 
   /** That many captions. */
@@ -26,13 +33,14 @@ final class MixedCaptions {
     return Stream.generate(() -> compose(rng)).limit(count).toList();
   }
 
-  /** One caption's frame: half of its pieces come from others, and it stands in any wording. */
+  /** One caption's frame: half of its pieces come from elsewhere, and it stands in any wording. */
   String compose(Rng rng) {
     String frame = captions.get(below(captions.size(), rng));
     List<String> pieces = pieces(frame);
     for (int i = 0; i < pieces.size(); i++) {
-      if (swapped(rng)) {
-        pieces.set(i, piece(i, rng));
+      if (happens(SWAPPED, rng)) {
+        boolean word = !words.isEmpty() && happens(OTHER_WORDS, rng);
+        pieces.set(i, word ? words.get(below(words.size(), rng)) : piece(i, rng));
       }
     }
     List<String> wordings =
@@ -52,9 +60,9 @@ final class MixedCaptions {
     return other.get(place == 0 || other.size() == 1 ? 0 : 1 + below(other.size() - 1, rng));
   }
 
-  private static boolean swapped(Rng rng) {
+  private static boolean happens(double probability, Rng rng) {
     try (Scope scope = Scope.open()) {
-      return Tensor.rand(rng, 1).item() < SWAPPED;
+      return Tensor.rand(rng, 1).item() < probability;
     }
   }
 

@@ -90,7 +90,8 @@ class FamiliesTest {
             CachedExamples.of(model, List.of(shard), temp.resolve("cache"), DType.F32, 0.5)) {
       List<String> pictures = List.of("picture 0", "picture 1", "picture 2", "picture 3");
       Captions.rows(new long[] {1, 3, 2, 0}, again);
-      List<String> expected = new ArrayList<>(new MixedCaptions(pictures).draw(2, again));
+      List<String> expected =
+          new ArrayList<>(new MixedCaptions(pictures, model.tokenizer().words()).draw(2, again));
       expected.addAll(List.of("picture 2", "picture 0"));
       assertSame(
           data.conditions(new long[] {1, 3, 2, 0}, rng),

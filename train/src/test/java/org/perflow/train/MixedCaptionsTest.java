@@ -21,7 +21,7 @@ class MixedCaptionsTest {
   void newCaptionsAreMadeOfWrittenPiecesAndTheSameForTheSameSeed() {
     try (Rng rng = Rng.seeded(3);
         Rng again = Rng.seeded(3)) {
-      MixedCaptions mixed = new MixedCaptions(WRITTEN);
+      MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of());
       Set<String> composed = new HashSet<>();
       Set<String> pieces = new TreeSet<>();
       for (int i = 0; i < 200; i++) {
@@ -50,12 +50,22 @@ class MixedCaptionsTest {
   void captionsWithoutCommasAreMixedWordByWord() {
     try (Rng rng = Rng.seeded(0)) {
       List<String> prose = List.of("a small dog", "the big house");
-      MixedCaptions mixed = new MixedCaptions(prose);
+      MixedCaptions mixed = new MixedCaptions(prose, List.of());
       Set<String> composed = new TreeSet<>();
       for (int i = 0; i < 100; i++) {
         composed.add(mixed.compose(rng));
       }
       assertThat(composed).contains("a big dog", "the small house");
+    }
+  }
+
+  @Test
+  void wordsThatTheDataNeverUsesStandInSomeOfThem() {
+    try (Rng rng = Rng.seeded(0)) {
+      MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of("zeppelin"));
+      List<String> composed = mixed.draw(1000, rng);
+      assertThat(composed.stream().filter(caption -> caption.contains("zeppelin")).count())
+          .isBetween(250L, 500L);
     }
   }
 
