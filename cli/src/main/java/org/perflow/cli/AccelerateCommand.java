@@ -3,19 +3,21 @@ package org.perflow.cli;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.lang.reflect.RecordComponent;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.Parameterization;
-import org.perflow.flow.PredictionType;
+import org.perflow.distill.Method;
+import org.perflow.distill.Methods;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Overrides;
-import org.perflow.train.PerflowOptions;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
 import picocli.CommandLine.Command;
@@ -25,7 +27,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "accelerate",
     description =
-        "Trains a student that draws in a few steps what the teacher draws in many (PeRFlow). OUT"
+        "Trains a student that draws in a few steps what the teacher draws in many. OUT"
             + " holds the run: config.json, checkpoints, samples, TensorBoard events, and at the end"
             + " the model in OUT/student with delta.safetensors. With --lora-rank only low-rank factors"
             + " are trained, and the LoRA is written beside it for kohya's scripts and for diffusers.",
@@ -40,13 +42,17 @@ import picocli.CommandLine.Option;
       "  perflow accelerate --out runs/x --guidance-mode fixed --guidance 3 --dry-run"
     })
 final class AccelerateCommand extends Verb implements OptionsFromRecords {
-  private static final String PARAMETERIZATION = "parameterization";
-
   @Option(
       names = "--teacher",
       paramLabel = "DIR",
       description = "Diffusers folder to accelerate (default: the one that comes with perflow).")
   @Nullable Path teacher;
+
+  @Option(
+      names = "--method",
+      paramLabel = "NAME",
+      description = "How (default: perflow); the list is below.")
+  @Nullable String methodName;
 
   @Option(
       names = "--start",
@@ -70,8 +76,8 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       names = "--config",
       paramLabel = "JSON",
       description =
-          "Settings {\"train\": {...}, \"perflow\": {...}, \"lora\": {...}}, such as the config.json of"
-              + " a run; options on the command line come first.")
+          "Settings {\"method\": \"perflow\", \"perflow\": {...}, \"train\": {...}, \"lora\": {...}},"
+              + " such as the config.json of a run; options on the command line come first.")
   @Nullable Path config;
 
   @Option(
@@ -87,15 +93,27 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")
   boolean resume;
 
-  private @Nullable RecordOptions perflow;
+  private @Nullable RecordOptions ofMethods;
   private @Nullable RecordOptions train;
   private @Nullable RecordOptions lora;
 
   @Override
   public void addOptions() {
-    perflow = new RecordOptions(spec, PerflowOptions.DEFAULTS);
+    ofMethods =
+        new RecordOptions(spec, Methods.ALL.stream().map(Method::defaults).toArray(Record[]::new));
     train = new RecordOptions(spec, TrainOptions.DEFAULTS);
     lora = new RecordOptions(spec, LoraOptions.DEFAULTS);
+    spec.usageMessage().footer(footer());
+  }
+
+  /** One line a method, then the examples. */
+  private String[] footer() {
+    List<String> lines = new ArrayList<>(List.of("", "Methods:"));
+    for (Method<?> method : Methods.ALL) {
+      lines.add("  %-14s %s".formatted(method.name(), method.advice()));
+    }
+    lines.addAll(List.of(spec.usageMessage().footer()));
+    return lines.toArray(String[]::new);
   }
 
   /** What was made. */
@@ -103,24 +121,11 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   @Override
   void run() throws Exception {
-    Path source = teacher == null ? Installation.teacher() : teacher;
-    ObjectNode chosen = settings("perflow", perflow.changes());
-    suitTeacher(source, chosen);
-    PerflowOptions perflowOptions = Overrides.apply(PerflowOptions.DEFAULTS, chosen);
-    TrainOptions trainOptions =
-        Overrides.apply(TrainOptions.DEFAULTS, settings("train", train.changes()));
-    LoraOptions loraOptions =
-        Overrides.apply(LoraOptions.DEFAULTS, settings("lora", lora.changes()));
-    PerflowRun run =
-        new PerflowRun(
-            source,
-            start,
-            Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
-            perflowOptions,
-            trainOptions,
-            loraOptions,
-            DType.parse(saveDtype),
-            out);
+    JsonNode file = config == null ? Json.MAPPER.createObjectNode() : Json.read(config);
+    String chosen = methodName == null ? file.path("method").asText("perflow") : methodName;
+    Method<?> method = Methods.of(chosen);
+    refuseUnknownSections(file, method);
+    AccelerateRun<?> run = prepare(method, file);
     if (dryRun) {
       out().println(Json.MAPPER.writeValueAsString(run.config()));
       return;
@@ -137,35 +142,66 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             .formatted(run.student(), result.steps(), result.seconds(), result.loss()));
   }
 
-  /** The parameterisation that goes with what the teacher predicts, where none is chosen. */
-  private void suitTeacher(Path folder, ObjectNode chosen) throws IOException {
-    Path file = folder.resolve("scheduler/scheduler_config.json");
-    if (!Files.exists(file)) {
-      return; // a folder without one is refused when it is loaded
+  private <O extends Record> AccelerateRun<O> prepare(Method<O> method, JsonNode file)
+      throws IOException {
+    Path source = teacher == null ? Installation.teacher() : teacher;
+    return new AccelerateRun<>(
+        source,
+        start,
+        Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
+        method,
+        options(method, source, settings(file, method.name(), ofMethods.changes())),
+        Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())),
+        Overrides.apply(LoraOptions.DEFAULTS, settings(file, "lora", lora.changes())),
+        DType.parse(saveDtype),
+        out);
+  }
+
+  /** What was chosen over what suits the teacher. */
+  private <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
+      throws IOException {
+    Set<String> known = new TreeSet<>();
+    for (RecordComponent component : method.defaults().getClass().getRecordComponents()) {
+      known.add(component.getName());
     }
-    PredictionType prediction = PredictionType.of(Json.read(file));
-    if (!chosen.has(PARAMETERIZATION)) {
-      chosen.put(PARAMETERIZATION, Parameterization.natural(prediction).name());
+    List<String> unknown = new ArrayList<>();
+    chosen.fieldNames().forEachRemaining(unknown::add);
+    unknown.removeAll(known);
+    if (!unknown.isEmpty()) {
+      throw new IllegalArgumentException(
+          "%s is no setting of the method %s; it has %s"
+              .formatted(
+                  RecordOptions.option(unknown.get(0)),
+                  method.name(),
+                  String.join(" ", known.stream().map(RecordOptions::option).toList())));
     }
-    Overrides.apply(PerflowOptions.DEFAULTS, chosen).parameterization().requireStart(prediction);
+    Path scheduler = folder.resolve("scheduler/scheduler_config.json");
+    if (!Files.exists(scheduler)) { // a folder without one is refused when it is loaded
+      return Overrides.apply(method.defaults(), chosen);
+    }
+    ObjectNode teachers = (ObjectNode) Json.read(scheduler);
+    O options = Overrides.apply(method.suited(teachers, method.defaults()), chosen);
+    method.require(teachers, options);
+    return options;
+  }
+
+  private void refuseUnknownSections(JsonNode file, Method<?> method) throws FormatException {
+    // "inputs" is what a run writes about itself; it is not a setting
+    Set<String> known = Set.of("method", method.name(), "train", "lora", "inputs");
+    for (var entry : file.properties()) {
+      if (!known.contains(entry.getKey())) {
+        throw new FormatException(
+            "%s: unknown key \"%s\", expected \"method\", \"%s\", \"train\" and \"lora\""
+                .formatted(config, entry.getKey(), method.name()));
+      }
+    }
   }
 
   /** The file's section, then the command line. */
-  private ObjectNode settings(String section, ObjectNode changes) throws IOException {
+  private static ObjectNode settings(JsonNode file, String section, ObjectNode changes) {
     ObjectNode merged = Json.MAPPER.createObjectNode();
-    if (config != null) {
-      JsonNode file = Json.read(config);
-      for (var entry : file.properties()) {
-        // "inputs" is what a run writes about itself; it is not a setting
-        if (!Set.of("train", "perflow", "lora", "inputs").contains(entry.getKey())) {
-          throw new FormatException(
-              "%s: unknown key \"%s\", expected \"train\", \"perflow\" and \"lora\""
-                  .formatted(config, entry.getKey()));
-        }
-      }
-      if (file.get(section) instanceof ObjectNode settings) {
-        merged.setAll(settings);
-      }
+    if (file.get(section) instanceof ObjectNode settings) {
+      merged.setAll(settings);
     }
     merged.setAll(changes);
     return merged;

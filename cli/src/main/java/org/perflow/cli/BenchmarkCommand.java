@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.jspecify.annotations.Nullable;
+import org.perflow.distill.PerflowMethod;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.Pipeline;
@@ -153,7 +154,11 @@ final class BenchmarkCommand extends Verb {
   /** From caption to picture. */
   private Cost sample(DiffusionModel model) {
     DiffusionModel student =
-        StudentWriter.student(model, model.unet(), options(model.schedulerConfig()));
+        StudentWriter.student(
+            model,
+            model.unet(),
+            new PerflowMethod()
+                .scheduler(model.schedulerConfig(), options(model.schedulerConfig())));
     Cost start = now();
     new Pipeline(student, DType.BF16)
         .draw(Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size));

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.perflow.distill.PerflowMethod;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
@@ -57,11 +58,12 @@ final class DemoCommand extends Verb {
             .with("ema", 0.97)
             .with("decay", TrainOptions.Decay.LINEAR);
     PerflowOptions perflow = recipe();
-    PerflowRun job =
-        new PerflowRun(
+    AccelerateRun<PerflowOptions> job =
+        new AccelerateRun<>(
             Installation.teacher(),
             null,
             Shards.find(List.of(Installation.data()), "train-*.tar"),
+            new PerflowMethod(),
             perflow,
             train,
             LoraOptions.DEFAULTS,

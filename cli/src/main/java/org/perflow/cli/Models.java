@@ -4,11 +4,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.perflow.distill.Method;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.Schedulers;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
-import org.perflow.train.StudentWriter;
 
 /** Model folders named on the command line. */
 final class Models {
@@ -27,12 +27,12 @@ final class Models {
 
   /** The guidance that a model says it was made for, else 3. */
   static double guidance(DiffusionModel model) {
-    return model.schedulerConfig().path(StudentWriter.GUIDANCE).asDouble(3);
+    return model.schedulerConfig().path(Method.GUIDANCE).asDouble(3);
   }
 
-  /** One step a window for a PeRFlow model, else 50. */
+  /** What the model says it was made for; else one step a window for a PeRFlow model, or 50. */
   static int defaultSteps(DiffusionModel model) {
-    return isPerflow(model) ? windows(model) : 50;
+    return model.schedulerConfig().path(Method.STEPS).asInt(isPerflow(model) ? windows(model) : 50);
   }
 
   /** Time windows of a PeRFlow model, else 4. */

@@ -3,8 +3,12 @@ package org.perflow.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.Locale;
+import java.util.Map;
 import java.util.ResourceBundle;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
@@ -26,19 +30,33 @@ final class RecordOptions {
 
   private final ObjectNode changes = Json.MAPPER.createObjectNode();
 
-  /** Adds an option for each component of {@code defaults}, which are shown in the help. */
-  RecordOptions(CommandSpec spec, Record defaults) {
-    ObjectNode shown = Json.MAPPER.valueToTree(defaults);
-    for (RecordComponent component : defaults.getClass().getRecordComponents()) {
-      String name = component.getName();
-      Class<?> type = component.getType();
+  /**
+   * Adds an option for each component of the records, which are shown in the help. A component that
+   * several records have is one option, whose default depends on which is used.
+   */
+  RecordOptions(CommandSpec spec, Record... records) {
+    Map<String, Class<?>> types = new LinkedHashMap<>();
+    Map<String, Set<String>> usual = new LinkedHashMap<>();
+    for (Record record : records) {
+      ObjectNode shown = Json.MAPPER.valueToTree(record);
+      for (RecordComponent component : record.getClass().getRecordComponents()) {
+        String name = component.getName();
+        types.put(name, component.getType());
+        usual
+            .computeIfAbsent(name, any -> new LinkedHashSet<>())
+            .add(word(shown.path(name).asText()));
+      }
+    }
+    for (var entry : types.entrySet()) {
+      String name = entry.getKey();
+      Class<?> type = entry.getValue();
       spec.addOption(
           OptionSpec.builder(option(name))
               .type(type == boolean.class || type.isPrimitive() ? type : String.class)
               .arity(type == boolean.class ? "0..1" : "1")
               .fallbackValue("true")
               .paramLabel(label(type))
-              .description(description(name, type, shown.path(name).asText()))
+              .description(description(name, type, String.join(" or ", usual.get(name))))
               .converters(
                   type.isEnum()
                       ? new ITypeConverter<?>[] {given -> constant(type, given)}
@@ -65,7 +83,7 @@ final class RecordOptions {
                 .map(value -> word(value.toString()))
                 .collect(Collectors.joining(", ", ": ", ""))
             : "";
-    String usual = standard.isEmpty() || standard.equals("null") ? "" : word(standard);
+    String usual = standard.equals("null") ? "" : standard;
     return DESCRIPTIONS.getString(name)
         + values
         + (usual.isEmpty() ? "." : " (default: " + usual + ").");

@@ -52,7 +52,8 @@ record BatchRun(
         try (Scope step = Scope.open()) {
           double scale = first().guidance().at(i, timesteps.length);
           Tensor seen = scheduler.scaleModelInput(z, i);
-          Tensor output = unet.predict(seen, timesteps[i], scale, i - from, steps);
+          double cond = scheduler.timestepCond(i);
+          Tensor output = unet.predict(seen, timesteps[i], scale, cond, i - from, steps);
           z = step.keep(keepUnmasked(scheduler.step(output, i, z, noise), i, start));
         }
         try (Scope shown = Scope.open()) {

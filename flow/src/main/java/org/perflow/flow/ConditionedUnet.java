@@ -34,10 +34,16 @@ record ConditionedUnet(
    *
    * @param z [B, C, h, w] as the network sees it
    * @param timestep 0 ... 1000
-   * @param scale of the guidance; 1 or less is none
+   * @param scale of the guidance; 1 or less is none, and a U-Net that embeds its guidance is told
+   *     {@code scale − 1} instead of being asked twice (Luo et al., arXiv 2310.04378)
+   * @param cond what such a U-Net is told in the guidance's place; NaN for the guidance
    * @param index of the step among {@code steps} that are drawn, for ControlNets
    */
-  Tensor predict(Tensor z, double timestep, double scale, int index, int steps) {
+  Tensor predict(Tensor z, double timestep, double scale, double cond, int index, int steps) {
+    if (unet.config().takesTimestepCond()) {
+      Tensor number = Tensor.full(Double.isNaN(cond) ? scale - 1 : cond, z.size(0));
+      return output(z, masked, timestep, positive.withTimestepCond(number), index, steps);
+    }
     if (scale <= 1 || both == null) {
       return output(z, masked, timestep, positive, index, steps);
     }
@@ -55,7 +61,8 @@ record ConditionedUnet(
     Tensor sample = z.to(type);
     Residuals residuals = residuals(sample, time, told, index, steps);
     Tensor input = mask == null ? sample : Tensor.cat(1, sample, mask.to(type));
-    return unet.forward(input, time, told.text(), told.added(), residuals).to(DType.F32);
+    return unet.forward(input, time, told.text(), told.added(), told.timestepCond(), residuals)
+        .to(DType.F32);
   }
 
   /** The sum of what the ControlNets that take part in this step add. */

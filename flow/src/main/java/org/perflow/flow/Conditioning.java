@@ -1,8 +1,10 @@
 package org.perflow.flow;
 
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BinaryOperator;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.models.AddedConditions;
 import org.perflow.tensor.DType;
@@ -15,16 +17,34 @@ import org.perflow.tensor.Tensor;
  *
  * @param text token features [B, L, D], in the type to compute with
  * @param added pooled text and sizes, for the XL family; else null
+ * @param timestepCond a number [B], float32, for networks that embed one beside time, such as LCM's
+ *     guidance; else null
  */
-public record Conditioning(Tensor text, @Nullable AddedConditions added) {
+public record Conditioning(
+    Tensor text, @Nullable AddedConditions added, @Nullable Tensor timestepCond) {
+  public Conditioning(Tensor text, @Nullable AddedConditions added) {
+    this(text, added, null);
+  }
+
   /** Of the families that are told token features alone. */
   public static Conditioning of(Tensor text) {
     return new Conditioning(text, null);
   }
 
+  /** With that number in every row, [B]. */
+  public Conditioning withTimestepCond(@Nullable Tensor number) {
+    return new Conditioning(text, added, number);
+  }
+
   /** All of them, as many as the family has. */
   public List<Tensor> tensors() {
-    return added == null ? List.of(text) : List.of(text, added.textEmbeds(), added.timeIds());
+    return Stream.of(
+            text,
+            added == null ? null : added.textEmbeds(),
+            added == null ? null : added.timeIds(),
+            timestepCond)
+        .filter(Objects::nonNull)
+        .toList();
   }
 
   /** What {@code change} makes of every tensor, all of which have B rows. */
@@ -33,7 +53,8 @@ public record Conditioning(Tensor text, @Nullable AddedConditions added) {
         change.apply(text),
         added == null
             ? null
-            : new AddedConditions(change.apply(added.textEmbeds()), change.apply(added.timeIds())));
+            : new AddedConditions(change.apply(added.textEmbeds()), change.apply(added.timeIds())),
+        timestepCond == null ? null : change.apply(timestepCond));
   }
 
   /** What {@code merge} makes of every tensor and its counterpart in {@code other}. */
@@ -44,7 +65,10 @@ public record Conditioning(Tensor text, @Nullable AddedConditions added) {
             ? null
             : new AddedConditions(
                 merge.apply(added.textEmbeds(), other.added.textEmbeds()),
-                merge.apply(added.timeIds(), other.added.timeIds())));
+                merge.apply(added.timeIds(), other.added.timeIds())),
+        timestepCond == null || other.timestepCond == null
+            ? timestepCond
+            : merge.apply(timestepCond, other.timestepCond));
   }
 
   /** Rows {@code from} to {@code from + count}, as views. */
@@ -61,6 +85,7 @@ public record Conditioning(Tensor text, @Nullable AddedConditions added) {
   public Conditioning to(DType type) {
     return new Conditioning(
         text.to(type),
-        added == null ? null : new AddedConditions(added.textEmbeds().to(type), added.timeIds()));
+        added == null ? null : new AddedConditions(added.textEmbeds().to(type), added.timeIds()),
+        timestepCond);
   }
 }

@@ -28,7 +28,8 @@ public interface Denoiser {
   static Denoiser of(UNet2DConditionModel unet, Conditioning told) {
     DType type = told.text().dtype();
     return (z, timesteps) ->
-        unet.forward(z.to(type), timesteps, told.text(), told.added(), null).to(DType.F32);
+        unet.forward(z.to(type), timesteps, told.text(), told.added(), told.timestepCond(), null)
+            .to(DType.F32);
   }
 
   /**

@@ -53,6 +53,14 @@ public interface Scheduler extends AutoCloseable {
   }
 
   /**
+   * The number that a network which embeds one beside time is told at step {@code index}, such as
+   * the length of the step; NaN where that is its guidance.
+   */
+  default double timestepCond(int index) {
+    return Double.NaN;
+  }
+
+  /**
    * Data with noise: the state that sampling would have before step {@code index}. Image-to-image
    * starts there.
    *

@@ -149,7 +149,7 @@ public final class ControlNetModel extends Module {
     Tensor time =
         Functional.silu(
             UNet2DConditionModel.embedTime(
-                config.unet(), timeEmbedding, addEmbedding, sample, timesteps, added));
+                config.unet(), timeEmbedding, addEmbedding, sample, timesteps, added, null));
     Tensor states = text.to(sample.dtype());
     Tensor seen = config.bgr() ? picture.flip(1) : picture;
     Tensor x = convIn.forward(sample.channelsLast());

@@ -44,7 +44,8 @@ public final class UNet2DConditionModel extends Module {
     this.config = config;
     int first = config.blockOutChannels().get(0);
     convIn = child("conv_in", new Conv2d(config.inChannels(), first, 3, 1, 1));
-    timeEmbedding = child("time_embedding", new TimestepEmbedding(first, 4 * first));
+    timeEmbedding =
+        child("time_embedding", new TimestepEmbedding(first, 4 * first, config.timeCondProjDim()));
     addEmbedding =
         config.takesAddedConditions()
             ? child(
@@ -99,13 +100,15 @@ public final class UNet2DConditionModel extends Module {
    * @param encoderHiddenStates text embeddings [B, L, D]
    */
   public Tensor forward(Tensor sample, Tensor timesteps, Tensor encoderHiddenStates) {
-    return forward(sample, timesteps, encoderHiddenStates, null, null);
+    return forward(sample, timesteps, encoderHiddenStates, null, null, null);
   }
 
   /**
    * The same, with what Stable Diffusion XL is told besides and what ControlNets add.
    *
    * @param added where the model {@link UNetConfig#takesAddedConditions}, else null
+   * @param timestepCond the number [B] of a model that {@link UNetConfig#takesTimestepCond}; null
+   *     leaves it out, as diffusers does
    * @param control null for none
    */
   public Tensor forward(
@@ -113,21 +116,13 @@ public final class UNet2DConditionModel extends Module {
       Tensor timesteps,
       Tensor encoderHiddenStates,
       @Nullable AddedConditions added,
+      @Nullable Tensor timestepCond,
       ControlNetModel.@Nullable Residuals control) {
     check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
-    DType type = sample.dtype();
-    Tensor time =
-        Functional.silu(
-            embedTime(
-                config, timeEmbedding, addEmbedding, sample, timesteps, added)); // [B, 4·first]
-    Tensor text = encoderHiddenStates.to(type);
-    Tensor x = convIn.forward(sample.channelsLast());
+    Tensor time = time(sample, timesteps, added, timestepCond);
+    Tensor text = encoderHiddenStates.to(sample.dtype());
     Deque<Tensor> skips = new ArrayDeque<>();
-    skips.push(x);
-    for (Down block : downBlocks) {
-      x = block.forward(x, time, text, skips);
-    }
-    x = midBlock.forward(x, time, text);
+    Tensor x = down(sample, time, text, skips);
     if (control != null) {
       x = x.add(control.mid());
       skips = control.addTo(skips);
@@ -136,6 +131,44 @@ public final class UNet2DConditionModel extends Module {
       x = block.forward(x, time, text, skips);
     }
     return convOut.forward(Functional.silu(convNormOut.forward(x)));
+  }
+
+  /**
+   * What the middle of the network makes of its input, [B, C, h, w] at the coarsest resolution:
+   * features for discriminators, at half the cost of a prediction.
+   */
+  public Tensor features(
+      Tensor sample,
+      Tensor timesteps,
+      Tensor encoderHiddenStates,
+      @Nullable AddedConditions added) {
+    check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
+    Tensor time = time(sample, timesteps, added, null);
+    return down(sample, time, encoderHiddenStates.to(sample.dtype()), new ArrayDeque<>());
+  }
+
+  /** First convolution to the middle; every map that goes across is pushed on {@code skips}. */
+  private Tensor down(Tensor sample, Tensor time, Tensor text, Deque<Tensor> skips) {
+    Tensor x = convIn.forward(sample.channelsLast());
+    skips.push(x);
+    for (Down block : downBlocks) {
+      x = block.forward(x, time, text, skips);
+    }
+    return midBlock.forward(x, time, text);
+  }
+
+  /** What resnets are told, [B, 4·first]. */
+  private Tensor time(
+      Tensor sample,
+      Tensor timesteps,
+      @Nullable AddedConditions added,
+      @Nullable Tensor timestepCond) {
+    if (timestepCond != null && !config.takesTimestepCond()) {
+      throw new IllegalArgumentException(
+          "this U-Net embeds no number beside time (time_cond_proj_dim); got " + timestepCond);
+    }
+    return Functional.silu(
+        embedTime(config, timeEmbedding, addEmbedding, sample, timesteps, added, timestepCond));
   }
 
   static void check(
@@ -175,11 +208,16 @@ public final class UNet2DConditionModel extends Module {
       @Nullable TimestepEmbedding addEmbedding,
       Tensor sample,
       Tensor timesteps,
-      @Nullable AddedConditions added) {
+      @Nullable AddedConditions added,
+      @Nullable Tensor timestepCond) {
     int width = config.blockOutChannels().get(0);
     Tensor waves =
         TimestepEmbedding.sinusoids(timesteps, width, config.flipSinToCos(), config.freqShift());
-    Tensor time = timeEmbedding.forward(waves.to(sample.dtype()));
+    Tensor time =
+        timestepCond == null
+            ? timeEmbedding.forward(waves.to(sample.dtype()))
+            : timeEmbedding.forward(
+                waves.to(sample.dtype()), timestepCond, config.timeCondProjDim());
     if (addEmbedding != null && added != null) {
       time = time.add(addEmbedding.forward(added.waves(config, sample.dtype())));
     }

@@ -35,7 +35,8 @@ public record UNetConfig(
     boolean flipSinToCos,
     double freqShift,
     int additionTimeEmbedDim,
-    int projectionClassEmbeddingsInputDim) {
+    int projectionClassEmbeddingsInputDim,
+    int timeCondProjDim) {
 
   private static final String CROSS_DOWN = "CrossAttnDownBlock2D";
   private static final String CROSS_UP = "CrossAttnUpBlock2D";
@@ -89,6 +90,35 @@ public record UNetConfig(
     return projectionClassEmbeddingsInputDim > 0;
   }
 
+  /** Whether it embeds one more number beside time, such as the guidance it is to show. */
+  public boolean takesTimestepCond() {
+    return timeCondProjDim > 0;
+  }
+
+  /** The same network with such an input of that width (256 for LCM); 0 for none. */
+  public UNetConfig withTimeCondProjDim(int width) {
+    return new UNetConfig(
+        sampleSize,
+        inChannels,
+        outChannels,
+        downBlockTypes,
+        upBlockTypes,
+        blockOutChannels,
+        layersPerBlock,
+        transformerLayersPerBlock,
+        attentionHeads,
+        crossAttentionDim,
+        normNumGroups,
+        normEps,
+        useLinearProjection,
+        upcastAttention,
+        flipSinToCos,
+        freqShift,
+        additionTimeEmbedDim,
+        projectionClassEmbeddingsInputDim,
+        width);
+  }
+
   boolean downAttends(int level) {
     return downBlockTypes.get(level).equals(CROSS_DOWN);
   }
@@ -127,7 +157,8 @@ public record UNetConfig(
         json.flag("flip_sin_to_cos", true),
         json.number("freq_shift", 0),
         added ? json.integer("addition_time_embed_dim", 0) : 0,
-        added ? json.integer("projection_class_embeddings_input_dim", 0) : 0);
+        added ? json.integer("projection_class_embeddings_input_dim", 0) : 0,
+        json.integer("time_cond_proj_dim", 0));
   }
 
   private static void refuseUnbuilt(ConfigJson json) {
@@ -163,7 +194,6 @@ public record UNetConfig(
             "encoder_hid_dim_type",
             "cross_attention_norm",
             "reverse_transformer_layers_per_block",
-            "time_cond_proj_dim",
             "time_embedding_dim",
             "time_embedding_act_fn",
             "timestep_post_act")) {
@@ -196,6 +226,9 @@ public record UNetConfig(
       json.put("addition_embed_type", "text_time");
       json.put("addition_time_embed_dim", additionTimeEmbedDim);
       json.put("projection_class_embeddings_input_dim", projectionClassEmbeddingsInputDim);
+    }
+    if (takesTimestepCond()) {
+      json.put("time_cond_proj_dim", timeCondProjDim);
     }
     return json;
   }

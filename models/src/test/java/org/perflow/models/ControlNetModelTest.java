@@ -34,10 +34,10 @@ class ControlNetModelTest {
       Golden.assertClose("controlnet mid", residuals.mid(), Golden.read(FILE, "mid"));
       Tensor expected = Golden.read(FILE, "unet_output");
       Golden.assertClose(
-          "controlnet unet", unet.forward(sample, time, text, null, residuals), expected);
+          "controlnet unet", unet.forward(sample, time, text, null, null, residuals), expected);
       var halves = residuals.times(0.5).plus(residuals.times(0.5));
       Golden.assertClose(
-          "controlnet halves", unet.forward(sample, time, text, null, halves), expected);
+          "controlnet halves", unet.forward(sample, time, text, null, null, halves), expected);
       assertThatThrownBy(() -> control.forward(sample, time, text, picture.narrow(2, 0, 32), null))
           .hasMessageContaining("expected [B, 3, 64, 64]");
     }

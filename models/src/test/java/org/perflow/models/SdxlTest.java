@@ -32,7 +32,9 @@ class SdxlTest {
       var added =
           new AddedConditions(Golden.read(file, "text_embeds"), Golden.read(file, "time_ids"));
       Golden.assertClose(
-          "unet_sdxl", unet.forward(sample, time, text, added, null), Golden.read(file, "output"));
+          "unet_sdxl",
+          unet.forward(sample, time, text, added, null, null),
+          Golden.read(file, "output"));
       assertThatThrownBy(() -> unet.forward(sample, time, text))
           .hasMessageContaining("text_embeds");
       assertThat(UNetConfig.of(unet.config().toJson())).isEqualTo(unet.config());

@@ -9,7 +9,7 @@ import org.perflow.tensor.nn.Parameter;
  * What a {@link Trainer} minimises: a scalar loss over examples of a data set. Everything random
  * comes from the step's generator, so that a run can be resumed bit by bit. Used by one thread.
  */
-public interface Objective {
+public interface Objective extends AutoCloseable {
   /**
    * One micro-batch.
    *
@@ -46,4 +46,8 @@ public interface Objective {
   default String check() {
     return "";
   }
+
+  /** Frees what it made for itself; networks and data belong to the caller. */
+  @Override
+  default void close() {}
 }

@@ -29,7 +29,7 @@ import org.perflow.tensor.nn.Parameter;
  * teacher's trajectory in every window of time. States, targets and losses are float32; the
  * networks compute in the element type of the conditions they are given. One thread.
  */
-public final class PerflowObjective implements Objective, AutoCloseable {
+public final class PerflowObjective implements Objective {
   /** A network that is told something about every row. */
   @FunctionalInterface
   public interface Network {

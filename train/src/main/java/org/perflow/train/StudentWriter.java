@@ -5,9 +5,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
-import org.perflow.flow.NoiseSchedule;
-import org.perflow.flow.PerflowScheduler;
-import org.perflow.flow.TimeWindows;
 import org.perflow.io.AtomicFiles;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
@@ -16,35 +13,23 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 
 /**
- * Saves a PeRFlow student: a diffusers folder whose scheduler is PeRFlow's, {@code
+ * Saves a student: a diffusers folder with the scheduler that it is sampled by, {@code
  * delta.safetensors} (student - teacher, float32) and {@code provenance.json}.
  */
 public final class StudentWriter {
   private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
-
-  /** Key of the scheduler config for the guidance that a student was trained to be sampled with. */
-  public static final String GUIDANCE = "recommended_guidance_scale";
 
   private StudentWriter() {}
 
   /**
    * The teacher with the student's U-Net and scheduler; shares all parts with the two.
    *
-   * @param teacher where VAE, text encoder, tokenizer and noise schedule come from
+   * @param teacher where VAE, text encoder and tokenizer come from
+   * @param scheduler the student's scheduler config
    */
   public static DiffusionModel student(
-      DiffusionModel teacher, UNet2DConditionModel student, PerflowOptions options) {
-    ObjectNode scheduler = teacher.schedulerConfig();
-    boolean toOne = NoiseSchedule.of(scheduler).finalAlphaBar() == 1;
-    ObjectNode config =
-        PerflowScheduler.config(
-            scheduler, new TimeWindows(options.windows()), options.parameterization(), toOne);
-    switch (options.guidanceMode()) {
-      case FIXED -> config.put(GUIDANCE, 1.0); // the teacher's is in the student's weights already
-      case MATCHED -> config.put(GUIDANCE, options.guidance());
-      case SYNC -> {} // any, as for the teacher
-    }
-    DiffusionModel accelerated = teacher.withUnet(student).withScheduler(config);
+      DiffusionModel teacher, UNet2DConditionModel student, ObjectNode scheduler) {
+    DiffusionModel accelerated = teacher.withUnet(student).withScheduler(scheduler);
     DiffusionModel.Second second = accelerated.second();
     // Without a caption XL's student was trained on the empty one, never on zeros.
     return second == null ? accelerated : accelerated.withSecond(second.withForceZeros(false));
@@ -60,13 +45,13 @@ public final class StudentWriter {
       DiffusionModel teacher,
       Path teacherFolder,
       UNet2DConditionModel student,
-      PerflowOptions options,
+      ObjectNode scheduler,
       Provenance provenance,
       DType type,
       Path folder)
       throws IOException {
     DiffusionModel.refuseForeign(folder);
-    DiffusionModel model = student(teacher, student, options);
+    DiffusionModel model = student(teacher, student, scheduler);
     Path prepared = folder.toAbsolutePath().resolveSibling("." + folder.getFileName() + ".new");
     // The weights of a student that is trained as a LoRA are worked out as they are read.
     try (Scope scope = Scope.open();

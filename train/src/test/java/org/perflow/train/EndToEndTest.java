@@ -3,6 +3,7 @@ package org.perflow.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.Color;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
@@ -16,6 +17,7 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.PerflowMethod;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
@@ -98,7 +100,8 @@ class EndToEndTest {
         trainer.run();
         Provenance provenance =
             Provenance.of(Golden.FOLDER.resolve(UNET), List.of(shard), trainer.config());
-        StudentWriter.write(teacher, Golden.FOLDER, student, options, provenance, DType.F16, out);
+        ObjectNode scheduler = new PerflowMethod().scheduler(teacher.schedulerConfig(), options);
+        StudentWriter.write(teacher, Golden.FOLDER, student, scheduler, provenance, DType.F16, out);
       }
     }
     assertThat(objects.get(59)).isLessThanOrEqualTo(objects.get(20) + 20);
@@ -228,7 +231,7 @@ class EndToEndTest {
                       teacher,
                       Golden.FOLDER,
                       teacher.unet(),
-                      PerflowOptions.DEFAULTS,
+                      teacher.schedulerConfig(),
                       provenance,
                       DType.F16,
                       foreign))

@@ -14,6 +14,7 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.PerflowMethod;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
@@ -173,7 +174,14 @@ class FamiliesTest {
         Provenance provenance =
             Provenance.of(DeltaFolder.weights(teacher), List.of(shard), trainer.config());
         Path out = temp.resolve(run + "-student");
-        StudentWriter.write(model, teacher, student, options, provenance, DType.F16, out);
+        StudentWriter.write(
+            model,
+            teacher,
+            student,
+            new PerflowMethod().scheduler(model.schedulerConfig(), options),
+            provenance,
+            DType.F16,
+            out);
       }
     }
     return losses;

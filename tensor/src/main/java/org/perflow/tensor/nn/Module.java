@@ -69,6 +69,22 @@ public abstract class Module implements AutoCloseable {
     }
   }
 
+  /** The same, leaving weights that {@code source} lacks as they are. */
+  public final void copySharedFrom(Module source) {
+    Map<String, Parameter> theirs = source.namedParameters();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      namedParameters()
+          .forEach(
+              (name, parameter) -> {
+                Parameter their = theirs.get(name);
+                if (their != null) {
+                  parameter.value().copyInPlace(their.value());
+                }
+              });
+    }
+  }
+
   /** Number of weights. */
   public final long parameterCount() {
     return namedParameters().values().stream()

@@ -10,11 +10,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.NoiseSchedule;
-import org.perflow.flow.PredictionType;
+import org.perflow.distill.Method;
+import org.perflow.distill.Net;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.UNetConfig;
 import org.perflow.models.lora.LoraAdapters;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
@@ -23,7 +26,7 @@ import org.perflow.train.CachedExamples;
 import org.perflow.train.Delta;
 import org.perflow.train.DeltaFolder;
 import org.perflow.train.LoraOptions;
-import org.perflow.train.PerflowObjective;
+import org.perflow.train.Objective;
 import org.perflow.train.PerflowOptions;
 import org.perflow.train.ProgressListener;
 import org.perflow.train.Provenance;
@@ -34,19 +37,20 @@ import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
 
 /**
- * PeRFlow training from a teacher's folder to a student's: what {@code accelerate} and {@code demo}
- * do.
+ * Training from a teacher's folder to a student's: what {@code accelerate} and {@code demo} do.
  *
+ * @param options of the method
  * @param start diffusers folder whose U-Net the student starts from; null for the teacher's
  * @param lora whether all weights are trained or low-rank factors, which are then written too
  * @param saveAs element type of the student's files
  * @param out folder of the run
  */
-record PerflowRun(
+record AccelerateRun<O extends Record>(
     Path teacher,
     @Nullable Path start,
     List<Path> shards,
-    PerflowOptions perflow,
+    Method<O> method,
+    O options,
     TrainOptions train,
     LoraOptions lora,
     DType saveAs,
@@ -69,7 +73,8 @@ record PerflowRun(
   ObjectNode config() {
     ObjectNode config = Json.MAPPER.createObjectNode();
     config.set("train", Json.MAPPER.valueToTree(train));
-    config.set("perflow", Json.MAPPER.valueToTree(perflow));
+    config.put("method", method.name());
+    config.set(method.name(), Json.MAPPER.valueToTree(options));
     config.set("lora", Json.MAPPER.valueToTree(lora));
     config.set("inputs", Json.MAPPER.valueToTree(inputs()));
     return config;
@@ -94,14 +99,28 @@ record PerflowRun(
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
-            CachedExamples.of(
-                model, shards, out.resolve("cache"), train.compute(), perflow.mixedCaptions());
+            CachedExamples.of(model, shards, out.resolve("cache"), train.compute(), mixing());
         LoraAdapters adapters = adapters(model);
-        PerflowObjective objective = objective(model, frozen, examples, adapters);
+        Net teacherNet = UnetNet.of(frozen, train.compute(), null);
+        Net studentNet = UnetNet.of(model.unet(), train.compute(), adapters);
+        Objective objective =
+            method.objective(
+                new Task(
+                    examples,
+                    new Task.Teacher(teacherNet, model.schedulerConfig()),
+                    studentNet,
+                    start != null,
+                    train,
+                    out),
+                options);
         Trainer trainer = new Trainer(objective, train, out);
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
-        ProgressListener progress = new ProgressListener("perflow")) {
-      trainer.config("perflow", perflow).config("lora", lora).config("inputs", inputs());
+        ProgressListener progress = new ProgressListener(method.name())) {
+      trainer
+          .config("method", method.name())
+          .config(method.name(), options)
+          .config("lora", lora)
+          .config("inputs", inputs());
       trainer.listen(progress).listen(board).sampler(() -> samples(model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
@@ -117,15 +136,21 @@ record PerflowRun(
     }
   }
 
+  /** The teacher's folder with the network to train: its own, or an earlier student's. */
   private DiffusionModel studentToBe() throws IOException {
     DiffusionModel model = Models.load(teacher, DType.F32);
-    if (start == null) {
+    UNetConfig wanted = method.student(model.unet().config(), options);
+    if (start == null && wanted.equals(model.unet().config())) {
       return model;
     }
-    try (UNet2DConditionModel earlier =
-        UNet2DConditionModel.load(start.resolve("unet"), DType.F32)) {
-      model.unet().copyFrom(earlier, DType.F32);
-      return model;
+    try (UNet2DConditionModel weights =
+            start == null ? null : UNet2DConditionModel.load(start.resolve("unet"), DType.F32);
+        Rng rng = Rng.seeded(train.seed())) {
+      UNet2DConditionModel student = new UNet2DConditionModel(wanted);
+      student.initialise(rng, DType.F32);
+      student.copySharedFrom(weights == null ? model.unet() : weights);
+      model.unet().close();
+      return model.withUnet(student);
     } catch (IOException | RuntimeException e) {
       model.close();
       throw e;
@@ -141,28 +166,19 @@ record PerflowRun(
     }
   }
 
-  private PerflowObjective objective(
-      DiffusionModel model,
-      UNet2DConditionModel frozen,
-      CachedExamples examples,
-      @Nullable LoraAdapters adapters) {
-    ObjectNode scheduler = model.schedulerConfig();
-    PerflowObjective objective =
-        new PerflowObjective(
-            examples,
-            new PerflowObjective.Teacher(
-                PerflowObjective.Network.of(frozen, train.compute()),
-                NoiseSchedule.of(scheduler),
-                PredictionType.of(scheduler)),
-            PerflowObjective.Network.of(model.unet(), train.compute()),
-            adapters == null ? model.unet().namedParameters() : adapters.parameters(),
-            perflow);
-    return start == null ? objective : objective.continued();
+  /** Part of the captions that are put together from pieces of several. */
+  private double mixing() {
+    return options instanceof PerflowOptions perflow ? perflow.mixedCaptions() : 0;
+  }
+
+  private ObjectNode sampled(DiffusionModel model) {
+    return method.scheduler(model.schedulerConfig(), options);
   }
 
   private BufferedImage samples(DiffusionModel model) {
-    DiffusionModel student = StudentWriter.student(model, model.unet(), perflow);
-    return SampleSheet.draw(student, train.compute(), perflow.windows(), Models.guidance(student));
+    DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
+    return SampleSheet.draw(
+        student, train.compute(), Models.defaultSteps(student), Models.guidance(student));
   }
 
   private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)
@@ -174,7 +190,7 @@ record PerflowRun(
           () -> {
             try {
               StudentWriter.write(
-                  model, teacher, model.unet(), perflow, provenance, saveAs, student());
+                  model, teacher, model.unet(), sampled(model), provenance, saveAs, student());
               if (adapters != null) {
                 writeLoras(model, adapters, provenance);
               }
@@ -189,7 +205,7 @@ record PerflowRun(
 
   private void writeLoras(DiffusionModel model, LoraAdapters adapters, Provenance provenance)
       throws IOException {
-    DiffusionModel accelerated = StudentWriter.student(model, model.unet(), perflow);
+    DiffusionModel accelerated = StudentWriter.student(model, model.unet(), sampled(model));
     Map<String, String> header = new TreeMap<>(provenance.asMetadata());
     header.putAll(Delta.sampler(accelerated.schedulerConfig(), model.schedulerConfig()));
     for (var file : loras().entrySet()) {

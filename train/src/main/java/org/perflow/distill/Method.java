@@ -1,0 +1,52 @@
+package org.perflow.distill;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.models.UNetConfig;
+import org.perflow.train.Objective;
+
+/**
+ * A way to make a few-step student. Stateless; {@link Methods} holds one of each.
+ *
+ * @param <O> its settings: an immutable record that is valid once made; a setting that two methods
+ *     share has one name and one type
+ */
+public interface Method<O extends Record> {
+  /** Keys of the scheduler configs that students are written with. */
+  String GUIDANCE = "recommended_guidance_scale";
+
+  String STEPS = "recommended_num_inference_steps";
+
+  /** Its name on the command line and in configs. */
+  String name();
+
+  /** When to choose it: one line of help. */
+  String advice();
+
+  /** Its settings where nothing is chosen. */
+  O defaults();
+
+  /** The settings for a teacher of that scheduler config where some follow from it. */
+  default O suited(ObjectNode teacher, O options) {
+    return options;
+  }
+
+  /**
+   * Refuses teachers that it cannot serve.
+   *
+   * @throws IllegalArgumentException saying what about the teacher does not fit and what would
+   */
+  default void require(ObjectNode teacher, O options) {}
+
+  /** The student's architecture; what the teacher lacks starts so that nothing changes. */
+  default UNetConfig student(UNetConfig teacher, O options) {
+    return teacher;
+  }
+
+  /**
+   * How the student is sampled: its scheduler config, with {@link #STEPS} and {@link #GUIDANCE}.
+   */
+  ObjectNode scheduler(ObjectNode teacher, O options);
+
+  /** What training minimises. The caller closes it. */
+  Objective objective(Task task, O options);
+}

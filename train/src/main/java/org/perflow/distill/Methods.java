@@ -1,0 +1,27 @@
+package org.perflow.distill;
+
+import java.util.List;
+
+/** All methods. */
+public final class Methods {
+  /** In the order of the documentation. */
+  public static final List<Method<?>> ALL = List.of(new PerflowMethod());
+
+  private Methods() {}
+
+  /**
+   * The method of that name.
+   *
+   * @throws IllegalArgumentException naming those there are
+   */
+  public static Method<?> of(String name) {
+    return ALL.stream()
+        .filter(method -> method.name().equals(name))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "no method '%s'; expected one of %s"
+                        .formatted(name, ALL.stream().map(Method::name).toList())));
+  }
+}

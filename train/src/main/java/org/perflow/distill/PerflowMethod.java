@@ -1,0 +1,68 @@
+package org.perflow.distill;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.TimeWindows;
+import org.perflow.train.Objective;
+import org.perflow.train.PerflowObjective;
+import org.perflow.train.PerflowOptions;
+
+/** Piecewise rectified flow (Yan et al., arXiv 2405.07510): {@link PerflowObjective}. */
+public final class PerflowMethod implements Method<PerflowOptions> {
+  @Override
+  public String name() {
+    return "perflow";
+  }
+
+  @Override
+  public String advice() {
+    return "4 to 8 steps that follow the teacher and improve with more of them; accelerates other"
+        + " fine-tunes too";
+  }
+
+  @Override
+  public PerflowOptions defaults() {
+    return PerflowOptions.DEFAULTS;
+  }
+
+  /** The parameterisation that goes with what the teacher predicts. */
+  @Override
+  public PerflowOptions suited(ObjectNode teacher, PerflowOptions options) {
+    return options.with("parameterization", Parameterization.natural(PredictionType.of(teacher)));
+  }
+
+  @Override
+  public void require(ObjectNode teacher, PerflowOptions options) {
+    options.parameterization().requireStart(PredictionType.of(teacher));
+  }
+
+  @Override
+  public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
+    boolean toOne = NoiseSchedule.of(teacher).finalAlphaBar() == 1;
+    ObjectNode config =
+        PerflowScheduler.config(
+            teacher, new TimeWindows(options.windows()), options.parameterization(), toOne);
+    switch (options.guidanceMode()) {
+      case FIXED -> config.put(GUIDANCE, 1.0); // the teacher's is in the student's weights already
+      case MATCHED -> config.put(GUIDANCE, options.guidance());
+      case SYNC -> {} // any, as for the teacher
+    }
+    return config.put(STEPS, options.windows());
+  }
+
+  @Override
+  public Objective objective(Task task, PerflowOptions options) {
+    Task.Teacher teacher = task.teacher();
+    PerflowObjective objective =
+        new PerflowObjective(
+            task.data(),
+            new PerflowObjective.Teacher(teacher.net(), teacher.schedule(), teacher.prediction()),
+            task.student(),
+            task.student().parameters(),
+            options);
+    return task.continued() ? objective.continued() : objective;
+  }
+}

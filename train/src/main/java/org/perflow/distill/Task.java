@@ -1,0 +1,70 @@
+package org.perflow.distill;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PredictionType;
+import org.perflow.tensor.Tensor;
+import org.perflow.train.Examples;
+import org.perflow.train.TrainOptions;
+
+/**
+ * What a method is to work on. All of it stays its owner's.
+ *
+ * @param data latents and captions
+ * @param teacher only read
+ * @param student with the teacher's weights, or an earlier student's
+ * @param continued whether these are an earlier student's, so that nothing holds of step 0
+ * @param train settings of the run: batch, learning rate, seed
+ * @param folder of the run, for what a method makes once, such as pairs
+ */
+public record Task(
+    Examples data,
+    Teacher teacher,
+    Net student,
+    boolean continued,
+    TrainOptions train,
+    Path folder) {
+
+  /**
+   * The teacher.
+   *
+   * @param net frozen
+   * @param scheduler its scheduler config: noise schedule, what it predicts, how it is sampled
+   */
+  public record Teacher(Net net, ObjectNode scheduler) {
+    /** Its noise table; an error that says so for a flow-matching teacher, which has none. */
+    public NoiseSchedule schedule() {
+      return NoiseSchedule.of(scheduler);
+    }
+
+    /** What it predicts. */
+    public PredictionType prediction() {
+      return PredictionType.of(scheduler);
+    }
+  }
+
+  /** The empty caption in as many rows as {@code condition} has. */
+  public Conditioning empty(Conditioning condition) {
+    return condition.with(
+        data.nullCondition(), (x, empty) -> empty.to(x.dtype()).expand(x.shape()));
+  }
+
+  /**
+   * {@code net} on captions, guided by {@code scale} (1 = not) in one pass of twice the rows.
+   * Diffusers' convention: unconditional + scale × (conditional − unconditional).
+   */
+  public Denoiser guided(Net net, Conditioning condition, double scale) {
+    if (scale == 1) {
+      return net.given(condition);
+    }
+    Denoiser both = net.given(empty(condition).cat(condition));
+    return (z, timesteps) -> {
+      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
+      long rows = z.size(0);
+      return Denoiser.guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
+    };
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * Ways to make a few-step student of a teacher, one file each, all behind {@link
+ * org.perflow.distill.Method}: what the field compares PeRFlow with, on the same teacher, data and
+ * budget. {@link org.perflow.distill.Methods} lists them.
+ *
+ * <p>A method is given a {@link org.perflow.distill.Task} (data, teacher, student) and answers with
+ * an {@link org.perflow.train.Objective} that {@link org.perflow.train.Trainer} minimises, and with
+ * the scheduler config that its student is sampled by. It knows networks as {@link
+ * org.perflow.distill.Net} only, so that tests run it on a small network with a teacher in closed
+ * form. What two methods share exists once: a second trained network is an {@link
+ * org.perflow.distill.Auxiliary}.
+ */
+@NullMarked
+package org.perflow.distill;
+
+import org.jspecify.annotations.NullMarked;
