@@ -33,7 +33,7 @@ import picocli.CommandLine.Option;
             + " choose --solver and --solving-steps of accelerate: on trajectories from noise to"
             + " held-out captions, in each window as a part of the way that the teacher goes there,"
             + " and at the end of all.",
-    footer = {"", "Example:", "  perflow solvers --guidance 1.5 --evaluations 2,4,8"})
+    footer = {"", "Example:", "  perflow solvers --guidance 1.5 --evaluations 2,4,8 --pictures 4"})
 final class SolversCommand extends Verb {
   @Option(
       names = "--teacher",
@@ -81,7 +81,7 @@ final class SolversCommand extends Verb {
 
   @Option(
       names = "--pictures",
-      defaultValue = "32",
+      defaultValue = "8",
       paramLabel = "N",
       description = "Trajectories (default: ${DEFAULT-VALUE}).")
   int pictures;
@@ -105,6 +105,9 @@ final class SolversCommand extends Verb {
     List<Path> shards =
         Shards.find(data == null ? List.of(Installation.data()) : data, "test*.tar");
     List<Case> cases = Comparison.cases(shards, pictures, seed);
+    int all =
+        windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
+    err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
         Models.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
       List<SolverErrors> errors = measure(model, cases);

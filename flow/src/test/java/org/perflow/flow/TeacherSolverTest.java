@@ -181,8 +181,7 @@ class TeacherSolverTest {
   @CsvSource({"DPMPP_2M, dpmpp-2m", "DEIS_2, deis", "DDIM, ddim"})
   void isTheSamplerOnItsTimesteps(TeacherSolver method, String name) {
     ObjectNode config =
-        Schedulers.config(
-                name, stableDiffusion())
+        Schedulers.config(name, stableDiffusion())
             .put("timestep_spacing", "trailing")
             .put("solver_order", 2)
             .put("lower_order_final", false)
@@ -252,9 +251,7 @@ class TeacherSolverTest {
   @EnumSource(TeacherSolver.class)
   void pureNoiseAndCleanData(TeacherSolver method) {
     ObjectNode config =
-        stableDiffusion()
-            .put("rescale_betas_zero_snr", true)
-            .put("set_alpha_to_one", true);
+        stableDiffusion().put("rescale_betas_zero_snr", true).put("set_alpha_to_one", true);
     NoiseSchedule schedule = NoiseSchedule.of(config, DType.F64);
     double start = 0.8;
     double[] errors = new double[2];
