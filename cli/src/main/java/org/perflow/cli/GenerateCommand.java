@@ -13,7 +13,6 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.Request;
-import org.perflow.flow.Schedulers;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.AutoencoderTiny;
@@ -207,31 +206,28 @@ final class GenerateCommand extends Verb {
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
-        draw(folder, scheduled(loaded, added), compute, nets, tiny);
+        draw(folder, pipeline(loaded, added, compute), nets, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
     }
   }
 
-  private DiffusionModel scheduled(DiffusionModel loaded, Loras added) {
+  private Pipeline pipeline(DiffusionModel loaded, Loras added, DType compute) {
     if (scheduler != null) {
-      return loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
+      return new Pipeline(loaded, compute).withScheduler(scheduler);
     }
     if (added.scheduler() != null) {
       err().println("note: sampled as the PeRFlow LoRA says; --scheduler chooses another");
-      return loaded.withScheduler(added.scheduler());
+      return new Pipeline(loaded.withScheduler(added.scheduler()), compute);
     }
-    return loaded;
+    return new Pipeline(loaded, compute);
   }
 
   private void draw(
-      Path folder,
-      DiffusionModel loaded,
-      DType compute,
-      List<ControlNetModel> nets,
-      @Nullable AutoencoderTiny tiny)
+      Path folder, Pipeline pipe, List<ControlNetModel> nets, @Nullable AutoencoderTiny tiny)
       throws IOException {
+    DiffusionModel loaded = pipe.model();
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
     Guidance scale =
         guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
@@ -251,14 +247,13 @@ final class GenerateCommand extends Verb {
     prompts.forEach(prompt -> requests.addAll(request.withPrompt(prompt).repeat(count)));
     long start = System.nanoTime();
     try (Pipeline.Result result =
-        new Pipeline(loaded, compute)
-            .generate(
-                requests,
-                batch,
-                (done, total, latents) -> {
-                  progress(done, total);
-                  preview(tiny, latents);
-                })) {
+        pipe.generate(
+            requests,
+            batch,
+            (done, total, latents) -> {
+              progress(done, total);
+              preview(tiny, latents);
+            })) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
       Map<String, String> settings = settings(folder, loaded, request);
