@@ -67,6 +67,26 @@ class PipelineTest {
     }
   }
 
+  /** The second picture's generator, too, is drawn from as in a call of its own. */
+  @ParameterizedTest
+  @ValueSource(doubles = {0.6, 1})
+  void inpaintedPicturesDoNotDependOnTheBatch(double strength) {
+    BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    BufferedImage mask = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    mask.setRGB(0, 0, 16, 32, IntStream.generate(() -> 0xFFFFFF).limit(16 * 32).toArray(), 0, 16);
+    Request request = Request.of("a cat").withImage(picture, strength).withMask(mask);
+    Pipeline pipeline = new Pipeline(model);
+    try (Scope scope = Scope.open();
+        Result together = pipeline.generate(request.repeat(2), 2, (done, total, z) -> {});
+        Result first = pipeline.generate(request);
+        Result second = pipeline.generate(request.withSeed(1))) {
+      assertThat(Golden.error("row 0", together.latents().narrow(0, 0, 1), first.latents()))
+          .isLessThan(1e-5);
+      assertThat(Golden.error("row 1", together.latents().narrow(0, 1, 1), second.latents()))
+          .isLessThan(1e-5);
+    }
+  }
+
   @Test
   void noiseOfAPictureIsPyTorchs() { // torch.randn(2, 2, generator=manual_seed(42))
     try (Scope scope = Scope.open()) {
