@@ -92,6 +92,15 @@ final class GenerateCommand extends Verb {
   @Nullable String guidance;
 
   @Option(
+      names = "--guidance-rescale",
+      defaultValue = "0",
+      paramLabel = "X",
+      description =
+          "How far the contrast that guidance adds is taken back, 0 to 1; 0.7 is usual for models of"
+              + " zero terminal SNR (default: ${DEFAULT-VALUE}).")
+  double guidanceRescale;
+
+  @Option(
       names = "--seed",
       defaultValue = "0",
       paramLabel = "N",
@@ -237,6 +246,7 @@ final class GenerateCommand extends Verb {
                 .withNegativePrompt(negativePrompt)
                 .withSteps(chosen)
                 .withGuidance(scale)
+                .withGuidanceRescale(guidanceRescale)
                 .withSeed(seed)
                 .withSize(width == null ? 0 : width, height == null ? 0 : height)
                 .withClipSkip(clipSkip)
@@ -331,6 +341,9 @@ final class GenerateCommand extends Verb {
     settings.put("seed", "");
     settings.put("steps", Integer.toString(request.steps()));
     settings.put("guidance", request.guidance().toString());
+    if (guidanceRescale > 0) {
+      settings.put("guidance_rescale", Double.toString(guidanceRescale));
+    }
     settings.put("scheduler", loaded.schedulerConfig().path("_class_name").asText());
     if (request.image() != null) {
       settings.put("image", pictures.image.getFileName().toString());
