@@ -116,6 +116,19 @@ class PipelineTest {
   }
 
   @Test
+  void rescalingTakesTheSpreadBack() {
+    try (Scope scope = Scope.open()) {
+      Tensor conditional = Tensor.of(new float[] {0, 1, 2, 3, 9, 9, 9, 11}, 2, 4);
+      Tensor guided = Tensor.of(new float[] {0, 2, 4, 6, -1, -1, -1, -2}, 2, 4); // ratios 1/2 and 2
+      assertThat(Denoiser.rescale(guided, conditional, 0.7).toFloatArray()) // by 0.65 and 1.7
+          .containsExactly(
+              new float[] {0, 1.3f, 2.6f, 3.9f, -1.7f, -1.7f, -1.7f, -3.4f}, within(1e-6f));
+    }
+    assertThatThrownBy(() -> Request.of("a cat").withGuidanceRescale(1.5))
+        .hasMessageContaining("guidance rescale is 1.5");
+  }
+
+  @Test
   void bfloat16StaysNear() {
     Request request = Request.of("a cat").withSize(32, 32);
     try (Scope scope = Scope.open();
