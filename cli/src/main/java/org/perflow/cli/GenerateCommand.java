@@ -69,6 +69,13 @@ final class GenerateCommand extends Verb {
   boolean longPrompts;
 
   @Option(
+      names = "--cut-prompts",
+      description =
+          "Draw without the end of a prompt that the model cannot read, as diffusers does; else that"
+              + " is an error.")
+  boolean cutPrompts;
+
+  @Option(
       names = "--clip-skip",
       defaultValue = "0",
       paramLabel = "N",
@@ -255,6 +262,12 @@ final class GenerateCommand extends Verb {
             nets);
     List<Request> requests = new ArrayList<>();
     prompts.forEach(prompt -> requests.addAll(request.withPrompt(prompt).repeat(count)));
+    if (!cutPrompts) {
+      Models.refuseCut(
+          pipe,
+          requests,
+          "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
+    }
     long start = System.nanoTime();
     try (Pipeline.Result result =
         pipe.generate(

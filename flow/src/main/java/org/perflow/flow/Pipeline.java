@@ -278,7 +278,11 @@ public final class Pipeline implements AutoCloseable {
     return Math.max(factor, Math.round((float) size / factor) * factor);
   }
 
-  private List<String> warnings(List<Request> requests) {
+  /**
+   * The ends of prompts that this model cannot read, in words: it draws without them. Empty where
+   * all is read.
+   */
+  public List<String> warnings(List<Request> requests) {
     Map<String, String> warnings = new LinkedHashMap<>();
     CLIPTokenizer tokenizer = model.tokenizer();
     for (Request request : requests) {
