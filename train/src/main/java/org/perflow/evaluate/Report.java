@@ -122,7 +122,7 @@ public record Report(
         body.append("<td colspan=\"4\" class=\"note\">the reference</td>");
       } else {
         cell(body, "%.4f", row.pictures().rmse());
-        cell(body, "%.4f–%.4f", row.pictures().low(), row.pictures().high());
+        cell(body, "%.4f–%.4f", row.pictures().error().low(), row.pictures().error().high());
         cell(body, "%.1f dB", row.pictures().psnr());
         cell(body, "%.4g", row.frechet());
       }
