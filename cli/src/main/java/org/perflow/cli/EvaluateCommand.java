@@ -147,14 +147,15 @@ final class EvaluateCommand extends Verb {
               systems.get(0),
               systems.subList(1, systems.size()),
               Comparison.cases(shards, pictures, seed),
-              network,
+              Evaluation.Measures.on(network),
               new Evaluation.Options(
                   batch,
                   DType.parse(dtype),
                   Models.windows(fast),
                   standard.straightSteps() / Models.windows(fast) * Models.windows(fast),
                   straightPictures,
-                  standard.gridCases()),
+                  standard.gridCases(),
+                  null),
               line -> err().println(line));
       Map<String, String> settings = new LinkedHashMap<>();
       settings.put("teacher", Installation.name(teacherFolder));
