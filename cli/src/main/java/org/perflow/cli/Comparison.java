@@ -54,6 +54,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
       List<? extends Candidate> systems,
       List<Case> cases,
       Measures measures,
+      @Nullable Estimate textCeiling,
       Evaluation.Options options,
       Consumer<String> progress) {
     Consumer<Evaluation.Progress> each =
@@ -65,7 +66,8 @@ record Comparison(FigureTables tables, Report.Grid grid) {
       systems.forEach(evaluation::measure);
       String features = measures.features().name();
       return new Comparison(
-          new FigureTables(features, cases.size(), evaluation.rows()), evaluation.grid());
+          new FigureTables(features, cases.size(), evaluation.rows(), textCeiling),
+          evaluation.grid());
     }
   }
 
@@ -176,6 +178,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
   record Result(
       String features,
       int pictures,
+      @Nullable Figure textAgreementOfRealPictures,
       List<Figures> systems,
       List<FigureTables.Difference> differences) {}
 
@@ -183,6 +186,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
     return new Result(
         tables.features(),
         pictures(),
+        Figure.of(tables.textCeiling()),
         tables.rows().stream().map(this::figures).toList(),
         tables.differences());
   }

@@ -18,8 +18,10 @@ import org.jspecify.annotations.Nullable;
  * @param features name of the feature network
  * @param pictures of each system
  * @param rows the reference first, if there is one
+ * @param textCeiling {@link TextAgreement} of real pictures; null where it was not measured
  */
-public record FigureTables(String features, int pictures, List<Measurement> rows) {
+public record FigureTables(
+    String features, int pictures, List<Measurement> rows, @Nullable Estimate textCeiling) {
   private static final String SAME = "≈";
 
   private enum Better {
@@ -91,12 +93,23 @@ public record FigureTables(String features, int pictures, List<Measurement> rows
     List<Column> shares = new ArrayList<>(columns.subList(3, columns.size()));
     shares.removeIf(column -> column.key().equals("density")); // beside coverage on the page
     table(text, shares, 18, false);
-    text.append(
-        "error: RMSE to the first row's pictures from the same noise, values in 0..1; S: 0 is"
-            + " straight\n");
+    if (rows.stream().anyMatch(row -> row.pictures() != null)) {
+      text.append(
+          "error: RMSE to the first row's pictures from the same noise, values in 0..1; S: 0 is"
+              + " straight\n");
+    }
+    if (textCeiling != null) {
+      text.append("text found: caption nearest of 32; ").append(ceiling()).append('\n');
+    }
     text.append(SAME)
         .append(": cannot be told from the best of as many evaluations (paired bootstrap)");
     return text.toString();
+  }
+
+  private String ceiling() {
+    return textCeiling == null
+        ? ""
+        : "%d real pictures: %s".formatted(textCeiling.samples(), textCeiling.toText("%.2f"));
   }
 
   private void table(StringBuilder text, List<Column> all, int width, boolean costs) {
@@ -246,7 +259,9 @@ public record FigureTables(String features, int pictures, List<Measurement> rows
         + features
         + ", as are precision and recall (3 neighbours), density and coverage (5), and diversity"
         + " within a caption (1 − cosine). Text found: how often a picture's caption is the nearest of"
-        + " 32. Network evaluations: guidance counts twice. Seconds: sampling only, median over"
+        + " 32"
+        + (textCeiling == null ? "" : " (" + ceiling() + ")")
+        + ". Network evaluations: guidance counts twice. Seconds: sampling only, median over"
         + " batches.";
   }
 

@@ -1,7 +1,9 @@
 package org.perflow.evaluate;
 
 import java.io.IOException;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.perflow.io.FormatException;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -34,9 +36,19 @@ public final class TorchScriptFeatures implements Features {
 
   /** Reads the file, whose name without its ending names the figures. */
   public static TorchScriptFeatures load(Path file) throws IOException {
-    TorchScript module = TorchScript.load(file);
+    TorchScript module = open(file);
     String name = String.valueOf(file.getFileName()).replaceFirst("\\.[^.]+$", "");
     return new TorchScriptFeatures(module, name, Fingerprint.of(file));
+  }
+
+  private static TorchScript open(Path file) throws IOException {
+    try {
+      return TorchScript.load(file);
+    } catch (NoSuchFileException e) {
+      throw e;
+    } catch (IOException e) {
+      throw new FormatException(String.valueOf(e.getMessage()), e);
+    }
   }
 
   @Override

@@ -84,7 +84,8 @@ class ReportTest {
             row("Teacher", 50, new Estimate(0, new double[3], 200)),
             row("Student", 4, new Estimate(0.063, new double[] {0.063, 0.062, 0.064}, 200)),
             row("Other", 4, new Estimate(0.062, new double[] {0.061, 0.063, 0.062}, 200)),
-            row("Bad", 4, new Estimate(0.2, new double[] {0.19, 0.2, 0.21}, 200))));
+            row("Bad", 4, new Estimate(0.2, new double[] {0.19, 0.2, 0.21}, 200))),
+        null);
   }
 
   private static Measurement row(String label, int steps, Estimate error) {
