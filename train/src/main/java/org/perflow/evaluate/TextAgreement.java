@@ -187,11 +187,10 @@ public final class TextAgreement implements AutoCloseable {
       Tensor diagonal = Tensor.arange(batch);
       for (int step = 0; step < options.steps(); step++) {
         try (Scope scope = Scope.open()) {
-          Tensor chosen = Tensor.randperm(rng, count).narrow(0, 0, batch);
-          Tensor view = Tensor.randint(rng, options.views(), batch);
-          Tensor wording = Tensor.randint(rng, Captions.VARIANTS, batch);
-          Tensor x = seen.indexSelect(0, view.mul(count).add(chosen));
-          Tensor y = read.indexSelect(0, chosen.mul(Captions.VARIANTS).add(wording));
+          long[] chosen = Tensor.randperm(rng, count).narrow(0, 0, batch).toLongArray();
+          Tensor x = seen.indexSelect(0, rows(chosen, count, 1, options.views(), rng));
+          Tensor y =
+              read.indexSelect(0, rows(chosen, 1, Captions.VARIANTS, Captions.VARIANTS, rng));
           parameters.zeroGradients();
           Tensor scores = // [B, B]
               towers.pictures(x).matmul(towers.texts(y).transpose(0, 1)).mul(options.scale());
@@ -206,6 +205,15 @@ public final class TextAgreement implements AutoCloseable {
       }
       moveOut(towers);
     }
+  }
+
+  /** Rows stride · variant + step · example, with a variant of so many drawn for each example. */
+  private static Tensor rows(long[] examples, long stride, long step, int variants, Rng rng) {
+    long[] rows = Tensor.randint(rng, variants, examples.length).toLongArray();
+    for (int i = 0; i < rows.length; i++) {
+      rows[i] = stride * rows[i] + step * examples[i];
+    }
+    return Tensor.of(rows);
   }
 
   /** Features of augmented views, view by view [views · N, D], in the caller's scope. */
