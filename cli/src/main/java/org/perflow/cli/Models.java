@@ -51,7 +51,8 @@ final class Models {
     return isPerflow(model) ? PerflowScheduler.flow(model.schedulerConfig()).windows().count() : 4;
   }
 
-  private static boolean isPerflow(DiffusionModel model) {
+  /** Whether it is sampled window by window. */
+  static boolean isPerflow(DiffusionModel model) {
     return Schedulers.isPerflow(model.schedulerConfig());
   }
 }
