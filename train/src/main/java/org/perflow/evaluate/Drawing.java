@@ -97,8 +97,28 @@ final class Drawing {
     }
   }
 
+  /** Trajectories through the states of {@link #sample}, in both coordinates. */
+  Candidate.Path path(List<Tensor> states) {
+    int[] levels = levels();
+    int count = levels.length;
+    if (schedule.alphaBar(levels[count - 2]) >= schedule.finalAlphaBar()) {
+      count--; // the last step stood still: offset 0 and no set_alpha_to_one
+    }
+    double[] times = new double[count];
+    double[] alpha = new double[count];
+    double[] sigma = new double[count];
+    for (int i = 0; i < count; i++) {
+      times[i] = levels[i] < 0 ? 0 : (levels[i] + 1.0) / schedule.size();
+      alpha[i] = schedule.alpha(levels[i]);
+      sigma[i] = schedule.sigma(levels[i]);
+    }
+    List<Tensor> points = states.subList(0, count);
+    return new Candidate.Path(
+        new Straightness.Trajectory(points, times), Straightness.rectified(points, alpha, sigma));
+  }
+
   /** Noise level of every recorded state: the index into the schedule, negative for its end. */
-  int[] levels() {
+  private int[] levels() {
     double[] timesteps = scheduler.timesteps();
     int[] levels = new int[timesteps.length + 1];
     for (int i = 0; i < timesteps.length; i++) {
@@ -107,9 +127,5 @@ final class Drawing {
     }
     levels[timesteps.length] = -1;
     return levels;
-  }
-
-  NoiseSchedule schedule() {
-    return schedule;
   }
 }
