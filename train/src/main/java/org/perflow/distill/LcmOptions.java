@@ -37,13 +37,9 @@ public record LcmOptions(
 
   public LcmOptions {
     ConsistencyObjective.require(
-        guidanceMin == 0 && guidanceMax == 0
-            || guidanceMin >= 1
-                && guidanceMin < guidanceMax
-                && guidance >= guidanceMin
-                && guidance <= guidanceMax,
-        "guidanceMin and guidanceMax must both be 0, or 1 or more with guidance between them; got"
-            + " %s, %s and guidance %s".formatted(guidanceMin, guidanceMax, guidance));
+        guidanceMin == 0 && guidanceMax == 0 || guidanceMin >= 1 && guidanceMin < guidanceMax,
+        "guidanceMin and guidanceMax must both be 0, or 1 or more and the second larger; got %s and %s"
+            .formatted(guidanceMin, guidanceMax));
     Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
   }
 
