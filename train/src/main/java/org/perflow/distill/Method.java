@@ -1,6 +1,7 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.flow.Schedulers;
 import org.perflow.models.UNetConfig;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
@@ -15,7 +16,7 @@ public interface Method<O extends Record> {
   /** Keys of the scheduler configs that students are written with. */
   String GUIDANCE = "recommended_guidance_scale";
 
-  String STEPS = "recommended_num_inference_steps";
+  String STEPS = Schedulers.STEPS;
 
   /** Its name on the command line and in configs. */
   String name();

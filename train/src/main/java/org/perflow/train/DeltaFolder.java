@@ -79,7 +79,7 @@ public final class DeltaFolder {
       Delta.apply(weights(base), change, unet, options, about);
       addGuidanceLayer(change, beside.resolve("unet/config.json"));
       Json.write(beside.resolve(SCHEDULER), scheduler);
-      if (isStudents(scheduler)) {
+      if (Schedulers.isStudents(scheduler)) {
         boolean known = !Schedulers.isPerflow(scheduler); // else see DiffusionModel.save
         String type = known ? scheduler.path("_class_name").asText() : "DDIMScheduler";
         index.putArray("scheduler").add("diffusers").add(type);
@@ -122,7 +122,7 @@ public final class DeltaFolder {
       throws IOException {
     Path file = base.resolve(SCHEDULER);
     JsonNode own = Json.read(file);
-    if (isStudents(own)) {
+    if (Schedulers.isStudents(own)) {
       throw new FormatException(base + " is accelerated already; add a delta to its teacher");
     }
     String prediction = own.path("prediction_type").asText("epsilon");
@@ -136,7 +136,7 @@ public final class DeltaFolder {
     if (sampler.parameterization() != null) {
       TimeWindows windows = new TimeWindows(sampler.windows());
       config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
-    } else if (said != null && !isStudents(said)) {
+    } else if (said != null && !Schedulers.isStudents(said)) {
       return (ObjectNode) own; // a delta of two plain models, a fine-tuning say
     } else if (said != null) {
       config = said;
@@ -155,19 +155,14 @@ public final class DeltaFolder {
     return config;
   }
 
-  /** Whether a scheduler config is that of a few-step student, of any method. */
-  private static boolean isStudents(JsonNode scheduler) {
-    return Schedulers.isPerflow(scheduler) || scheduler.has("recommended_num_inference_steps");
-  }
-
-  /** A PeRFlow scheduler config that lies with the delta. */
+  /** A student's scheduler config that lies with the delta. */
   private static @Nullable ObjectNode beside(Path delta) throws IOException {
     Path folder = Files.isDirectory(delta) ? delta : delta.toAbsolutePath().getParent();
     for (String name : List.of(SCHEDULER, "scheduler_config.json")) {
       Path file = folder == null ? Path.of(name) : folder.resolve(name);
       if (Files.exists(file)
           && Json.read(file) instanceof ObjectNode node
-          && Schedulers.isPerflow(node)) {
+          && Schedulers.isStudents(node)) {
         return node;
       }
     }

@@ -280,13 +280,12 @@ class ConsistencyMethodsTest {
 
   @Test
   void pcmLearnsTheRing() throws IOException {
-    learns("pcm", new PcmMethod(), new PcmOptions(4, 40, 1, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3));
+    learns("pcm", new PcmMethod(), new PcmOptions(4, 40, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3));
   }
 
   @Test
   void tcdLearnsTheRing() throws IOException {
-    learns(
-        "tcd", new TcdMethod(), new TcdOptions(50, 1, 0.3, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3));
+    learns("tcd", new TcdMethod(), new TcdOptions(50, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3));
   }
 
   private <O extends Record> void learns(String name, Method<O> method, O options)
