@@ -234,7 +234,7 @@ final class GenerateCommand extends Verb {
       return new Pipeline(loaded, compute).withScheduler(scheduler);
     }
     if (added.scheduler() != null) {
-      err().println("note: sampled as the PeRFlow LoRA says; --scheduler chooses another");
+      err().println("note: sampled as the LoRA says; --scheduler chooses another");
       return new Pipeline(loaded.withScheduler(added.scheduler()), compute);
     }
     return new Pipeline(loaded, compute);

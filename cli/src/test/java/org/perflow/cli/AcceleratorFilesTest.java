@@ -129,7 +129,7 @@ class AcceleratorFilesTest {
     run("delta", "to-lora", delta, "--rank=2", "--out", lora, "--json");
     Commands drawn = generate(TEACHER.toString(), "--lora", lora, "--steps=1");
     assertThat(drawn.exitCode()).as(drawn.err()).isEqualTo(0);
-    assertThat(drawn.err()).doesNotContain("sampled as the PeRFlow LoRA says");
+    assertThat(drawn.err()).doesNotContain("sampled as the LoRA says");
   }
 
   private Commands generate(String model, String... more) {
