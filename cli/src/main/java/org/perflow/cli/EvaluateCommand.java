@@ -385,7 +385,8 @@ final class EvaluateCommand extends Verb {
         standard.straightSteps() / windows * windows,
         straightPictures,
         standard.gridCases(),
-        cache());
+        cache(),
+        false);
   }
 
   /** Null where it was not asked for, or there are no captioned pictures to learn from. */
