@@ -349,7 +349,7 @@ public final class Evaluation implements AutoCloseable {
 
   private Gallery drawOrRead(Candidate candidate) {
     TensorCache cache = options.cache();
-    Optional<String> itself = candidate.fingerprint();
+    Optional<String> itself = cache == null ? Optional.empty() : candidate.fingerprint();
     if (cache == null || itself.isEmpty()) {
       return draw(candidate);
     }
