@@ -1,11 +1,18 @@
 package org.perflow.distill;
 
 import java.util.List;
+import org.perflow.train.LoraOptions;
 
 /** All methods. */
 public final class Methods {
   /** In the order of the documentation. */
-  public static final List<Method<?>> ALL = List.of(new PerflowMethod());
+  public static final List<Method<?>> ALL =
+      List.of(
+          new PerflowMethod(),
+          new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS),
+          new LcmMethod("lcm-lora", LcmOptions.LORA, new LoraOptions(64, 0)),
+          new PcmMethod(),
+          new TcdMethod());
 
   private Methods() {}
 
