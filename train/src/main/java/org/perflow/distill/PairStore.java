@@ -42,12 +42,10 @@ public final class PairStore implements AutoCloseable {
   private final Tensor samples; // [N, C, h, w] float32
   private final Conditioning conditions; // N rows
 
-  private PairStore(Map<String, Tensor> all) {
-    try (Scope scope = Scope.open()) {
-      seeds = all.get("seed").toLongArray();
-      samples = scope.release(all.get("sample"));
-      conditions = condition(all).each(scope::release);
-    }
+  private PairStore(Map<String, Tensor> all, Scope theirs) {
+    seeds = all.get("seed").toLongArray();
+    samples = theirs.release(all.get("sample"));
+    conditions = condition(all).each(theirs::release);
   }
 
   /**
@@ -87,7 +85,7 @@ public final class PairStore implements AutoCloseable {
     Path folder = given.isEmpty() ? task.folder().resolve("pairs") : Path.of(given);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return new PairStore(all(task, settings, folder));
+      return new PairStore(all(task, settings, folder), scope);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
