@@ -77,7 +77,7 @@ class MethodsTest {
         Net student = lora ? full.lora(4, rng) : full.copy();
         Objective objective =
             method.objective(
-                new Task(new Ring(), teacher, student, false, TRAINING, folder), options);
+                new Task(new Ring(), teacher, student, true, TRAINING, folder), options);
         Trainer trainer = new Trainer(objective, TRAINING, folder)) {
       trainer.resume();
       trainer.listen(

@@ -72,8 +72,8 @@ class ReflowMethodTest {
     try (Net student = RingNet.pretrained();
         Net before = RingNet.pretrained()) {
       ReflowOptions options =
-          OPTIONS.with("pairs", 4096).with("pairSteps", 50).with("captionDropout", 0);
-      var training = RingRun.TRAINING.with("steps", 600);
+          OPTIONS.with("pairs", 2048).with("pairSteps", 40).with("captionDropout", 0);
+      var training = RingRun.TRAINING.with("steps", 400);
       var after = RingRun.train(REFLOW, options, student, training, temp, 2);
       var start = RingRun.figures(before, Ring.SCHEDULER, 2);
       System.out.println("reflow, 2 steps: " + after + ", teacher's DDIM " + start);
