@@ -8,10 +8,11 @@ import org.perflow.tensor.Tensor;
  * moves the levels towards noise; as there it also acts on the lowest level of the table before the
  * grid is laid, which is shifted again.
  *
- * <p>{@code timestep_spacing} "trailing", which diffusers' class does not have, lays N levels 1 − i/N
- * instead, of which no step is wasted on the lowest level: what few-step students are trained for
- * (in diffusers: {@code sigmas=np.linspace(1, 1 / N, N)}). {@code ShortcutScheduler} is the same for
- * shortcut models (Frans et al. 2024, arXiv 2410.12557), which are told the length of the step.
+ * <p>{@code timestep_spacing} "trailing", which diffusers' class does not have, lays N levels 1 −
+ * i/N instead, of which no step is wasted on the lowest level: what few-step students are trained
+ * for (in diffusers: {@code sigmas=np.linspace(1, 1 / N, N)}). {@code ShortcutScheduler} is the
+ * same for shortcut models (Frans et al. 2024, arXiv 2410.12557), which are told the length of the
+ * step.
  */
 final class FlowEulerScheduler implements Scheduler {
   private final Sigmas sigmas;

@@ -14,11 +14,11 @@ import org.perflow.train.Objective;
  * InstaFlow (Liu et al. 2023, arXiv 2309.06380): reflow on pairs of the guided teacher, then
  * distillation of the one step from noise to picture, noise − v(noise, t = 1).
  *
- * <p>In the place of LPIPS, which needs pixels and a network that is nowhere to be had, pictures are
- * compared by what the middle of the teacher's own U-Net says of their latents, channels brought to
- * unit length as LPIPS does (Zhang et al. 2018, arXiv 1801.03924, eq. 1). Both halves of the run use
- * the pairs of one teacher; to distil from the reflowed one's, as the paper does, run {@code reflow}
- * and then this method with its student as the teacher and {@code reflowPart} 0.
+ * <p>In the place of LPIPS, which needs pixels and a network that is nowhere to be had, pictures
+ * are compared by what the middle of the teacher's own U-Net says of their latents, channels
+ * brought to unit length as LPIPS does (Zhang et al. 2018, arXiv 1801.03924, eq. 1). Both halves of
+ * the run use the pairs of one teacher; to distil from the reflowed one's, as the paper does, run
+ * {@code reflow} and then this method with its student as the teacher and {@code reflowPart} 0.
  */
 public final class InstaflowMethod implements Method<InstaflowOptions> {
   /** Nearly clean: what the features are of is the picture, not its noise. */

@@ -5,8 +5,8 @@ import org.perflow.train.Overrides;
 /**
  * Settings of {@link InstaflowMethod}. Immutable, valid once made; JSON by these names.
  *
- * @param reflowPart part of the run that is reflow; the rest distils one step. 0 where the teacher is
- *     a rectified flow already
+ * @param reflowPart part of the run that is reflow; the rest distils one step. 0 where the teacher
+ *     is a rectified flow already
  * @param perceptual weight of the distance of features, beside the squared distance
  * @param guidance of the teacher in drawing its pictures
  * @param pairs how many pictures the teacher draws

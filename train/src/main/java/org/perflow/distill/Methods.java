@@ -5,7 +5,13 @@ import java.util.List;
 /** All methods. */
 public final class Methods {
   /** In the order of the documentation. */
-  public static final List<Method<?>> ALL = List.of(new PerflowMethod(), new ReflowMethod(), new InstaflowMethod(), new ProgressiveMethod(), new ShortcutMethod());
+  public static final List<Method<?>> ALL =
+      List.of(
+          new PerflowMethod(),
+          new ReflowMethod(),
+          new InstaflowMethod(),
+          new ProgressiveMethod(),
+          new ShortcutMethod());
 
   private Methods() {}
 

@@ -17,14 +17,14 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.Objective;
 
 /**
- * Progressive distillation (Salimans and Ho 2022, arXiv 2202.00512, algorithm 2): in every stage the
- * student learns to make in one DDIM step what its teacher makes in two, and is the next stage's
- * teacher. The stages share the run equally. The first teacher is guided by a fixed scale, which is
- * the first stage of Meng et al. (arXiv 2210.03142) with one scale.
+ * Progressive distillation (Salimans and Ho 2022, arXiv 2202.00512, algorithm 2): in every stage
+ * the student learns to make in one DDIM step what its teacher makes in two, and is the next
+ * stage's teacher. The stages share the run equally. The first teacher is guided by a fixed scale,
+ * which is the first stage of Meng et al. (arXiv 2210.03142) with one scale.
  *
  * <p>The student predicts v, since x0 from ε has no signal where there is hardly any (section 4);
- * where the teacher predicts ε, the first stage also learns what the output means. Other than in the
- * paper the optimiser goes on from stage to stage, its moments and learning rate with it.
+ * where the teacher predicts ε, the first stage also learns what the output means. Other than in
+ * the paper the optimiser goes on from stage to stage, its moments and learning rate with it.
  */
 public final class ProgressiveMethod implements Method<ProgressiveOptions> {
   @Override
@@ -92,8 +92,8 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
   }
 
   /**
-   * The x0 for which one DDIM step from level t to s ends at z_s, as a·z_t + b·z_s:
-   * (z_s − (σ_s/σ_t) z_t) / (α_s − (σ_s/σ_t) α_t), appendix G.
+   * The x0 for which one DDIM step from level t to s ends at z_s, as a·z_t + b·z_s: (z_s −
+   * (σ_s/σ_t) z_t) / (α_s − (σ_s/σ_t) α_t), appendix G.
    */
   static Affine data(double alphaT, double sigmaT, double alphaS, double sigmaS) {
     double ratio = sigmaS / sigmaT;
@@ -104,8 +104,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
   /** The v that stands for that x0 at z_t: (α z_t − x0)/σ, as a·z_t + b·z_s. */
   static Affine target(NoiseSchedule schedule, int t, int s) {
     double sigma = schedule.sigma(t);
-    Affine data =
-        data(schedule.alpha(t), sigma, schedule.alpha(s), schedule.sigma(s));
+    Affine data = data(schedule.alpha(t), sigma, schedule.alpha(s), schedule.sigma(s));
     return new Affine((schedule.alpha(t) - data.a()) / sigma, -data.b() / sigma);
   }
 
@@ -209,8 +208,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
           now == 0
               ? task.guided(task.teacher().net(), told, options.guidance())
               : frozen.given(told);
-      PredictionType says =
-          now == 0 ? task.teacher().prediction() : PredictionType.V_PREDICTION;
+      PredictionType says = now == 0 ? task.teacher().prediction() : PredictionType.V_PREDICTION;
       return ddim(teacher, says, ddim(teacher, says, zt, from, middle), middle, to);
     }
 

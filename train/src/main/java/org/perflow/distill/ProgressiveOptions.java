@@ -7,8 +7,8 @@ import org.perflow.train.Overrides;
  *
  * @param startSteps of the teacher's DDIM that the first stage halves
  * @param endSteps of the student when the last stage is done: startSteps halved a few times
- * @param guidance of the teacher in the first stage, after which it is in the student's weights; 1 =
- *     none
+ * @param guidance of the teacher in the first stage, after which it is in the student's weights; 1
+ *     = none
  */
 public record ProgressiveOptions(int startSteps, int endSteps, double guidance) {
   /** The guided teacher's 32 steps to 4. */

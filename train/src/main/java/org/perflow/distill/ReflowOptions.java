@@ -6,8 +6,8 @@ import org.perflow.train.Overrides;
  * Settings of {@link ReflowMethod}. Immutable, valid once made; JSON by these names.
  *
  * @param coupling what lies at the ends of the lines that are learned
- * @param guidance of the teacher in drawing its pictures; with {@link Coupling#DATA}
- *     the student is guided by it in sampling
+ * @param guidance of the teacher in drawing its pictures; with {@link Coupling#DATA} the student is
+ *     guided by it in sampling
  * @param pairs how many pictures the teacher draws
  * @param pairSteps steps it draws them in
  * @param pairsFolder where they are kept; empty for the run's own folder

@@ -15,14 +15,14 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.Objective;
 
 /**
- * Shortcut models (Frans et al. 2024, arXiv 2410.12557): a velocity v(z, t, d) that knows how long a
- * step d it is for. Most of a batch learns the straight lines' velocity with the shortest d; the
+ * Shortcut models (Frans et al. 2024, arXiv 2410.12557): a velocity v(z, t, d) that knows how long
+ * a step d it is for. Most of a batch learns the straight lines' velocity with the shortest d; the
  * rest learns for a step of 2d the mean of two steps of d (eq. 5), so that one model serves every
  * number of steps. Time runs from 1, noise, to 0.
  *
- * <p>The student starts with the teacher's weights; the part that reads d is new and starts at zero.
- * Other than in the paper, targets come from the student itself and not from an average of it, and
- * guidance is in the teacher's pictures.
+ * <p>The student starts with the teacher's weights; the part that reads d is new and starts at
+ * zero. Other than in the paper, targets come from the student itself and not from an average of
+ * it, and guidance is in the teacher's pictures.
  */
 public final class ShortcutMethod implements Method<ShortcutOptions> {
   private static final int EMBEDDING = 256;
@@ -61,7 +61,9 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
     return new Shortcut(task, options, lines);
   }
 
-  /** Times and lengths of the steps that a batch learns; those of {@code doubled} rows come first. */
+  /**
+   * Times and lengths of the steps that a batch learns; those of {@code doubled} rows come first.
+   */
   @SuppressWarnings("ArrayRecordComponent") // passed on, never compared
   record Steps(double[] t, double[] d, int doubled) {}
 
@@ -143,8 +145,7 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
                 zt.narrow(0, 0, doubled),
                 Arrays.copyOf(steps.t(), doubled),
                 Arrays.copyOf(steps.d(), doubled));
-        velocity =
-            scope.keep(Tensor.cat(0, twoSteps, straight.narrow(0, doubled, rows - doubled)));
+        velocity = scope.keep(Tensor.cat(0, twoSteps, straight.narrow(0, doubled, rows - doubled)));
       }
       Tensor predicted = ask(task.student(), told, zt, steps.t(), steps.d());
       return predicted.sub(velocity).square().mean();

@@ -7,8 +7,8 @@ import org.perflow.train.Overrides;
  *
  * @param finestSteps the number of steps in which sampling is plain Euler: a power of two; steps of
  *     twice the length learn from these, and so on to one step
- * @param consistency part of a batch that learns from two steps of half the length; the rest follows
- *     the lines
+ * @param consistency part of a batch that learns from two steps of half the length; the rest
+ *     follows the lines
  * @param coupling what lies at the ends of the lines that are learned
  * @param guidance of the teacher in drawing its pictures; with {@link Coupling#DATA} the student is
  *     guided by it in sampling
@@ -34,8 +34,7 @@ public record ShortcutOptions(
   public ShortcutOptions {
     var unused = new PairStore.Settings(pairs, pairSteps, guidance, pairsFolder); // checks those
     if (finestSteps < 2 || Integer.bitCount(finestSteps) != 1) {
-      throw new IllegalArgumentException(
-          "finestSteps must be 2, 4, 8, ...; got " + finestSteps);
+      throw new IllegalArgumentException("finestSteps must be 2, 4, 8, ...; got " + finestSteps);
     }
     if (!(consistency > 0 && consistency < 1)) {
       throw new IllegalArgumentException(

@@ -10,8 +10,8 @@ import org.perflow.tensor.Tensor;
 
 /**
  * The straight lines z_t = (1 − t) data + t noise whose velocity dz/dt = noise − data a rectified
- * flow learns (Liu et al. 2022, arXiv 2209.03003; its u is our 1 − t, its velocity minus ours, which
- * is what flow-matching models of diffusers predict). The network is told 1000 t.
+ * flow learns (Liu et al. 2022, arXiv 2209.03003; its u is our 1 − t, its velocity minus ours,
+ * which is what flow-matching models of diffusers predict). The network is told 1000 t.
  */
 final class StraightLines implements AutoCloseable {
   private static final int GRID = 1000;

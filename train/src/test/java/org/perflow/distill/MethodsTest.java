@@ -56,8 +56,7 @@ class MethodsTest {
     assertResumes(method, true);
   }
 
-  private <O extends Record> void assertResumes(Method<O> method, boolean lora)
-      throws IOException {
+  private <O extends Record> void assertResumes(Method<O> method, boolean lora) throws IOException {
     Map<String, float[]> whole = train(method, lora, temp.resolve("whole"), STEPS);
     train(method, lora, temp.resolve("halves"), STEPS / 2);
     Map<String, float[]> halves = train(method, lora, temp.resolve("halves"), STEPS);

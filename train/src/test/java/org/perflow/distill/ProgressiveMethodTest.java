@@ -149,7 +149,8 @@ class ProgressiveMethodTest {
           z,
           (i, value) -> {
             double t = index[i];
-            double s = ddim(ddim(value, t, t - 500.0 / steps), t - 500.0 / steps, t - 1000.0 / steps);
+            double s =
+                ddim(ddim(value, t, t - 500.0 / steps), t - 500.0 / steps, t - 1000.0 / steps);
             double to = t - 1000.0 / steps;
             double ratio = sigma(to) / sigma(t);
             double x = (s - ratio * value) / (alpha(to) - ratio * alpha(t));

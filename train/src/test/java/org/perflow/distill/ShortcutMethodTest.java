@@ -99,8 +99,7 @@ class ShortcutMethodTest {
 
   @Test
   void theSamplerTellsTheStep() {
-    try (Scheduler scheduler =
-        Schedulers.create(SHORTCUT.scheduler(Ring.SCHEDULER, OPTIONS), 4)) {
+    try (Scheduler scheduler = Schedulers.create(SHORTCUT.scheduler(Ring.SCHEDULER, OPTIONS), 4)) {
       assertThat(scheduler.timesteps()).containsExactly(1000, 750, 500, 250);
       for (int i = 0; i < 4; i++) {
         assertThat(scheduler.timestepCond(i)).isEqualTo(0.25);
