@@ -61,8 +61,8 @@ record AccelerateRun<O extends Record>(
   }
 
   /**
-   * The LoRA files of a student that is trained as one, by their format; none are written of one that
-   * reads a number beside time, by a layer that such files have no room for.
+   * The LoRA files of a student that is trained as one, by their format; none are written of one
+   * that reads a number beside time, by a layer that such files have no room for.
    */
   Map<LoraFile.Format, Path> loras() {
     return lora.lowRank()

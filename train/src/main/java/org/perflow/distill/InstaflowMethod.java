@@ -33,8 +33,7 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
 
   @Override
   public String advice() {
-    return "one step without an adversary: reflow, then that step distilled with a distance of"
-        + " features";
+    return "one step without an adversary: reflow, then that step distilled";
   }
 
   @Override

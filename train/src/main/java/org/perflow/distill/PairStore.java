@@ -88,7 +88,7 @@ public final class PairStore implements AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       return new PairStore(all(task, settings, folder), scope);
     } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      throw new UncheckedIOException(e.getMessage(), e);
     }
   }
 

@@ -34,8 +34,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
 
   @Override
   public String advice() {
-    return "4 or 8 deterministic DDIM steps close to the teacher's: halves their number stage by"
-        + " stage; give it a longer run than the others";
+    return "steps close to the teacher's DDIM, their number halved again and again in a long run";
   }
 
   @Override

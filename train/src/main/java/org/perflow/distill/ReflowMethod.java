@@ -31,8 +31,7 @@ public final class ReflowMethod implements Method<ReflowOptions> {
 
   @Override
   public String advice() {
-    return "1 to 8 steps along straight lines, from pairs that the teacher draws once (2-rectified"
-        + " flow; with --teacher OUT/student again for 3-rectified flow)";
+    return "1 to 8 steps along straight lines; again on its student for 3-rectified flow";
   }
 
   @Override

@@ -20,8 +20,8 @@ import org.perflow.train.Objective;
  * rest learns for a step of 2d the mean of two steps of d (eq. 5), so that one model serves every
  * number of steps. Time runs from 1, noise, to 0.
  *
- * <p>The student starts with the teacher's weights; the part that reads d is new and starts at
- * zero. Other than in the paper, targets come from the student itself and not from an average of
+ * <p>The student starts with the teacher's weights; the part that reads d is new, starts at zero and
+ * is trained in full beside low-rank factors too: only the student's folder holds all of it. Other than in the paper, targets come from the student itself and not from an average of
  * it, and guidance is in the teacher's pictures.
  */
 public final class ShortcutMethod implements Method<ShortcutOptions> {
@@ -35,8 +35,7 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
 
   @Override
   public String advice() {
-    return "one model for 1, 2, 4, ... steps, told how long they are; learns from itself, so it needs"
-        + " a long run";
+    return "one model for 1, 2, 4, ... steps, told how long they are; wants a long run";
   }
 
   @Override
