@@ -134,7 +134,11 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     report(
         new Summary(
             run.student().toString(),
-            run.loras().values().stream().map(Path::toString).sorted().toList(),
+            run.loras().values().stream()
+                .filter(Files::exists)
+                .map(Path::toString)
+                .sorted()
+                .toList(),
             result.steps(),
             result.loss(),
             result.seconds()),
