@@ -5,7 +5,13 @@ import java.util.List;
 /** All methods. */
 public final class Methods {
   /** In the order of the documentation. */
-  public static final List<Method<?>> ALL = List.of(new PerflowMethod());
+  public static final List<Method<?>> ALL =
+      List.of(
+          new PerflowMethod(),
+          new DmdMethod(),
+          new Dmd2Method(),
+          new SwiftBrushMethod(),
+          new AdversarialMethod());
 
   private Methods() {}
 
