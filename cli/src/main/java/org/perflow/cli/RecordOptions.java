@@ -127,7 +127,7 @@ final class RecordOptions {
   }
 
   /** {@code PSEUDO_HUBER} as {@code pseudo-huber}. */
-  private static String word(String constant) {
+  static String word(String constant) {
     return constant.toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

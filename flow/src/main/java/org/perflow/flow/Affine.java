@@ -1,6 +1,7 @@
 package org.perflow.flow;
 
 import java.util.Arrays;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -19,8 +20,8 @@ public record Affine(double a, double b) {
   }
 
   /**
-   * Row i of the result is {@code each[i]} applied to row i of x and y, [B, ...], in float32.
-   * Gradients flow through.
+   * Row i of the result is {@code each[i]} applied to row i of x and y, [B, ...], in float32
+   * (float64 for closed forms, where x or y is). Gradients flow through.
    *
    * @throws IllegalArgumentException unless there is one pair a row
    */
@@ -35,18 +36,14 @@ public record Affine(double a, double b) {
       a[i] = each[i].a;
       b[i] = each[i].b;
     }
-    return x.mul(perRow(a, x.dim())).add(y.mul(perRow(b, y.dim())));
+    return x.mul(perRow(a, x)).add(y.mul(perRow(b, y)));
   }
 
-  /** float32 [B, 1, 1, ...]; against a bf16 tensor of the same rank it promotes to float32. */
-  private static Tensor perRow(double[] values, int rank) {
-    float[] floats = new float[values.length];
-    for (int i = 0; i < values.length; i++) {
-      floats[i] = (float) values[i];
-    }
-    long[] shape = new long[rank];
+  /** [B, 1, 1, ...]; against a bf16 tensor of the same rank it promotes to float32. */
+  private static Tensor perRow(double[] values, Tensor like) {
+    long[] shape = new long[like.dim()];
     Arrays.fill(shape, 1);
     shape[0] = values.length;
-    return Tensor.of(floats, shape);
+    return Tensor.of(values, shape).to(like.dtype() == DType.F64 ? DType.F64 : DType.F32);
   }
 }

@@ -5,11 +5,11 @@
  * indices), {@link org.perflow.flow.PredictionType} (what a teacher predicts, and the DDIM step),
  * {@link org.perflow.flow.TimeWindows} and {@link org.perflow.flow.Parameterization} (PeRFlow's
  * closed forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
- * org.perflow.flow.PfOdeSolver} (the teacher's way through one window: the training target), {@link
- * org.perflow.flow.Scheduler} with {@link org.perflow.flow.PerflowScheduler}, {@link
- * org.perflow.flow.DdimScheduler} and all others that {@link org.perflow.flow.Schedulers} lists
- * (sampling), {@link org.perflow.flow.Pipeline} with {@link org.perflow.flow.Request} (the front
- * door).
+ * org.perflow.flow.PfOdeSolver} (the teacher's way through one window: the training target) by a
+ * {@link org.perflow.flow.TeacherSolver}, {@link org.perflow.flow.Scheduler} with {@link
+ * org.perflow.flow.PerflowScheduler}, {@link org.perflow.flow.DdimScheduler} and all others that
+ * {@link org.perflow.flow.Schedulers} lists (sampling), {@link org.perflow.flow.Pipeline} with
+ * {@link org.perflow.flow.Request} (the front door).
  *
  * <p>Time is t in (0, 1], 1 = noise; an index is 0 ... 999; a timestep is what the network is told:
  * the index for a teacher, 1000 t (one more) for a PeRFlow student.

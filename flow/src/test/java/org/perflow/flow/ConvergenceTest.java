@@ -39,6 +39,7 @@ class ConvergenceTest {
     "dpmpp-2m, 1, 1",
     "dpmpp-2m, 2, 2",
     "dpmpp-3m, 3, 2", // diffusers' second difference lacks a factor 2
+    "dpm-2m, 1, 1",
     "dpm-2m, 2, 2",
     "dpmpp-2s, 2, 2",
     "dpmpp-3s, 3, 2.85",
@@ -55,6 +56,14 @@ class ConvergenceTest {
     double slope = Math.log(coarse / fine) / Math.log(2);
     System.out.printf("order %s %d: %.2f (%.1e, %.1e)%n", name, solverOrder, slope, coarse, fine);
     assertThat(slope).isGreaterThan(expected - 0.15);
+  }
+
+  @Test // few steps: levels are rounded to float32, which shows at errors of 1e-7
+  void orderOfUniPcThree() {
+    ObjectNode config = config("unipc").put("solver_order", 3);
+    double slope = Math.log(error(config, 25) / error(config, 49)) / Math.log(2);
+    System.out.printf("order unipc 3: %.2f%n", slope);
+    assertThat(slope).isGreaterThan(3.85);
   }
 
   /** At the cleanest level, which all these samplers reach with the last step but one. */

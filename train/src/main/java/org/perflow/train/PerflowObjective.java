@@ -96,7 +96,8 @@ public final class PerflowObjective implements Objective {
         student,
         parameters,
         options,
-        new PfOdeSolver(teacher.schedule(), teacher.prediction(), options.solvingSteps()));
+        new PfOdeSolver(
+            teacher.schedule(), teacher.prediction(), options.solver(), options.solvingSteps()));
   }
 
   PerflowObjective(

@@ -1,6 +1,7 @@
 package org.perflow.train;
 
 import org.perflow.flow.Parameterization;
+import org.perflow.flow.TeacherSolver;
 
 /**
  * Settings of a {@link PerflowObjective}. Immutable, valid once made; JSON by these names ({@link
@@ -9,7 +10,9 @@ import org.perflow.flow.Parameterization;
  * @param windows K, equal windows of time; a student needs at least K steps
  * @param curriculumWindows windows at the beginning of the run; 0 = {@code windows} all along
  * @param curriculumUntil part of the run (0..1) after which {@code windows} takes over
- * @param solvingSteps S, teacher evaluations in each window
+ * @param solvingSteps S, teacher evaluations in each window: as many steps of the solver, or half
+ *     as many with {@link TeacherSolver#HEUN}, which takes even numbers only
+ * @param solver how the teacher's ODE is solved
  * @param parameterization what the student predicts
  * @param matching in which quantity student and target are compared
  * @param distance how
@@ -38,6 +41,7 @@ public record PerflowOptions(
     int curriculumWindows,
     double curriculumUntil,
     int solvingSteps,
+    TeacherSolver solver,
     Parameterization parameterization,
     Matching matching,
     Distance distance,
@@ -90,13 +94,14 @@ public record PerflowOptions(
     MATCHED
   }
 
-  /** Four windows, eight teacher steps in each, from ε. */
+  /** Four windows, eight DDIM steps of the teacher in each, from ε. */
   public static final PerflowOptions DEFAULTS =
       new PerflowOptions(
           4,
           0,
           0,
           8,
+          TeacherSolver.DDIM,
           Parameterization.DDIM_EPS,
           Matching.OUTPUT,
           Distance.L2,
@@ -120,6 +125,7 @@ public record PerflowOptions(
         curriculumUntil >= 0 && curriculumUntil <= 1,
         "curriculumUntil is a part of the run, 0 to 1; got " + curriculumUntil);
     require(solvingSteps > 0, "solvingSteps must be 1 or more; got " + solvingSteps);
+    solver.steps(solvingSteps);
     require(huberC > 0, "huberC must be above 0; got " + huberC);
     require(
         distance == Distance.L2 || reweighting == Reweighting.NONE,

@@ -39,6 +39,8 @@ class OptionsTest {
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("guidanceMode", "FIXED"))
         .hasMessageContaining("above 1 with FIXED");
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("solver", "HEUN").with("solvingSteps", 5))
+        .hasMessageContaining("got 5 evaluations for the solver heun");
     assertThatThrownBy(
             () ->
                 PerflowOptions.DEFAULTS

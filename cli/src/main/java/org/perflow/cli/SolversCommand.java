@@ -1,0 +1,171 @@
+package org.perflow.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.perflow.evaluate.Evaluation.Case;
+import org.perflow.evaluate.SolverErrors;
+import org.perflow.evaluate.SolverErrors.Setting;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.SeededNoise;
+import org.perflow.flow.TeacherSolver;
+import org.perflow.flow.TimeWindows;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code perflow solvers}. */
+@Command(
+    name = "solvers",
+    description =
+        "Measures how far each solver of the teacher's ODE is from a fine solution (heun), to"
+            + " choose --solver and --solving-steps of accelerate: on trajectories from noise to"
+            + " held-out captions, in each window as a part of the way that the teacher goes there,"
+            + " and at the end of all.",
+    footer = {"", "Example:", "  perflow solvers --guidance 1.5 --evaluations 2,4,8 --pictures 4"})
+final class SolversCommand extends Verb {
+  @Option(
+      names = "--teacher",
+      paramLabel = "DIR",
+      description = "Diffusers folder (default: the one that comes with perflow).")
+  @Nullable Path teacher;
+
+  @Option(
+      names = "--data",
+      split = ",",
+      paramLabel = "PATH",
+      description = "Shards with the captions, or folders with test.tar (default: data/emoji-64).")
+  @Nullable List<Path> data;
+
+  @Option(
+      names = "--evaluations",
+      split = ",",
+      defaultValue = "2,3,4,5,8",
+      paramLabel = "N",
+      description =
+          "Evaluations a window to try; heun, which takes two a step, tries the even ones"
+              + " (default: ${DEFAULT-VALUE}).")
+  List<Integer> evaluations;
+
+  @Option(
+      names = "--fine",
+      defaultValue = "48",
+      paramLabel = "N",
+      description = "Evaluations a window of the fine solution, even (default: ${DEFAULT-VALUE}).")
+  int fine;
+
+  @Option(
+      names = "--windows",
+      defaultValue = "4",
+      paramLabel = "K",
+      description = "Windows of time (default: ${DEFAULT-VALUE}).")
+  int windows;
+
+  @Option(
+      names = "--guidance",
+      defaultValue = "3.0",
+      paramLabel = "W",
+      description = "Guidance of the teacher (default: ${DEFAULT-VALUE}).")
+  double guidance;
+
+  @Option(
+      names = "--pictures",
+      defaultValue = "8",
+      paramLabel = "N",
+      description = "Trajectories (default: ${DEFAULT-VALUE}).")
+  int pictures;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "1000000",
+      paramLabel = "N",
+      description = "Seed of the first picture (default: ${DEFAULT-VALUE}).")
+  long seed;
+
+  @Option(
+      names = "--dtype",
+      defaultValue = "float32",
+      paramLabel = "TYPE",
+      description = "Type to compute with: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
+  String dtype;
+
+  @Override
+  void run() throws Exception {
+    List<Path> shards =
+        Shards.find(data == null ? List.of(Installation.data()) : data, "test*.tar");
+    List<Case> cases = Comparison.cases(shards, pictures, seed);
+    int all =
+        windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
+    err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
+    try (DiffusionModel model =
+        Models.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
+      List<SolverErrors> errors = measure(model, cases);
+      report(errors, table(errors));
+    }
+  }
+
+  private List<Setting> settings() {
+    List<Setting> settings = new ArrayList<>();
+    for (TeacherSolver solver : TeacherSolver.values()) {
+      for (int count : evaluations) {
+        if (count % solver.evaluationsPerStep() == 0) {
+          settings.add(new Setting(solver, count));
+        }
+      }
+    }
+    return settings;
+  }
+
+  private List<SolverErrors> measure(DiffusionModel model, List<Case> cases) {
+    Pipeline pipeline = new Pipeline(model, DType.parse(dtype));
+    long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter();
+        SeededNoise noise = new SeededNoise(seeds)) {
+      Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
+      Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
+      int size = model.unet().config().sampleSize();
+      Tensor start = noise.draw(model.unet().config().inChannels(), size, size);
+      return SolverErrors.of(
+          new SolverErrors.Problem(
+              NoiseSchedule.of(model.schedulerConfig()),
+              PredictionType.of(model.schedulerConfig()),
+              Denoiser.guided(model.unet(), text, nothing, guidance)),
+          start,
+          new TimeWindows(windows),
+          new Setting(TeacherSolver.HEUN, fine),
+          settings());
+    }
+  }
+
+  private String table(List<SolverErrors> errors) {
+    String rows =
+        errors.stream()
+            .map(
+                row ->
+                    "%-10s %5d   %s %8.4f"
+                        .formatted(
+                            RecordOptions.word(row.solver().name()),
+                            row.evaluations(),
+                            row.windows().stream()
+                                .map("%8.4f"::formatted)
+                                .collect(Collectors.joining()),
+                            row.whole()))
+            .collect(Collectors.joining("\n"));
+    return "%-10s %5s   %s %8s\n"
+            .formatted("solver", "S", "%-" + 8 * windows + "s", "whole")
+            .formatted("  windows, noisiest first")
+        + rows;
+  }
+}
