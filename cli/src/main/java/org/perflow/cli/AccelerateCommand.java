@@ -158,7 +158,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   }
 
   /** What was chosen over what suits the teacher. */
-  private <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
+  static <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
       throws IOException {
     Set<String> known = new TreeSet<>();
     for (RecordComponent component : method.defaults().getClass().getRecordComponents()) {

@@ -6,13 +6,26 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.perflow.evaluate.Candidate;
+import org.perflow.evaluate.Charts;
+import org.perflow.evaluate.Diversity;
+import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.Case;
-import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.evaluate.Evaluation.Measures;
+import org.perflow.evaluate.FigureTables;
 import org.perflow.evaluate.Measurement;
+import org.perflow.evaluate.PairedError;
 import org.perflow.evaluate.Report;
+import org.perflow.evaluate.SetFigures;
+import org.perflow.evaluate.Straightness;
+import org.perflow.io.AtomicFiles;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
@@ -20,10 +33,10 @@ import org.perflow.io.ShardReader;
 
 /**
  * Measures systems against a reference on held-out captions and writes what came out into a folder:
- * {@code report.html}, {@code grid.png}, {@code measurements.json}. What {@code evaluate} and
- * {@code demo} share.
+ * {@code report.html}, {@code grid.png}, {@code measurements.json} and the plots as SVG and PNG.
+ * What {@code evaluate} and {@code demo} share.
  */
-record Comparison(String distanceName, int pictures, List<Measurement> rows, Report.Grid grid) {
+record Comparison(FigureTables tables, Report.Grid grid) {
 
   /** One case a picture: all captions with the first seed, all again with the next, ... */
   static List<Case> cases(List<Path> shards, int pictures, long seed) throws IOException {
@@ -37,50 +50,34 @@ record Comparison(String distanceName, int pictures, List<Measurement> rows, Rep
 
   /** Draws and measures; {@code systems} are compared with {@code reference} in that order. */
   static Comparison of(
-      Evaluation.System reference,
-      List<Evaluation.System> systems,
+      Candidate reference,
+      List<? extends Candidate> systems,
       List<Case> cases,
-      FeatureNetwork features,
+      Measures measures,
+      @Nullable Estimate textCeiling,
       Evaluation.Options options,
       Consumer<String> progress) {
     Consumer<Evaluation.Progress> each =
         done ->
             progress.accept(
-                "%s, %d steps: %d of %d pictures"
-                    .formatted(
-                        done.system().label(), done.system().steps(), done.pictures(), done.of()));
-    try (Evaluation evaluation = Evaluation.against(reference, cases, features, options, each)) {
+                "%s: %d of %d pictures"
+                    .formatted(done.candidate().title(), done.pictures(), done.of()));
+    try (Evaluation evaluation = Evaluation.against(reference, cases, measures, options, each)) {
       systems.forEach(evaluation::measure);
+      String features = measures.features().name();
       return new Comparison(
-          features.distanceName(), cases.size(), evaluation.rows(), evaluation.grid());
+          new FigureTables(features, cases.size(), evaluation.rows(), textCeiling),
+          evaluation.grid());
     }
+  }
+
+  int pictures() {
+    return tables.pictures();
   }
 
   /** The measurements for a terminal. */
   String table() {
-    StringBuilder table = new StringBuilder();
-    table.append(
-        "%-28s %5s %6s %8s %8s %22s %10s %9s%n"
-            .formatted(
-                "system", "steps", "evals", "error", "PSNR", distanceName, "s/picture", "S"));
-    for (Measurement row : rows) {
-      boolean reference = row == rows.get(0);
-      table.append(
-          "%-28s %5d %6d %8s %8s %22s %10.3f %9.4f%n"
-              .formatted(
-                  row.label(),
-                  row.steps(),
-                  row.networkEvaluations(),
-                  reference ? "-" : "%.4f".formatted(row.pictures().rmse()),
-                  reference ? "-" : "%.1f".formatted(row.pictures().psnr()),
-                  reference ? "-" : "%.4g".formatted(row.frechet()),
-                  row.seconds(),
-                  row.inWindows().deviation()));
-    }
-    return table
-        .append(
-            "error: RMSE to the first row's pictures from the same noise, values in 0..1; S: 0 is straight")
-        .toString();
+    return tables.toText();
   }
 
   /** Writes the files into {@code folder}. */
@@ -88,8 +85,29 @@ record Comparison(String distanceName, int pictures, List<Measurement> rows, Rep
       Path folder, String title, String summary, double[] losses, Map<String, String> settings)
       throws IOException {
     Files.createDirectories(folder);
-    new Report(title, summary, distanceName, rows, grid, losses, settings)
-        .write(folder.resolve("report.html"));
+    List<Report.Plot> plots =
+        Stream.of(
+                Charts.errorOverCost(tables.rows()),
+                Charts.distanceOverCost(tables.features(), tables.rows()),
+                Charts.trainingLoss(losses))
+            .flatMap(Optional::stream)
+            .toList();
+    List<Report.Section> sections = new ArrayList<>(tables.sections());
+    sections.add(Math.min(1, sections.size()), grid);
+    sections.addAll(Math.min(2, sections.size()), plots);
+    sections.add(new Report.Settings(settings));
+    new Report(title, summary, sections).write(folder.resolve("report.html"));
+    for (Report.Plot plot : plots) {
+      String name = plot.title().toLowerCase(Locale.ROOT).replace(' ', '-');
+      byte[] svg = plot.light().svg();
+      AtomicFiles.write(folder.resolve(name + ".svg"), out -> out.write(svg));
+      Images.writePng(folder.resolve(name + ".png"), plot.light().png(), Map.of());
+    }
+    writeGrid(folder);
+    Json.write(folder.resolve("measurements.json"), figures());
+  }
+
+  private void writeGrid(Path folder) throws IOException {
     List<BufferedImage> all =
         grid.lines().stream().flatMap(line -> line.pictures().stream()).toList();
     if (!all.isEmpty()) {
@@ -101,50 +119,98 @@ record Comparison(String distanceName, int pictures, List<Measurement> rows, Rep
               String.join(" | ", grid.prompts()));
       Images.writePng(folder.resolve("grid.png"), Images.grid(all, grid.prompts().size()), text);
     }
-    Json.write(folder.resolve("measurements.json"), figures());
   }
 
-  /** A row without the errors of single pictures. */
+  // ---------------------------------------------------------------- JSON
+
+  /** A figure with its 95 % interval and on how many pictures, or captions, it stands. */
+  record Figure(double value, double low, double high, int samples) {
+    static @Nullable Figure of(@Nullable Estimate estimate) {
+      return estimate == null
+          ? null
+          : new Figure(estimate.value(), estimate.low(), estimate.high(), estimate.samples());
+    }
+  }
+
+  /** Figures of the pictures as a set; {@code features} names the network. */
+  record OfSet(
+      String features,
+      @Nullable Figure frechet,
+      @Nullable Figure kernel,
+      @Nullable Figure precision,
+      @Nullable Figure recall,
+      @Nullable Figure density,
+      @Nullable Figure coverage) {
+    static @Nullable OfSet of(String features, @Nullable SetFigures set) {
+      return set == null
+          ? null
+          : new OfSet(
+              features,
+              Figure.of(set.frechet()),
+              Figure.of(set.kernel()),
+              Figure.of(set.precision()),
+              Figure.of(set.recall()),
+              Figure.of(set.density()),
+              Figure.of(set.coverage()));
+    }
+  }
+
+  /** Variety within a caption, by the network named. */
+  record OfDiversity(String features, @Nullable Figure distance, @Nullable Figure vendi) {}
+
+  /** A row without the errors of single pictures; what was not measured is null. */
   record Figures(
       String system,
       int steps,
       int networkEvaluations,
-      double rmse,
-      double rmseLow,
-      double rmseHigh,
-      double psnr,
-      double latentRmse,
-      double frechet,
+      @Nullable Figure rmse,
+      @Nullable Double psnr,
+      @Nullable Double latentRmse,
+      @Nullable OfSet set,
+      @Nullable OfDiversity diversity,
+      @Nullable Figure textAgreement,
       double secondsAPicture,
       double decodeSecondsAPicture,
-      double straightnessInWindows,
-      double curvatureInWindows,
-      double straightness,
-      double curvature) {}
+      @Nullable Straightness inWindows,
+      @Nullable Straightness noiseToPicture) {}
 
   /** Everything measured, for JSON. */
-  record Result(String frechetFeatures, int pictures, List<Figures> systems) {}
+  record Result(
+      String features,
+      int pictures,
+      @Nullable Figure textAgreementOfRealPictures,
+      List<Figures> systems,
+      List<FigureTables.Difference> differences) {}
 
   Result figures() {
-    return new Result(distanceName, pictures, rows.stream().map(Comparison::figures).toList());
+    return new Result(
+        tables.features(),
+        pictures(),
+        Figure.of(tables.textCeiling()),
+        tables.rows().stream().map(this::figures).toList(),
+        tables.differences());
   }
 
-  private static Figures figures(Measurement row) {
+  private Figures figures(Measurement row) {
+    PairedError pictures = row.pictures();
+    PairedError latents = row.latents();
+    Diversity diversity = row.diversity();
     return new Figures(
         row.label(),
         row.steps(),
         row.networkEvaluations(),
-        row.pictures().rmse(),
-        row.pictures().low(),
-        row.pictures().high(),
-        row.pictures().psnr(),
-        row.latents().rmse(),
-        row.frechet(),
+        pictures == null ? null : Figure.of(pictures.error()),
+        pictures == null ? null : pictures.psnr(),
+        latents == null ? null : latents.rmse(),
+        OfSet.of(tables.features(), row.set()),
+        diversity == null
+            ? null
+            : new OfDiversity(
+                tables.features(), Figure.of(diversity.distance()), Figure.of(diversity.vendi())),
+        Figure.of(row.textAgreement()),
         row.seconds(),
         row.decodeSeconds(),
-        row.inWindows().deviation(),
-        row.inWindows().curvature(),
-        row.rectified().deviation(),
-        row.rectified().curvature());
+        row.inWindows(),
+        row.rectified());
   }
 }

@@ -1,13 +1,29 @@
 package org.perflow.cli;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.perflow.evaluate.Bootstrap;
+import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.evaluate.FeatureSet;
+import org.perflow.evaluate.Features;
+import org.perflow.evaluate.FigureTables;
+import org.perflow.evaluate.Measurement;
+import org.perflow.evaluate.PictureFolder;
+import org.perflow.evaluate.Report;
+import org.perflow.evaluate.SetFigures;
+import org.perflow.evaluate.TensorCache;
+import org.perflow.evaluate.TextAgreement;
+import org.perflow.evaluate.TorchScriptFeatures;
+import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
@@ -19,13 +35,17 @@ import picocli.CommandLine.Option;
     description =
         "Measures how close a student in few steps comes to its teacher in many, and what the"
             + " teacher's own DDIM does in few: same captions (held out from training), same noise."
-            + " OUT gets report.html, grid.png and measurements.json.",
+            + " Or any models with --model, or any pictures with --pictures-folder. OUT gets"
+            + " report.html, grid.png, plots and measurements.json.",
     footer = {
       "",
       "Examples:",
       "  perflow evaluate --out runs/evaluation",
       "  perflow evaluate --pictures 64 --teacher-steps 50,8 --student-steps 4 --out quick",
-      "  perflow evaluate --student runs/first/student --out runs/first/evaluation --json"
+      "  perflow evaluate --student runs/first/student --out runs/first/evaluation --json",
+      "  perflow evaluate --model some-model --model its-student --data shards --out compared",
+      "  perflow evaluate --pictures-folder drawn --reference-folder real \\",
+      "    --features inception-2015-12-05.pt --out fid"
     })
 final class EvaluateCommand extends Verb {
   @Option(
@@ -42,16 +62,45 @@ final class EvaluateCommand extends Verb {
   @Nullable Path student;
 
   @Option(
-      names = "--features",
+      names = "--model",
       paramLabel = "DIR",
-      description = "Feature network of the Fréchet distance (default: models/emoji-features).")
+      description =
+          "Any diffusers folder, with or without PeRFlow's scheduler, instead of teacher and student"
+              + " that come with perflow; may be repeated. The first model named is the reference.")
+  @Nullable List<Path> models;
+
+  @Option(
+      names = "--pictures-folder",
+      paramLabel = "DIR",
+      description =
+          "Pictures that are there already (PNG, JPEG, WebP or shards), all of one size, to compare"
+              + " with those of --reference-folder; may be repeated. Nothing is drawn.")
+  @Nullable List<Path> pictureFolders;
+
+  @Option(
+      names = "--reference-folder",
+      paramLabel = "DIR",
+      description =
+          "Pictures that sets are compared with (FD, KD, precision, recall), rather than what the"
+              + " reference model draws.")
+  @Nullable Path referenceFolder;
+
+  @Option(
+      names = "--features",
+      paramLabel = "PATH",
+      description =
+          "What pictures are compared by: a feature network's folder (default:"
+              + " models/emoji-features), or a TorchScript file of your own, fed as clean-fid feeds"
+              + " Inception: with inception-2015-12-05.pt FD is the standard FID.")
   @Nullable Path features;
 
   @Option(
       names = "--data",
       split = ",",
       paramLabel = "PATH",
-      description = "Shards with the captions, or folders with test.tar (default: data/emoji-64).")
+      description =
+          "Shards with the captions, or folders with test.tar (default: data/emoji-64). Where a"
+              + " folder has train*.tar too, those teach what measures text agreement.")
   @Nullable List<Path> data;
 
   @Option(
@@ -120,61 +169,266 @@ final class EvaluateCommand extends Verb {
       description = "Type to compute with: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
   String dtype;
 
+  @Option(
+      names = "--resamples",
+      paramLabel = "N",
+      description =
+          "Bootstrap resamples of the distances between sets, each as costly as a distance (default:"
+              + " 100; 20 with TorchScript features).")
+  @Nullable Integer resamples;
+
+  @Option(
+      names = "--no-text-agreement",
+      description = "Leave out how often a picture's caption is found among others.")
+  boolean noTextAgreement;
+
+  @Option(
+      names = "--cache",
+      paramLabel = "DIR",
+      description =
+          "Where what the reference drew and the features of folders are kept for the next time"
+              + " (default: perflow/evaluate in the user's cache folder).")
+  @Nullable Path cache;
+
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder to write to.")
   Path out;
 
   @Override
   void run() throws Exception {
-    Path teacherFolder = teacher == null ? Installation.teacher() : teacher;
-    Path studentFolder = student == null ? Installation.student() : student;
-    Path featureFolder = features == null ? Installation.features() : features;
+    try (Features network = features()) {
+      if (pictureFolders == null) {
+        drawAndCompare(network);
+      } else {
+        compareFolders(pictureFolders, network);
+      }
+    }
+  }
+
+  private Features features() throws IOException {
+    Path path = features == null ? Installation.features() : features;
+    return Files.isDirectory(path) ? FeatureNetwork.load(path) : TorchScriptFeatures.load(path);
+  }
+
+  private int resamples(Features network) {
+    if (resamples != null && resamples < 0) {
+      throw new IllegalArgumentException("--resamples must be 0 or more; got " + resamples);
+    }
+    return resamples != null ? resamples : network instanceof TorchScriptFeatures ? 20 : 100;
+  }
+
+  private TensorCache cache() {
+    return new TensorCache(cache == null ? Installation.cache().resolve("evaluate") : cache);
+  }
+
+  // ---------------------------------------------------------------- folders
+
+  private void compareFolders(List<Path> folders, Features network) throws Exception {
+    if (referenceFolder == null) {
+      throw new IllegalArgumentException(
+          "--pictures-folder needs --reference-folder, the pictures to compare with");
+    }
+    if (teacher != null || student != null || models != null) {
+      throw new IllegalArgumentException(
+          "--pictures-folder compares pictures that are there; leave out --model, --teacher and"
+              + " --student, or draw with them and --reference-folder alone");
+    }
+    List<Measurement> rows = new ArrayList<>();
+    int fewest = Integer.MAX_VALUE;
+    try (PictureFolder.Seen real = seen(referenceFolder, network, Optional.empty())) {
+      FeatureSet reference = set(real, 0);
+      for (Path folder : folders) {
+        try (PictureFolder.Seen seen = seen(folder, network, Optional.of(real.size()))) {
+          FeatureSet drawn = set(seen, rows.size() + 1);
+          fewest = Math.min(fewest, drawn.size());
+          String label = "%s (%,d)".formatted(folder.getFileName(), drawn.size());
+          SetFigures figures = SetFigures.between(drawn, reference, resamples(network));
+          rows.add(Measurement.ofPictures(label, figures));
+        }
+      }
+      Map<String, String> settings = new LinkedHashMap<>();
+      settings.put("reference", "%s, %,d pictures".formatted(referenceFolder, reference.size()));
+      settings.put("features", network.name());
+      settings.put("resamples", Integer.toString(resamples(network)));
+      settings.put("software", Main.VERSION + ", Java " + Runtime.version());
+      Comparison comparison =
+          new Comparison(
+              new FigureTables(network.name(), fewest, rows, null),
+              new Report.Grid(List.of(), List.of()));
+      write(
+          comparison,
+          "Pictures against pictures",
+          "Reference: %,d pictures in %s.".formatted(reference.size(), referenceFolder),
+          settings);
+    }
+  }
+
+  private PictureFolder.Seen seen(Path folder, Features network, Optional<PictureFolder.Size> size)
+      throws IOException {
+    PictureFolder pictures = PictureFolder.of(folder);
+    err().printf("%s: features of %,d files%n", folder, pictures.files().size());
+    return pictures.features(network, size, Optional.of(cache()));
+  }
+
+  /** Independent of other folders: each is resampled by a seed of its own. */
+  private static FeatureSet set(PictureFolder.Seen seen, long seed) {
+    int pictures = (int) seen.features().size(0);
+    return new FeatureSet(seen.features(), Bootstrap.byPicture(pictures, 1000 + seed));
+  }
+
+  // ---------------------------------------------------------------- models
+
+  /** A model and how it is drawn with. */
+  private record Entrant(String name, DiffusionModel model, boolean perflow)
+      implements AutoCloseable {
+    @Override
+    public void close() {
+      model.close();
+    }
+  }
+
+  private void drawAndCompare(Features network) throws Exception {
     List<Path> shards =
         Shards.find(data == null ? List.of(Installation.data()) : data, "test*.tar");
-    try (DiffusionModel slow = Models.load(teacherFolder, DType.F32);
-        DiffusionModel fast = Models.load(studentFolder, DType.F32);
-        FeatureNetwork network = FeatureNetwork.load(featureFolder)) {
-      List<Evaluation.System> systems = new ArrayList<>();
-      for (int steps : teacherSteps) {
-        systems.add(new Evaluation.System("Teacher, DDIM", slow, "ddim", steps, guidance));
+    Map<String, String> settings = new LinkedHashMap<>();
+    List<Entrant> entrants = new ArrayList<>();
+    try {
+      load(entrants, settings);
+      try (TextAgreement text = textAgreement(network, entrants.get(0).model());
+          PictureFolder.Seen real =
+              referenceFolder == null ? null : seen(referenceFolder, network, Optional.empty())) {
+        Estimate ceiling = text == null ? null : text.agreement(ShardReader.readAll(shards));
+        Evaluation.Measures measures =
+            new Evaluation.Measures(
+                network, real == null ? null : set(real, 0), text, resamples(network));
+        List<Evaluation.System> systems = systems(entrants);
+        Comparison comparison =
+            Comparison.of(
+                systems.get(0),
+                systems.subList(1, systems.size()),
+                Comparison.cases(shards, pictures, seed),
+                measures,
+                ceiling,
+                options(entrants),
+                line -> err().println(line));
+        settings.put("features", network.name());
+        settings.put("captions", shards.stream().map(Installation::name).toList().toString());
+        settings.put("pictures", Integer.toString(pictures));
+        settings.put("guidance", guidances(entrants));
+        settings.put("first seed", Long.toString(seed));
+        settings.put("dtype", DType.parse(dtype).torchName());
+        settings.put("resamples", Integer.toString(resamples(network)));
+        settings.put("software", Main.VERSION + ", Java " + Runtime.version());
+        write(comparison, title(), summary(systems.get(0)), settings);
       }
-      double scale = studentGuidance == null ? Models.guidance(fast) : studentGuidance;
-      for (int steps : studentSteps) {
-        systems.add(new Evaluation.System("Student, PeRFlow", fast, "perflow", steps, scale));
-      }
-      Evaluation.Options standard = Evaluation.Options.DEFAULTS;
-      Comparison comparison =
-          Comparison.of(
-              systems.get(0),
-              systems.subList(1, systems.size()),
-              Comparison.cases(shards, pictures, seed),
-              network,
-              new Evaluation.Options(
-                  batch,
-                  DType.parse(dtype),
-                  Models.windows(fast),
-                  standard.straightSteps() / Models.windows(fast) * Models.windows(fast),
-                  straightPictures,
-                  standard.gridCases()),
-              line -> err().println(line));
-      Map<String, String> settings = new LinkedHashMap<>();
-      settings.put("teacher", Installation.name(teacherFolder));
-      settings.put("student", Installation.name(studentFolder));
-      settings.put("features", Installation.name(featureFolder));
-      settings.put("captions", shards.stream().map(Installation::name).toList().toString());
-      settings.put("pictures", Integer.toString(pictures));
-      settings.put("guidance", guidance + " (teacher), " + scale + " (student)");
-      settings.put("first seed", Long.toString(seed));
-      settings.put("dtype", DType.parse(dtype).torchName());
-      settings.put("software", Main.VERSION + ", Java " + Runtime.version());
-      comparison.write(
-          out,
-          "PeRFlow student against its teacher",
-          "%,d pictures of captions held out from training; reference: the teacher in %d DDIM steps."
-              .formatted(pictures, teacherSteps.get(0)),
-          new double[0],
-          settings);
-      report(
-          comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
+    } finally {
+      entrants.forEach(Entrant::close);
     }
+  }
+
+  /** Teacher and student, those that come with perflow unless others are named; then the models. */
+  private void load(List<Entrant> entrants, Map<String, String> settings) throws IOException {
+    Path first = teacher == null && models == null ? Installation.teacher() : teacher;
+    Path second = student == null && models == null ? Installation.student() : student;
+    if (first != null) {
+      entrants.add(new Entrant("Teacher", Models.load(first, DType.F32), false));
+      settings.put("teacher", Installation.name(first));
+    }
+    if (second != null) {
+      entrants.add(new Entrant("Student", Models.load(second, DType.F32), true));
+      settings.put("student", Installation.name(second));
+    }
+    for (Path folder : models == null ? List.<Path>of() : models) {
+      DiffusionModel model = Models.load(folder, DType.F32);
+      String name = String.valueOf(folder.toAbsolutePath().normalize().getFileName());
+      entrants.add(new Entrant(name, model, Models.isPerflow(model)));
+      settings.put("model " + name, Installation.name(folder));
+    }
+  }
+
+  private List<Evaluation.System> systems(List<Entrant> entrants) {
+    List<Evaluation.System> systems = new ArrayList<>();
+    for (Entrant entrant : entrants) {
+      String label = entrant.name() + (entrant.perflow() ? ", PeRFlow" : ", DDIM");
+      for (int steps : entrant.perflow() ? studentSteps : teacherSteps) {
+        String scheduler = entrant.perflow() ? "perflow" : "ddim";
+        systems.add(
+            new Evaluation.System(label, entrant.model(), scheduler, steps, guidance(entrant)));
+      }
+    }
+    return systems;
+  }
+
+  private double guidance(Entrant entrant) {
+    if (!entrant.perflow()) {
+      return guidance;
+    }
+    return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
+  }
+
+  private String guidances(List<Entrant> entrants) {
+    List<String> all = entrants.stream().map(e -> guidance(e) + " (" + e.name() + ")").toList();
+    return String.join(", ", all);
+  }
+
+  private Evaluation.Options options(List<Entrant> entrants) {
+    Evaluation.Options standard = Evaluation.Options.DEFAULTS;
+    int windows =
+        entrants.stream()
+            .filter(Entrant::perflow)
+            .mapToInt(entrant -> Models.windows(entrant.model()))
+            .findFirst()
+            .orElse(standard.windows());
+    return new Evaluation.Options(
+        batch,
+        DType.parse(dtype),
+        windows,
+        standard.straightSteps() / windows * windows,
+        straightPictures,
+        standard.gridCases(),
+        cache(),
+        false);
+  }
+
+  /** Null where it was not asked for, or there are no captioned pictures to learn from. */
+  private @Nullable TextAgreement textAgreement(Features network, DiffusionModel reader)
+      throws IOException {
+    List<Path> train = new ArrayList<>();
+    for (Path path : data == null ? List.of(Installation.data()) : data) {
+      if (Files.isDirectory(path)) {
+        try (var files = Files.newDirectoryStream(path, "train*.tar")) {
+          files.forEach(train::add);
+        }
+      }
+    }
+    if (noTextAgreement || train.isEmpty()) {
+      return null;
+    }
+    train.sort(null);
+    err().println("text agreement: learning from captioned pictures, or reading what was learnt");
+    return TextAgreement.train(
+        network,
+        reader,
+        ShardReader.readAll(train),
+        TextAgreement.Options.DEFAULTS,
+        Optional.of(cache()));
+  }
+
+  private String title() {
+    return models == null ? "PeRFlow student against its teacher" : "Models compared";
+  }
+
+  private String summary(Evaluation.System reference) {
+    return "%,d pictures of captions held out from training; reference: %s%s."
+        .formatted(
+            pictures,
+            reference.title(),
+            referenceFolder == null ? "" : ", sets against the pictures in " + referenceFolder);
+  }
+
+  private void write(
+      Comparison comparison, String title, String summary, Map<String, String> settings)
+      throws IOException {
+    comparison.write(out, title, summary, new double[0], settings);
+    report(comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
   }
 }

@@ -13,7 +13,6 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.Request;
-import org.perflow.flow.Schedulers;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.AutoencoderTiny;
@@ -70,6 +69,13 @@ final class GenerateCommand extends Verb {
   boolean longPrompts;
 
   @Option(
+      names = "--cut-prompts",
+      description =
+          "Draw without the end of a prompt that the model cannot read, as diffusers does; else that"
+              + " is an error.")
+  boolean cutPrompts;
+
+  @Option(
       names = "--clip-skip",
       defaultValue = "0",
       paramLabel = "N",
@@ -91,6 +97,15 @@ final class GenerateCommand extends Verb {
           "Classifier-free guidance; 1 is none; several scales with dashes between, as 7.5-4-4-4,"
               + " are shared out over the steps (default: what the model was trained for, else 3).")
   @Nullable String guidance;
+
+  @Option(
+      names = "--guidance-rescale",
+      defaultValue = "0",
+      paramLabel = "X",
+      description =
+          "How far the contrast that guidance adds is taken back, 0 to 1; 0.7 is usual for models of"
+              + " zero terminal SNR (default: ${DEFAULT-VALUE}).")
+  double guidanceRescale;
 
   @Option(
       names = "--seed",
@@ -207,31 +222,28 @@ final class GenerateCommand extends Verb {
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
-        draw(folder, scheduled(loaded, added), compute, nets, tiny);
+        draw(folder, pipeline(loaded, added, compute), nets, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
     }
   }
 
-  private DiffusionModel scheduled(DiffusionModel loaded, Loras added) {
+  private Pipeline pipeline(DiffusionModel loaded, Loras added, DType compute) {
     if (scheduler != null) {
-      return loaded.withScheduler(Schedulers.config(scheduler, loaded.schedulerConfig()));
+      return new Pipeline(loaded, compute).withScheduler(scheduler);
     }
     if (added.scheduler() != null) {
       err().println("note: sampled as the PeRFlow LoRA says; --scheduler chooses another");
-      return loaded.withScheduler(added.scheduler());
+      return new Pipeline(loaded.withScheduler(added.scheduler()), compute);
     }
-    return loaded;
+    return new Pipeline(loaded, compute);
   }
 
   private void draw(
-      Path folder,
-      DiffusionModel loaded,
-      DType compute,
-      List<ControlNetModel> nets,
-      @Nullable AutoencoderTiny tiny)
+      Path folder, Pipeline pipe, List<ControlNetModel> nets, @Nullable AutoencoderTiny tiny)
       throws IOException {
+    DiffusionModel loaded = pipe.model();
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
     Guidance scale =
         guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
@@ -241,6 +253,7 @@ final class GenerateCommand extends Verb {
                 .withNegativePrompt(negativePrompt)
                 .withSteps(chosen)
                 .withGuidance(scale)
+                .withGuidanceRescale(guidanceRescale)
                 .withSeed(seed)
                 .withSize(width == null ? 0 : width, height == null ? 0 : height)
                 .withClipSkip(clipSkip)
@@ -249,16 +262,21 @@ final class GenerateCommand extends Verb {
             nets);
     List<Request> requests = new ArrayList<>();
     prompts.forEach(prompt -> requests.addAll(request.withPrompt(prompt).repeat(count)));
+    if (!cutPrompts) {
+      Models.refuseCut(
+          pipe,
+          requests,
+          "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
+    }
     long start = System.nanoTime();
     try (Pipeline.Result result =
-        new Pipeline(loaded, compute)
-            .generate(
-                requests,
-                batch,
-                (done, total, latents) -> {
-                  progress(done, total);
-                  preview(tiny, latents);
-                })) {
+        pipe.generate(
+            requests,
+            batch,
+            (done, total, latents) -> {
+              progress(done, total);
+              preview(tiny, latents);
+            })) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
       Map<String, String> settings = settings(folder, loaded, request);
@@ -336,6 +354,9 @@ final class GenerateCommand extends Verb {
     settings.put("seed", "");
     settings.put("steps", Integer.toString(request.steps()));
     settings.put("guidance", request.guidance().toString());
+    if (guidanceRescale > 0) {
+      settings.put("guidance_rescale", Double.toString(guidanceRescale));
+    }
     settings.put("scheduler", loaded.schedulerConfig().path("_class_name").asText());
     if (request.image() != null) {
       settings.put("image", pictures.image.getFileName().toString());

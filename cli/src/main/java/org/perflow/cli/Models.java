@@ -4,8 +4,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.List;
 import org.perflow.distill.Method;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Pipeline;
+import org.perflow.flow.Request;
 import org.perflow.flow.Schedulers;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -25,6 +28,14 @@ final class Models {
     return DiffusionModel.load(folder, as);
   }
 
+  /** Refuses prompts that are longer than the model reads; {@code advice} says what to do. */
+  static void refuseCut(Pipeline pipe, List<Request> requests, String advice) {
+    List<String> cut = pipe.warnings(requests);
+    if (!cut.isEmpty()) {
+      throw new IllegalArgumentException(cut.get(0) + "; " + advice);
+    }
+  }
+
   /** The guidance that a model says it was made for, else 3. */
   static double guidance(DiffusionModel model) {
     return model.schedulerConfig().path(Method.GUIDANCE).asDouble(3);
@@ -40,7 +51,8 @@ final class Models {
     return isPerflow(model) ? PerflowScheduler.flow(model.schedulerConfig()).windows().count() : 4;
   }
 
-  private static boolean isPerflow(DiffusionModel model) {
+  /** Whether it is sampled window by window. */
+  static boolean isPerflow(DiffusionModel model) {
     return Schedulers.isPerflow(model.schedulerConfig());
   }
 }

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
@@ -120,6 +121,7 @@ final class RefineCommand extends Verb {
       int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
       Pipeline pipe = new Pipeline(loaded);
       Request first = settings(Request.of(prompt), chosen);
+      Models.refuseCut(pipe, List.of(first), "shorten it");
       BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
       Request refine = settings(Request.refine(prompt, small, factor, tile), chosen);
       BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));

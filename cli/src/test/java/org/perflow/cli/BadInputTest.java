@@ -168,11 +168,30 @@ class BadInputTest {
         "PEFT");
   }
 
-  /** Cut as diffusers cuts them: the picture is drawn, and a note says without what. */
   @Test
-  void promptsOverTheLimitSayWhatWasCut() {
-    Commands result = generate(MODEL, "--prompt=" + "circle ".repeat(80) + "sunflower");
+  void promptsOverTheLimitSayWhatWouldBeCut() {
+    String wordy = "circle ".repeat(80) + "sunflower";
+    assertRefused(
+        generate(MODEL, "--prompt=" + wordy),
+        "the model reads 75 tokens",
+        "sunflower\"",
+        "--long-prompts");
+    assertRefused(generate(MODEL, "--prompt=x", "--negative-prompt=" + wordy), "sunflower");
+    assertThat(temp.resolve("p.png")).doesNotExist();
+    Path net = MODELS.resolve("controlnet-sd15");
+    assertRefused(
+        Commands.run("refine", "--model=" + MODEL, "--controlnet=" + net, "--prompt=" + wordy),
+        "sunflower",
+        "shorten it");
+  }
+
+  /** As diffusers does: the picture is drawn, and a note says without what. */
+  @Test
+  void promptsAreCutWhereThatIsAskedFor() {
+    String wordy = "--prompt=" + "circle ".repeat(80) + "sunflower";
+    Commands result = generate(MODEL, wordy, "--cut-prompts");
     assertThat(result.exitCode()).isEqualTo(0);
     assertThat(result.err()).contains("note:", "sunflower").hasLineCount(1);
+    assertThat(generate(MODEL, wordy, "--long-prompts").err()).isEmpty();
   }
 }

@@ -140,7 +140,8 @@ record BatchRun(
       Tensor drawn = start.mask().drawn().expand(requests.size(), 1, size[0], size[1]);
       masked = Tensor.cat(1, drawn, start.mask().masked());
     }
-    return new ConditionedUnet(model.unet(), positive, both, controls(), masked);
+    double rescale = first().guidanceRescale();
+    return new ConditionedUnet(model.unet(), positive, both, rescale, controls(), masked);
   }
 
   /** Pieces of text that a request needs, its negative prompt included. */

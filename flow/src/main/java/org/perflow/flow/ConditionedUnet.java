@@ -12,6 +12,7 @@ import org.perflow.tensor.Tensor;
  *
  * @param positive of the captions, B rows
  * @param both the negative rows, then the positive ones; null where nothing is guided
+ * @param rescale how far the spread of guided outputs is taken back, 0 to 1
  * @param controls ControlNets with their pictures
  * @param masked mask and latents of the masked picture, [B, 1 + C, h, w], for inpainting U-Nets
  */
@@ -19,6 +20,7 @@ record ConditionedUnet(
     UNet2DConditionModel unet,
     Conditioning positive,
     @Nullable Conditioning both,
+    double rescale,
     List<Bound> controls,
     @Nullable Tensor masked) {
 
@@ -51,7 +53,9 @@ record ConditionedUnet(
     Tensor maskedTwice = masked == null ? null : Tensor.cat(0, masked, masked);
     Tensor output = output(twice, maskedTwice, timestep, both, index, steps);
     long rows = z.size(0);
-    return Denoiser.guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
+    Tensor conditional = output.narrow(0, rows, rows);
+    Tensor guided = Denoiser.guide(output.narrow(0, 0, rows), conditional, scale);
+    return rescale == 0 ? guided : Denoiser.rescale(guided, conditional, rescale);
   }
 
   private Tensor output(

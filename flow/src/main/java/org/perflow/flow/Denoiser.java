@@ -52,6 +52,26 @@ public interface Denoiser {
     };
   }
 
+  /**
+   * Takes the spread of a guided output back towards that of {@code conditional}, against the
+   * overexposure that large scales bring (Lin et al. 2023, arXiv 2305.08891, section 3.4).
+   *
+   * @param guided [B, ...], each row by itself
+   * @param amount 0 changes nothing, 1 gives all of it back
+   */
+  static Tensor rescale(Tensor guided, Tensor conditional, double amount) {
+    Tensor ratio = deviation(conditional).div(deviation(guided)); // [B, 1]
+    Tensor rows = guided.reshape(guided.size(0), -1);
+    return rows.mul(ratio.mul(amount).add(1 - amount)).reshape(guided.shape());
+  }
+
+  /** Of each row, [B, 1], but for a factor that depends on the number of elements alone. */
+  private static Tensor deviation(Tensor x) {
+    Tensor rows = x.reshape(x.size(0), -1);
+    Tensor centred = rows.sub(rows.mean(1).unsqueeze(1));
+    return centred.mul(centred).mean(1).sqrt().unsqueeze(1);
+  }
+
   /** unconditional + scale × (conditional − unconditional). */
   static Tensor guide(Tensor unconditional, Tensor conditional, double scale) {
     return unconditional.add(conditional.sub(unconditional).mul(scale));

@@ -1,5 +1,6 @@
 package org.perflow.flow;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -35,11 +36,16 @@ public final class Pipeline implements AutoCloseable {
   private final DiffusionModel model;
   private final DType compute;
   private final boolean owner;
+  private final @Nullable Chosen chosen;
 
-  private Pipeline(DiffusionModel model, DType compute, boolean owner) {
+  /** A sampler that is not the model's own, and the config of the model's own. */
+  private record Chosen(String sampler, ObjectNode base) {}
+
+  private Pipeline(DiffusionModel model, DType compute, boolean owner, @Nullable Chosen chosen) {
     this.model = model;
     this.compute = compute;
     this.owner = owner;
+    this.chosen = chosen;
   }
 
   /** The model of a diffusers folder, in float32. Closing the pipeline frees it. */
@@ -49,7 +55,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** The same with weights in {@code type}, F32 or BF16, which it computes in, too. */
   public static Pipeline load(Path folder, DType type) throws IOException {
-    return new Pipeline(DiffusionModel.load(folder, type), type, true);
+    return new Pipeline(DiffusionModel.load(folder, type), type, true, null);
   }
 
   /** A pipeline that computes in the dtype of the U-Net's weights. Does not own the model. */
@@ -59,7 +65,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** A pipeline that computes in {@code compute}, F32 or BF16, whatever the weights are kept in. */
   public Pipeline(DiffusionModel model, DType compute) {
-    this(model, compute, false);
+    this(model, compute, false, null);
   }
 
   /** The model that draws. */
@@ -72,8 +78,9 @@ public final class Pipeline implements AutoCloseable {
    * this pipeline is still the one to close.
    */
   public Pipeline withScheduler(String name) {
-    return new Pipeline(
-        model.withScheduler(Schedulers.config(name, model.schedulerConfig())), compute);
+    ObjectNode base = model.schedulerConfig();
+    DiffusionModel other = model.withScheduler(Schedulers.config(name, base));
+    return new Pipeline(other, compute, false, new Chosen(name, base));
   }
 
   /**
@@ -142,7 +149,7 @@ public final class Pipeline implements AutoCloseable {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       for (int i = 0; i < batches.size(); i++) {
-        try (Scheduler scheduler = Schedulers.create(model.schedulerConfig(), first.steps())) {
+        try (Scheduler scheduler = Schedulers.create(schedulerConfig(first), first.steps())) {
           BatchRun run = new BatchRun(model, compute, batches.get(i), scheduler, size);
           int number = i;
           latents.add(
@@ -156,6 +163,17 @@ public final class Pipeline implements AutoCloseable {
       return new Result(
           scope.release(Tensor.cat(0, latents)), pictures, warnings(requests), passes);
     }
+  }
+
+  private ObjectNode schedulerConfig(Request request) {
+    boolean xl = model.second() != null; // only the pipelines of the older families correct configs
+    if (chosen == null) {
+      ObjectNode own = model.schedulerConfig();
+      return xl ? own : OldConfigs.corrected(own, request);
+    }
+    ObjectNode base = chosen.base();
+    return Schedulers.config(
+        chosen.sampler(), xl ? base : OldConfigs.correctedWhereWritten(base, request));
   }
 
   private static int passes(Request request, int steps, int from) {
@@ -260,7 +278,11 @@ public final class Pipeline implements AutoCloseable {
     return Math.max(factor, Math.round((float) size / factor) * factor);
   }
 
-  private List<String> warnings(List<Request> requests) {
+  /**
+   * The ends of prompts that this model cannot read, in words: it draws without them. Empty where
+   * all is read.
+   */
+  public List<String> warnings(List<Request> requests) {
     Map<String, String> warnings = new LinkedHashMap<>();
     CLIPTokenizer tokenizer = model.tokenizer();
     for (Request request : requests) {

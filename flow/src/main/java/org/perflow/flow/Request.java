@@ -17,6 +17,8 @@ import org.perflow.models.ControlNetModel;
  *     and the other families for ""
  * @param steps of the sampler, network evaluations of most (twice as many with guidance)
  * @param guidance scale of classifier-free guidance
+ * @param guidanceRescale how far the spread of what guidance makes is taken back to that without
+ *     it, 0 (not at all) to 1: against overexposure, 0.7 is usual for zero terminal SNR
  * @param seed of the noise
  * @param width in pixels; 0 for the picture's or else the model's own
  * @param height in pixels; 0 for the picture's or else the model's own
@@ -36,6 +38,7 @@ public record Request(
     @Nullable String negativePrompt,
     int steps,
     Guidance guidance,
+    double guidanceRescale,
     long seed,
     int width,
     int height,
@@ -52,6 +55,10 @@ public record Request(
     controls = List.copyOf(controls);
     if (steps < 1) {
       throw new IllegalArgumentException("steps is " + steps + "; want at least 1");
+    }
+    if (!(guidanceRescale >= 0 && guidanceRescale <= 1)) {
+      throw new IllegalArgumentException(
+          "guidance rescale is " + guidanceRescale + "; want 0 (none) to 1, 0.7 is usual");
     }
     if (width < 0 || height < 0) {
       throw new IllegalArgumentException(
@@ -77,7 +84,7 @@ public record Request(
   /** Text to image: 4 steps, guidance 4.5, seed 0, the model's own size. */
   public static Request of(String prompt) {
     return new Request(
-        prompt, null, 4, Guidance.of(4.5), 0, 0, 0, null, 1, null, List.of(), 0, false, false);
+        prompt, null, 4, Guidance.of(4.5), 0, 0, 0, 0, null, 1, null, List.of(), 0, false, false);
   }
 
   /** Image to image: {@code strength} 0.3 changes little, 0.8 much. */
@@ -124,6 +131,10 @@ public record Request(
 
   public Request withGuidance(Guidance value) {
     return with(draft -> draft.guidance = value);
+  }
+
+  public Request withGuidanceRescale(double value) {
+    return with(draft -> draft.guidanceRescale = value);
   }
 
   public Request withSeed(long value) {
@@ -183,6 +194,7 @@ public record Request(
     private @Nullable String negativePrompt;
     private int steps;
     private Guidance guidance;
+    private double guidanceRescale;
     private long seed;
     private int width;
     private int height;
@@ -199,6 +211,7 @@ public record Request(
       negativePrompt = from.negativePrompt;
       steps = from.steps;
       guidance = from.guidance;
+      guidanceRescale = from.guidanceRescale;
       seed = from.seed;
       width = from.width;
       height = from.height;
@@ -217,6 +230,7 @@ public record Request(
           negativePrompt,
           steps,
           guidance,
+          guidanceRescale,
           seed,
           width,
           height,

@@ -1,6 +1,7 @@
 package org.perflow.flow;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.Color;
@@ -97,6 +98,28 @@ class PipelineGoldenTest {
       assertThat(got.latents().toFloatArray()).isEqualTo(want.latents().toFloatArray());
       assertThat(Images.toTensor(got.pictures().get(0)).toFloatArray())
           .isEqualTo(Images.toTensor(want.pictures().get(0)).toFloatArray());
+    }
+  }
+
+  /** Latents [0, :, 3, 5] of diffusers 0.40 with {@code guidance_rescale=0.7}. */
+  @Test
+  void guidanceRescale() {
+    Request request =
+        Request.of("a red apple")
+            .withSteps(5)
+            .withGuidance(3)
+            .withGuidanceRescale(0.7)
+            .withSeed(7)
+            .withSize(32, 32);
+    checkColumn(sd15, request, 1.41017, -1.54659, -5.54799, -1.68741);
+    checkColumn(sdxl, request, -4.93516, -0.16685, -0.30792, -1.34476);
+  }
+
+  private static void checkColumn(DiffusionModel model, Request request, double... expected) {
+    try (Scope scope = Scope.open();
+        Pipeline.Result result = new Pipeline(model).generate(request)) {
+      Tensor column = result.latents().select(3, 5).select(2, 3); // [1, C]
+      assertThat(column.toDoubleArray()).containsExactly(expected, within(1e-3));
     }
   }
 

@@ -67,6 +67,26 @@ class PipelineTest {
     }
   }
 
+  /** The second picture's generator, too, is drawn from as in a call of its own. */
+  @ParameterizedTest
+  @ValueSource(doubles = {0.6, 1})
+  void inpaintedPicturesDoNotDependOnTheBatch(double strength) {
+    BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    BufferedImage mask = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    mask.setRGB(0, 0, 16, 32, IntStream.generate(() -> 0xFFFFFF).limit(16 * 32).toArray(), 0, 16);
+    Request request = Request.of("a cat").withImage(picture, strength).withMask(mask);
+    Pipeline pipeline = new Pipeline(model);
+    try (Scope scope = Scope.open();
+        Result together = pipeline.generate(request.repeat(2), 2, (done, total, z) -> {});
+        Result first = pipeline.generate(request);
+        Result second = pipeline.generate(request.withSeed(1))) {
+      assertThat(Golden.error("row 0", together.latents().narrow(0, 0, 1), first.latents()))
+          .isLessThan(1e-5);
+      assertThat(Golden.error("row 1", together.latents().narrow(0, 1, 1), second.latents()))
+          .isLessThan(1e-5);
+    }
+  }
+
   @Test
   void noiseOfAPictureIsPyTorchs() { // torch.randn(2, 2, generator=manual_seed(42))
     try (Scope scope = Scope.open()) {
@@ -93,6 +113,19 @@ class PipelineTest {
       Tensor guided = Denoiser.guide(Tensor.full(1, 1), Tensor.full(3, 1), 7.5);
       assertThat(guided.item()).isEqualTo(16);
     }
+  }
+
+  @Test
+  void rescalingTakesTheSpreadBack() {
+    try (Scope scope = Scope.open()) {
+      Tensor conditional = Tensor.of(new float[] {0, 1, 2, 3, 9, 9, 9, 11}, 2, 4);
+      Tensor guided = Tensor.of(new float[] {0, 2, 4, 6, -1, -1, -1, -2}, 2, 4); // ratios 1/2 and 2
+      assertThat(Denoiser.rescale(guided, conditional, 0.7).toFloatArray()) // by 0.65 and 1.7
+          .containsExactly(
+              new float[] {0, 1.3f, 2.6f, 3.9f, -1.7f, -1.7f, -1.7f, -3.4f}, within(1e-6f));
+    }
+    assertThatThrownBy(() -> Request.of("a cat").withGuidanceRescale(1.5))
+        .hasMessageContaining("guidance rescale is 1.5");
   }
 
   @Test

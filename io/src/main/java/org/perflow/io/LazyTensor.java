@@ -15,7 +15,7 @@ import org.perflow.tensor.Tensor;
 public final class LazyTensor {
   private final DType dtype;
   private final long[] shape;
-  private final Reader reader;
+  private final TypedReader reader;
 
   /** Fetches the elements. */
   @FunctionalInterface
@@ -24,8 +24,20 @@ public final class LazyTensor {
     Tensor read() throws IOException;
   }
 
+  /** Fetches the elements in the type that is asked for, as files do that convert as they read. */
+  @FunctionalInterface
+  public interface TypedReader {
+    /** A new tensor of the declared shape, of type {@code as}, owned by the scope of the caller. */
+    Tensor read(DType as) throws IOException;
+  }
+
   /** One that {@code reader} makes. */
   public LazyTensor(DType dtype, long[] shape, Reader reader) {
+    this(dtype, shape, as -> reader.read().to(as));
+  }
+
+  /** One that {@code reader} makes. */
+  public LazyTensor(DType dtype, long[] shape, TypedReader reader) {
     this.dtype = dtype;
     this.shape = shape.clone();
     this.reader = reader;
@@ -39,7 +51,7 @@ public final class LazyTensor {
   /** A tensor of {@code source}, which must stay open. */
   public static LazyTensor of(NamedTensors source, String name) {
     NamedTensors.Entry entry = source.entry(name);
-    return new LazyTensor(entry.dtype(), entry.shape(), () -> source.read(name));
+    return new LazyTensor(entry.dtype(), entry.shape(), as -> source.read(name, as));
   }
 
   /** Element type as stored. */
@@ -58,7 +70,7 @@ public final class LazyTensor {
       throw new IllegalArgumentException(
           "cannot reshape " + Arrays.toString(shape) + " to " + Arrays.toString(other));
     }
-    return new LazyTensor(dtype, other, () -> reader.read().reshape(other));
+    return new LazyTensor(dtype, other, as -> reader.read(as).reshape(other));
   }
 
   /** Rows and columns of a matrix exchanged. */
@@ -68,7 +80,7 @@ public final class LazyTensor {
           "cannot transpose " + Arrays.toString(shape) + ", expected a matrix");
     }
     long[] swapped = {shape[1], shape[0]};
-    return new LazyTensor(dtype, swapped, () -> reader.read().transpose(0, 1).contiguous());
+    return new LazyTensor(dtype, swapped, as -> reader.read(as).transpose(0, 1).contiguous());
   }
 
   /** Part {@code index} of {@code count} equal parts along the first dimension. */
@@ -81,7 +93,7 @@ public final class LazyTensor {
     smaller[0] /= count;
     // A copy, as a view would keep the memory of the whole.
     return new LazyTensor(
-        dtype, smaller, () -> reader.read().narrow(0, index * smaller[0], smaller[0]).copy());
+        dtype, smaller, as -> reader.read(as).narrow(0, index * smaller[0], smaller[0]).copy());
   }
 
   /** Several of one type, equal in all but the first dimension, along which they are joined. */
@@ -91,10 +103,10 @@ public final class LazyTensor {
     return new LazyTensor(
         parts.get(0).dtype,
         larger,
-        () -> {
+        as -> {
           Tensor[] read = new Tensor[parts.size()];
           for (int i = 0; i < read.length; i++) {
-            read[i] = parts.get(i).reader.read();
+            read[i] = parts.get(i).reader.read(as);
           }
           return Tensor.cat(0, read);
         });
@@ -104,7 +116,7 @@ public final class LazyTensor {
   public Tensor read(DType as) throws IOException {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return scope.keep(reader.read().to(as));
+      return scope.keep(reader.read(as));
     }
   }
 

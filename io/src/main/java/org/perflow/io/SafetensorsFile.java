@@ -34,7 +34,7 @@ import org.perflow.tensor.Tensor;
 public final class SafetensorsFile implements NamedTensors {
   static final String METADATA = "__metadata__";
   static final long MAX_HEADER = 100_000_000; // the limit of the reference implementation
-  private static final int CHUNK = 16 << 20;
+  private static final int CHUNK = 4 << 20;
   private static final String AGAIN = "; copy or download it again";
 
   private final Path file;
@@ -262,13 +262,25 @@ public final class SafetensorsFile implements NamedTensors {
     Span span = Objects.requireNonNull(spans.get(name));
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor tensor = Tensor.empty(entry.dtype(), entry.shape());
-      long length = span.end() - span.begin();
-      for (long done = 0; done < length; done += CHUNK) {
-        int count = (int) Math.min(CHUNK, length - done);
-        readFully(tensor.bytes(done, count), dataStart + span.begin() + done);
+      Tensor tensor = Tensor.empty(as, entry.shape());
+      Tensor flat = tensor.reshape(-1);
+      long step = CHUNK / entry.dtype().bytes();
+      for (long done = 0; done < flat.numel(); done += step) {
+        Tensor part = flat.narrow(0, done, Math.min(step, flat.numel() - done));
+        readPart(entry.dtype(), part, dataStart + span.begin() + done * entry.dtype().bytes());
       }
-      return scope.keep(tensor.to(as));
+      return scope.keep(tensor);
+    }
+  }
+
+  /** So that never the whole tensor is in memory in two types. */
+  private void readPart(DType stored, Tensor part, long position) throws IOException {
+    try (Scope scope = Scope.open()) {
+      Tensor read = stored == part.dtype() ? part : Tensor.empty(stored, part.numel());
+      readFully(read.bytes(0, Math.toIntExact(read.numel() * stored.bytes())), position);
+      if (read != part) {
+        part.copyInPlace(read);
+      }
     }
   }
 

@@ -20,6 +20,7 @@ import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -175,24 +176,30 @@ final class TorchFile {
             tensors.put(
                 name,
                 new LazyTensor(
-                    stored.storage().dtype(), stored.shape(), () -> read(file, stored, storages))));
+                    stored.storage().dtype(),
+                    stored.shape(),
+                    as -> read(file, stored, storages, as))));
     return new TensorView(file.toString(), tensors, Map.of(), source);
   }
 
-  private static Tensor read(Path file, TorchTensors.Stored stored, Storages storages)
+  private static Tensor read(Path file, TorchTensors.Stored stored, Storages storages, DType as)
       throws IOException {
     DType type = stored.storage().dtype();
-    long length = stored.span() * type.bytes();
     try (InputStream in = storages.open(stored.storage())) {
       in.skipNBytes(stored.offset() * type.bytes());
-      Tensor span = Tensor.empty(type, stored.span()); // the elements that the tensor lies in
-      byte[] chunk = new byte[(int) Math.min(CHUNK, length)];
-      for (long done = 0; done < length; done += CHUNK) {
-        int count = (int) Math.min(CHUNK, length - done);
-        if (in.readNBytes(chunk, 0, count) != count) {
-          throw new EOFException("it ends too early");
+      Tensor span = Tensor.empty(as, stored.span()); // the elements that the tensor lies in
+      long step = CHUNK / type.bytes();
+      byte[] bytes = new byte[(int) Math.min(CHUNK, stored.span() * type.bytes())];
+      for (long done = 0; done < stored.span(); done += step) {
+        try (Scope scope = Scope.open()) {
+          Tensor chunk = Tensor.empty(type, Math.min(step, stored.span() - done));
+          int count = (int) chunk.numel() * type.bytes();
+          if (in.readNBytes(bytes, 0, count) != count) {
+            throw new EOFException("it ends too early");
+          }
+          chunk.bytes(0, count).put(bytes, 0, count);
+          span.narrow(0, done, chunk.numel()).copyInPlace(chunk);
         }
-        span.bytes(done, count).put(chunk, 0, count);
       }
       return span.asStrided(stored.shape(), stored.strides()).contiguous();
     } catch (EOFException | ZipException e) {

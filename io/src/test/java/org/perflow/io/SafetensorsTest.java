@@ -72,6 +72,24 @@ class SafetensorsTest {
     return Arrays.copyOfRange(bytes, (int) (8 + header), bytes.length);
   }
 
+  /** More than is read at a time, so that it is converted in parts. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F16", "F32", "F64"})
+  void convertsWhileItReads(DType as) throws IOException {
+    Path path = folder.resolve("large.safetensors");
+    try (Scope scope = Scope.open()) {
+      Tensor x = Tensor.randn(Rng.seeded(1), 3, 1_100_001); // 13 MB
+      SafetensorsWriter.write(path, Map.of("x", x), Map.of());
+      try (SafetensorsFile file = SafetensorsFile.open(path)) {
+        Tensor read = file.read("x", as);
+        assertThat(read.dtype()).isEqualTo(as);
+        assertThat(read.toDoubleArray()).isEqualTo(x.to(as).toDoubleArray());
+      }
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(DType.class)
   void roundTrips(DType type) throws IOException {

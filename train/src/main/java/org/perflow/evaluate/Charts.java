@@ -6,11 +6,19 @@ import java.awt.Font;
 import java.awt.Graphics2D;
 import java.awt.RenderingHints;
 import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.knowm.xchart.VectorGraphicsEncoder;
+import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
@@ -19,8 +27,11 @@ import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
-/** The plots of a {@link Report}, drawn at twice their size for sharp screens. */
-final class Charts {
+/**
+ * The plots of a {@link Report}: as SVG for the page, and as PNG at twice their size for sharp
+ * screens elsewhere.
+ */
+public final class Charts {
   private static final int WIDTH = 500;
   private static final int HEIGHT = 360;
   private static final int SCALE = 2;
@@ -50,24 +61,103 @@ final class Charts {
 
   private Charts() {}
 
-  /** Error of the pictures over network evaluations: one line a label, doubling axis. */
-  static BufferedImage errors(List<Measurement> rows, Theme theme) {
-    XYChart chart = chart("network evaluations a picture", "error (RMSE)", theme);
+  /** A finished plot on one ground. */
+  public static final class Drawn {
+    private final XYChart chart;
+    private final Theme theme;
+
+    private Drawn(XYChart chart, Theme theme) {
+      this.chart = chart;
+      this.theme = theme;
+    }
+
+    /** As a picture. */
+    public BufferedImage png() {
+      return paint(chart, theme);
+    }
+
+    /** As the bytes of an SVG file. */
+    public byte[] svg() {
+      ByteArrayOutputStream out = new ByteArrayOutputStream();
+      try {
+        VectorGraphicsEncoder.saveVectorGraphic(chart, out, VectorGraphicsFormat.SVG);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      return out.toByteArray();
+    }
+  }
+
+  /**
+   * Error of the pictures over network evaluations, one line a label; empty where nothing but the
+   * reference was measured.
+   */
+  public static Optional<Report.Plot> errorOverCost(List<Measurement> rows) {
+    return overCost(
+        "Error over cost",
+        "error (RMSE)",
+        rows.stream().filter(row -> !row.isReference()).toList(),
+        row -> row.pictures() == null ? null : row.pictures().error());
+  }
+
+  /** Fréchet distance over network evaluations, named by the feature network. */
+  public static Optional<Report.Plot> distanceOverCost(String features, List<Measurement> rows) {
+    return overCost(
+        "Distance over cost",
+        "FD (" + features + ")",
+        rows.stream().filter(row -> row.steps() > 0).toList(),
+        row -> row.set() == null ? null : row.set().frechet());
+  }
+
+  /** Training loss by step; empty for fewer than two steps. */
+  public static Optional<Report.Plot> trainingLoss(double[] losses) {
+    return losses.length < 2
+        ? Optional.empty()
+        : Optional.of(
+            new Report.Plot(
+                "Training loss",
+                "Loss by training step",
+                loss(losses, Theme.LIGHT),
+                loss(losses, Theme.DARK)));
+  }
+
+  private static Optional<Report.Plot> overCost(
+      String title,
+      String axis,
+      List<Measurement> rows,
+      Function<Measurement, @Nullable Estimate> figure) {
+    List<Measurement> measured = rows.stream().filter(row -> figure.apply(row) != null).toList();
+    return measured.isEmpty()
+        ? Optional.empty()
+        : Optional.of(
+            new Report.Plot(
+                title,
+                axis + " over network evaluations, bars: 95 % intervals",
+                overCost(axis, measured, figure, Theme.LIGHT),
+                overCost(axis, measured, figure, Theme.DARK)));
+  }
+
+  private static Drawn overCost(
+      String axis,
+      List<Measurement> rows,
+      Function<Measurement, @Nullable Estimate> figure,
+      Theme theme) {
+    XYChart chart = chart("network evaluations a picture", axis, theme);
     Map<String, List<Measurement>> byLabel = new LinkedHashMap<>();
     for (Measurement row : rows) {
-      if (row.pictures().rmse() > 0) { // the reference itself is no point of its curve
-        byLabel.computeIfAbsent(row.label(), label -> new ArrayList<>()).add(row);
-      }
+      byLabel.computeIfAbsent(row.label(), label -> new ArrayList<>()).add(row);
     }
     double most = 0;
     for (Map.Entry<String, List<Measurement>> line : byLabel.entrySet()) {
       List<Measurement> points = new ArrayList<>(line.getValue());
       points.sort((a, b) -> Integer.compare(a.networkEvaluations(), b.networkEvaluations()));
+      List<Estimate> figures = points.stream().map(figure).toList();
       double[] x = points.stream().mapToDouble(m -> log2(m.networkEvaluations())).toArray();
-      double[] y = points.stream().mapToDouble(m -> m.pictures().rmse()).toArray();
-      chart.addSeries(line.getKey(), x, y).setMarker(SeriesMarkers.CIRCLE).setLineWidth(2.5f);
-      for (double value : y) {
-        most = Math.max(most, value);
+      double[] y = figures.stream().mapToDouble(Estimate::value).toArray();
+      double[] bars = figures.stream().mapToDouble(f -> (f.high() - f.low()) / 2).toArray();
+      chart.addSeries(line.getKey(), x, y, bars).setMarker(SeriesMarkers.CIRCLE).setLineWidth(2.5f);
+      for (Estimate each : figures) {
+        most = Math.max(most, each.high());
       }
     }
     XYStyler style = chart.getStyler();
@@ -76,12 +166,12 @@ final class Charts {
     style.setXAxisMax(Math.ceil(highest(byLabel) + 0.2));
     style.setXAxisTickLabelsFormattingFunction(x -> String.valueOf(Math.round(Math.pow(2, x))));
     style.setXAxisTickMarkSpacingHint(120);
-    style.setYAxisDecimalPattern("0.00");
-    return paint(chart, theme);
+    style.setYAxisDecimalPattern("0.##");
+    return new Drawn(chart, theme);
   }
 
   /** Training loss by step: pale as measured, strong as a running mean over 2 % of the run. */
-  static BufferedImage loss(double[] losses, Theme theme) {
+  private static Drawn loss(double[] losses, Theme theme) {
     XYChart chart = chart("step", "loss", theme);
     double[] smooth = new double[losses.length];
     int span = Math.max(1, losses.length / 50);
@@ -100,7 +190,7 @@ final class Charts {
     XYStyler style = chart.getStyler();
     style.setXAxisMin(0.0).setXAxisMax((double) losses.length).setXAxisDecimalPattern("#,##0");
     style.setXAxisTickMarkSpacingHint(100).setYAxisDecimalPattern("0.###");
-    return paint(chart, theme);
+    return new Drawn(chart, theme);
   }
 
   private static XYSeries add(XYChart chart, String name, double[] values) {

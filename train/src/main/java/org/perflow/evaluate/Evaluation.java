@@ -1,60 +1,135 @@
 package org.perflow.evaluate;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
-import org.perflow.evaluate.Straightness.Trajectory;
-import org.perflow.flow.NoiseSchedule;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Scheduler;
+import org.perflow.flow.Schedulers;
 import org.perflow.io.Images;
+import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.train.Fingerprint;
 
 /**
  * Compares ways of drawing against a reference, prompt by prompt from the same noise.
  *
  * <pre>{@code
  * System reference = new System("Teacher, DDIM", teacher, "ddim", 50, 3);
- * try (Evaluation evaluation = Evaluation.against(reference, cases, features, Options.DEFAULTS, done -> {})) {
- *   Measurement fast = evaluation.measure(new System("Student, PeRFlow", student, "perflow", 4, 3));
+ * Measures measures = Measures.on(features);
+ * try (Evaluation evaluation = Evaluation.against(reference, cases, measures, Options.DEFAULTS, done -> {})) {
+ *   Measurement four = evaluation.measure(new System("Student, PeRFlow", student, "perflow", 4, 3));
+ *   Measurement ddim = evaluation.measure(new System("Teacher, DDIM", teacher, "ddim", 4, 3));
+ *   Estimate gain = ddim.pictures().error().minus(four.pictures().error());
+ *   boolean better = gain.isNotZero() && gain.value() > 0;
  * }
  * }</pre>
  *
- * <p>Holds the reference's pictures, latents and features (about 50 kB a 64 × 64 picture) until
- * closed; models and the feature network stay the caller's. Used by one thread.
+ * <p>Holds the reference's pictures, latents and features (about 16 kB a 64 × 64 picture) until
+ * closed; models, the feature network and what measures text agreement stay the caller's. Used by
+ * one thread.
  */
 public final class Evaluation implements AutoCloseable {
+  private static final long BOOTSTRAP_SEED = 0;
+
   /**
-   * A way of drawing.
+   * A diffusion model and how it is sampled.
    *
    * @param label names model and sampler, without the steps
-   * @param scheduler "ddim" or "perflow": the samplers whose states lie on the path that
-   *     straightness is measured along
+   * @param scheduler sampler by name, or {@link #OWN} for the model's own; the states of DDIM and
+   *     PeRFlow lie on a path whose straightness is measured
    * @param guidance classifier-free guidance scale, 1 for none
    */
   public record System(
-      String label, DiffusionModel model, String scheduler, int steps, double guidance) {
-    /** Refuses other samplers. */
-    public System {
-      if (!List.of("ddim", "perflow").contains(scheduler)) {
-        throw new IllegalArgumentException(
-            "evaluation draws with ddim or perflow; got '" + scheduler + "'");
+      String label, DiffusionModel model, String scheduler, int steps, double guidance)
+      implements Candidate {
+    /** The sampler of the model's folder. */
+    public static final String OWN = "own";
+
+    ObjectNode config() {
+      ObjectNode own = model.schedulerConfig();
+      return scheduler.equals(OWN) ? own : Schedulers.config(scheduler, own);
+    }
+
+    private boolean onPath() {
+      String sampler = config().path("_class_name").asText();
+      return sampler.equals("DDIMScheduler") || Schedulers.isPerflow(config());
+    }
+
+    /** One a timestep; twice that with guidance, unless the network embeds its guidance. */
+    @Override
+    public int networkEvaluations() {
+      try (Scheduler sampler = Schedulers.create(config(), steps)) {
+        boolean twice = guidance > 1 && !model.unet().config().takesTimestepCond();
+        return sampler.timesteps().length * (twice ? 2 : 1);
       }
     }
 
-    /** U-Net evaluations of one picture. */
-    public int networkEvaluations() {
-      return steps * (guidance > 1 ? 2 : 1);
+    @Override
+    public Drawn draw(List<Case> cases, DType compute) {
+      Drawing drawing = new Drawing(this, steps, compute);
+      Drawing.Sampled sampled = drawing.sample(cases);
+      long begin = java.lang.System.nanoTime();
+      Tensor pictures = drawing.decode(sampled.latents());
+      double decodeSeconds = (java.lang.System.nanoTime() - begin) / 1e9;
+      return new Drawn(sampled.latents(), pictures, sampled.seconds(), decodeSeconds);
+    }
+
+    @Override
+    public Optional<Path> path(List<Case> cases, int otherSteps, DType compute) {
+      if (!onPath()) {
+        return Optional.empty();
+      }
+      Drawing drawing = new Drawing(this, otherSteps, compute);
+      return Optional.of(drawing.path(drawing.sample(cases).states()));
+    }
+
+    @Override
+    public Optional<String> fingerprint() {
+      List<String> parts = new ArrayList<>();
+      parts.add(Fingerprint.of(model.unet()));
+      parts.add(Fingerprint.of(model.vae()));
+      parts.add(Fingerprint.of(model.textEncoder()));
+      DiffusionModel.Second second = model.second();
+      parts.add(second == null ? "" : Fingerprint.of(second.textEncoder()));
+      parts.add(model.vae().config() + " " + model.schedulerConfig());
+      parts.add(scheduler + " " + steps + " " + guidance);
+      return Optional.of(Fingerprint.of(parts));
     }
   }
 
   /** A picture to draw: what of, and from which noise. */
   public record Case(String prompt, long seed) {}
+
+  /**
+   * What pictures are compared by.
+   *
+   * @param features network of the figures of sets
+   * @param real the set that sets are compared with, on the same features; null for the reference
+   *     candidate's pictures
+   * @param text tells the caption of a picture from others; null where none was trained
+   * @param resamples bootstrap resamples of the distances between sets, each as costly as the
+   *     distance; figures that are means always have 2000
+   */
+  public record Measures(
+      Features features, @Nullable FeatureSet real, @Nullable TextAgreement text, int resamples) {
+
+    /** Sets against the reference's pictures, 100 resamples. */
+    public static Measures on(Features features) {
+      return new Measures(features, null, null, 100);
+    }
+  }
 
   /**
    * Settings.
@@ -65,11 +140,20 @@ public final class Evaluation implements AutoCloseable {
    * @param straightSteps steps that trajectories are recorded with, a multiple of windows
    * @param straightCases how many of the cases they are recorded for
    * @param gridCases how many of the cases are kept as pictures for the report
+   * @param cache keeps what the reference drew, so that the next evaluation need not; null for none
+   * @param cacheAll keeps what the others drew, too
    */
   public record Options(
-      int batch, DType compute, int windows, int straightSteps, int straightCases, int gridCases) {
+      int batch,
+      DType compute,
+      int windows,
+      int straightSteps,
+      int straightCases,
+      int gridCases,
+      @Nullable TensorCache cache,
+      boolean cacheAll) {
     /** Batches of 32 in float32; 100 steps through 4 windows on 32 cases; 8 pictures kept. */
-    public static final Options DEFAULTS = new Options(32, DType.F32, 4, 100, 32, 8);
+    public static final Options DEFAULTS = new Options(32, DType.F32, 4, 100, 32, 8, null, false);
 
     public Options {
       if (batch < 1 || straightCases < 1 || gridCases < 0) {
@@ -92,69 +176,83 @@ public final class Evaluation implements AutoCloseable {
     }
   }
 
-  /** How far a system is. */
-  public record Progress(System system, long pictures, long of) {}
+  /** How far a candidate is. */
+  public record Progress(Candidate candidate, long pictures, long of) {}
 
-  /** Everything that one system drew; tensors on no scope. */
-  private record Drawn(
-      List<Tensor> latents,
-      List<Tensor> pictures,
-      List<Tensor> features,
+  /** Straightness of the recorded trajectories. */
+  private record Bend(Straightness inWindows, Straightness rectified) {}
+
+  /** Everything that one candidate drew; tensors on no scope, pictures uint8. */
+  private record Gallery(
+      Tensor latents,
+      Tensor pictures,
+      Tensor features,
       double seconds,
-      double decodeSeconds)
+      double decodeSeconds,
+      @Nullable Bend bend)
       implements AutoCloseable {
     @Override
     public void close() {
-      latents.forEach(Tensor::close);
-      pictures.forEach(Tensor::close);
-      features.forEach(Tensor::close);
+      latents.close();
+      pictures.close();
+      features.close();
     }
   }
 
-  private final System reference;
+  private final Candidate reference;
   private final List<Case> cases;
-  private final FeatureNetwork features;
+  private final Measures measures;
   private final Options options;
   private final Consumer<Progress> listener;
-  private final Drawn expected;
-  private final Frechet.Gaussian expectedFeatures;
+  private final Bootstrap bootstrap;
+  private final Gallery expected;
   private final List<Report.Line> lines = new ArrayList<>();
   private final List<Measurement> rows = new ArrayList<>();
 
   private Evaluation(
-      System reference,
+      Candidate reference,
       List<Case> cases,
-      FeatureNetwork features,
+      Measures measures,
       Options options,
       Consumer<Progress> listener) {
-    if (cases.size() < 2) {
-      throw new IllegalArgumentException("evaluation needs 2 cases or more; got " + cases.size());
+    if (cases.size() < PrecisionRecall.FEWEST) {
+      throw new IllegalArgumentException(
+          "evaluation needs "
+              + PrecisionRecall.FEWEST
+              + " cases or more; got "
+              + cases.size()
+              + ": precision and recall look at the nearest "
+              + (PrecisionRecall.FEWEST - 1)
+              + " pictures");
     }
     this.reference = reference;
     this.cases = List.copyOf(cases);
-    this.features = features;
+    this.measures = measures;
     this.options = options;
     this.listener = listener;
-    this.expected = draw(reference);
-    this.expectedFeatures = gaussian(expected);
+    this.bootstrap = Bootstrap.byGroup(prompts(), BOOTSTRAP_SEED);
+    this.expected = drawOrRead("reference", reference);
   }
 
-  /** Draws the reference, and measures it too (its errors are 0). Takes as long as that does. */
+  /**
+   * Draws the reference, or reads it from the cache, and measures it too (its errors are 0).
+   * Drawing takes as long as that does.
+   */
   public static Evaluation against(
-      System reference,
+      Candidate reference,
       List<Case> cases,
-      FeatureNetwork features,
+      Measures measures,
       Options options,
       Consumer<Progress> listener) {
-    Evaluation evaluation = new Evaluation(reference, cases, features, options, listener);
-    evaluation.record(reference, evaluation.expected);
+    Evaluation evaluation = new Evaluation(reference, cases, measures, options, listener);
+    evaluation.record(reference, evaluation.expected, measures.real() != null);
     return evaluation;
   }
 
-  /** Draws all cases with {@code system} and measures them against the reference's. */
-  public Measurement measure(System system) {
-    try (Drawn drawn = draw(system)) {
-      return record(system, drawn);
+  /** Draws all cases with {@code candidate} and measures them against the reference's. */
+  public Measurement measure(Candidate candidate) {
+    try (Gallery gallery = options.cacheAll() ? drawOrRead("drawn", candidate) : draw(candidate)) {
+      return record(candidate, gallery, true);
     }
   }
 
@@ -163,125 +261,182 @@ public final class Evaluation implements AutoCloseable {
     return List.copyOf(rows);
   }
 
-  /** The first pictures of every system measured so far. */
+  /** The first pictures of every candidate measured so far. */
   public Report.Grid grid() {
-    List<String> prompts = cases.stream().limit(options.gridCases()).map(Case::prompt).toList();
+    List<String> prompts = prompts().subList(0, Math.min(options.gridCases(), cases.size()));
     return new Report.Grid(prompts, lines);
   }
 
-  private Measurement record(System system, Drawn drawn) {
-    Trajectories trajectories = trajectories(system);
+  private List<String> prompts() {
+    return cases.stream().map(Case::prompt).toList();
+  }
+
+  private Measurement record(Candidate candidate, Gallery gallery, boolean asSet) {
+    FeatureSet drawn = new FeatureSet(gallery.features(), bootstrap);
+    FeatureSet real = measures.real();
+    FeatureSet set = real == null ? new FeatureSet(expected.features(), bootstrap) : real;
+    TextAgreement text = measures.text();
+    Bend bend = gallery.bend();
     Measurement row =
         new Measurement(
-            system.label(),
-            system.steps(),
-            system.networkEvaluations(),
-            PairedError.of(errors(drawn.pictures(), expected.pictures(), true)),
-            PairedError.of(errors(drawn.latents(), expected.latents(), false)),
-            Frechet.distance(gaussian(drawn), expectedFeatures),
-            drawn.seconds(),
-            drawn.decodeSeconds(),
-            trajectories.inWindows(),
-            trajectories.rectified());
+            candidate.label(),
+            candidate.steps(),
+            candidate.networkEvaluations(),
+            PairedError.of(pictureErrors(gallery), bootstrap),
+            PairedError.of(
+                PairedError.meanSquares(gallery.latents(), expected.latents()), bootstrap),
+            asSet ? SetFigures.between(drawn, set, measures.resamples()) : null,
+            Diversity.of(gallery.features(), prompts(), BOOTSTRAP_SEED).orElse(null),
+            text == null || !TextAgreement.canChooseAmong(prompts())
+                ? null
+                : bootstrap.mean(text.hits(gallery.features(), prompts())),
+            gallery.seconds(),
+            gallery.decodeSeconds(),
+            bend == null ? null : bend.inWindows(),
+            bend == null ? null : bend.rectified());
     rows.add(row);
-    lines.add(new Report.Line(row.title(), firstPictures(drawn)));
+    lines.add(new Report.Line(row.title(), firstPictures(gallery)));
     return row;
   }
 
-  private Drawn draw(System system) {
-    Drawing drawing = new Drawing(system, system.steps(), options.compute());
-    List<Tensor> latents = new ArrayList<>();
-    List<Tensor> pictures = new ArrayList<>();
-    List<Tensor> seen = new ArrayList<>();
-    List<Double> seconds = new ArrayList<>();
-    List<Double> decodeSeconds = new ArrayList<>();
-    for (int from = 0; from < cases.size(); from += options.batch()) {
-      List<Case> batch = cases.subList(from, Math.min(cases.size(), from + options.batch()));
-      try (Scope scope = Scope.open();
-          NoGrad guard = NoGrad.enter()) {
-        Drawing.Sampled sampled = drawing.sample(batch);
-        long begin = java.lang.System.nanoTime();
-        Tensor decoded = drawing.decode(sampled.latents());
-        decodeSeconds.add((java.lang.System.nanoTime() - begin) / 1e9 / batch.size());
-        seconds.add(sampled.seconds() / batch.size());
-        latents.add(scope.release(sampled.latents()));
-        seen.add(scope.release(features.features(decoded)));
-        pictures.add(scope.release(decoded));
+  private double[] pictureErrors(Gallery gallery) {
+    double[] errors = new double[cases.size()];
+    for (int from = 0; from < errors.length; from += options.batch()) {
+      try (Scope scope = Scope.open()) {
+        long count = Math.min(options.batch(), errors.length - from);
+        Tensor a = signed(gallery.pictures().narrow(0, from, count));
+        Tensor b = signed(expected.pictures().narrow(0, from, count));
+        double[] part = PairedError.ofPictures(a, b).meanSquares();
+        java.lang.System.arraycopy(part, 0, errors, from, part.length);
       }
-      listener.accept(new Progress(system, from + batch.size(), cases.size()));
     }
-    return new Drawn(latents, pictures, seen, median(seconds), median(decodeSeconds));
+    return errors;
   }
 
-  private record Trajectories(Straightness inWindows, Straightness rectified) {}
+  private Gallery draw(Candidate candidate) {
+    List<Double> seconds = new ArrayList<>();
+    List<Double> decodeSeconds = new ArrayList<>();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      List<Tensor> latents = new ArrayList<>();
+      List<Tensor> pictures = new ArrayList<>();
+      List<Tensor> seen = new ArrayList<>();
+      for (int from = 0; from < cases.size(); from += options.batch()) {
+        List<Case> batch = cases.subList(from, Math.min(cases.size(), from + options.batch()));
+        try (Scope step = Scope.open()) {
+          Candidate.Drawn drawn = candidate.draw(batch, options.compute());
+          Tensor levels = drawn.pictures().clamp(-1, 1).add(1).mul(127.5).round().to(DType.U8);
+          latents.add(step.keep(drawn.latents().to(DType.F32).copy()));
+          pictures.add(step.keep(levels));
+          seen.add(step.keep(measures.features().ofAnySize(signed(levels)).to(DType.F32)));
+          seconds.add(drawn.seconds() / batch.size());
+          decodeSeconds.add(drawn.decodeSeconds() / batch.size());
+        }
+        listener.accept(new Progress(candidate, from + batch.size(), cases.size()));
+      }
+      return new Gallery(
+          scope.release(Tensor.cat(0, latents)),
+          scope.release(Tensor.cat(0, pictures)),
+          scope.release(Tensor.cat(0, seen)),
+          median(seconds),
+          median(decodeSeconds),
+          bend(candidate));
+    }
+  }
 
-  private Trajectories trajectories(System system) {
-    Drawing drawing = new Drawing(system, options.straightSteps(), options.compute());
+  private @Nullable Bend bend(Candidate candidate) {
     List<Case> recorded = cases.subList(0, Math.min(cases.size(), options.straightCases()));
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      List<Tensor> states = drawing.sample(recorded).states();
-      return straightness(states, drawing.levels(), drawing.schedule());
+      return candidate
+          .path(recorded, options.straightSteps(), options.compute())
+          .map(
+              path ->
+                  new Bend(
+                      Straightness.inWindows(path.inTime(), options.windows()),
+                      Straightness.of(path.rectified())))
+          .orElse(null);
     }
   }
 
-  private Trajectories straightness(List<Tensor> states, int[] levels, NoiseSchedule schedule) {
-    int count = levels.length;
-    if (schedule.alphaBar(levels[count - 2]) >= schedule.finalAlphaBar()) {
-      count--; // the last step stood still: offset 0 and no set_alpha_to_one
-    }
-    double[] times = new double[count];
-    double[] alpha = new double[count];
-    double[] sigma = new double[count];
-    for (int i = 0; i < count; i++) {
-      times[i] = levels[i] < 0 ? 0 : (levels[i] + 1.0) / schedule.size();
-      alpha[i] = schedule.alpha(levels[i]);
-      sigma[i] = schedule.sigma(levels[i]);
-    }
-    List<Tensor> points = states.subList(0, count);
-    return new Trajectories(
-        Straightness.inWindows(new Trajectory(points, times), options.windows()),
-        Straightness.of(Straightness.rectified(points, alpha, sigma)));
-  }
+  // ---------------------------------------------------------------- cache
 
-  private static double[] errors(List<Tensor> drawn, List<Tensor> expected, boolean pictures) {
-    return IntStream.range(0, drawn.size())
-        .boxed()
-        .flatMapToDouble(
-            i -> {
-              PairedError error =
-                  pictures
-                      ? PairedError.ofPictures(drawn.get(i), expected.get(i))
-                      : PairedError.ofLatents(drawn.get(i), expected.get(i));
-              return Arrays.stream(error.meanSquares());
-            })
-        .toArray();
-  }
+  /** What the cache keeps beside the tensors. */
+  private record Kept(double seconds, double decodeSeconds, @Nullable Bend bend) {}
 
-  private static Frechet.Gaussian gaussian(Drawn drawn) {
+  private Gallery drawOrRead(String kind, Candidate candidate) {
+    TensorCache cache = options.cache();
+    Optional<String> itself = candidate.fingerprint();
+    if (cache == null || itself.isEmpty()) {
+      return draw(candidate);
+    }
+    String key = key(itself.get());
     try (Scope scope = Scope.open()) {
-      return Frechet.Gaussian.of(Tensor.cat(0, drawn.features()));
+      Optional<TensorCache.Content> kept = cache.read(kind, key);
+      if (kept.isPresent()) {
+        Map<String, Tensor> tensors = kept.get().tensors();
+        Kept text = Json.MAPPER.readValue(kept.get().text().get("kept"), Kept.class);
+        listener.accept(new Progress(candidate, cases.size(), cases.size()));
+        return new Gallery(
+            scope.release(tensors.get("latents")),
+            scope.release(tensors.get("pictures")),
+            scope.release(tensors.get("features")),
+            text.seconds(),
+            text.decodeSeconds(),
+            text.bend());
+      }
+      Gallery gallery = draw(candidate);
+      Map<String, Tensor> tensors =
+          Map.of(
+              "latents", gallery.latents(),
+              "pictures", gallery.pictures(),
+              "features", gallery.features());
+      Kept text = new Kept(gallery.seconds(), gallery.decodeSeconds(), gallery.bend());
+      cache.write(
+          kind,
+          key,
+          new TensorCache.Content(tensors, Map.of("kept", Json.MAPPER.writeValueAsString(text))));
+      return gallery;
+    } catch (JsonProcessingException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
-  private List<BufferedImage> firstPictures(Drawn drawn) {
-    List<BufferedImage> images = new ArrayList<>();
-    for (Tensor batch : drawn.pictures()) {
-      if (images.size() < options.gridCases()) {
-        images.addAll(Images.fromTensor(batch));
-      }
+  /** Changes with the candidate, the cases and every setting that reaches its pictures. */
+  private String key(String candidate) {
+    List<String> parts = new ArrayList<>();
+    parts.add(candidate);
+    parts.add(measures.features().fingerprint());
+    parts.add(options.compute().torchName());
+    parts.add(options.windows() + " " + options.straightSteps() + " " + options.straightCases());
+    cases.forEach(each -> parts.add(each.seed() + " " + each.prompt()));
+    return Fingerprint.of(parts);
+  }
+
+  /** uint8 to float32 in [-1, 1]. */
+  private static Tensor signed(Tensor levels) {
+    return levels.to(DType.F32).div(127.5).sub(1);
+  }
+
+  private List<BufferedImage> firstPictures(Gallery gallery) {
+    int count = Math.min(options.gridCases(), cases.size());
+    if (count == 0) {
+      return List.of();
     }
-    return images.subList(0, Math.min(options.gridCases(), images.size()));
+    try (Scope scope = Scope.open()) {
+      return Images.fromTensor(signed(gallery.pictures().narrow(0, 0, count)));
+    }
   }
 
   private static double median(List<Double> values) {
-    double[] sorted = values.stream().mapToDouble(Double::doubleValue).sorted().toArray();
+    double[] sorted = values.stream().mapToDouble(Double::doubleValue).toArray();
+    Arrays.sort(sorted);
     int half = sorted.length / 2;
     return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   }
 
-  /** The system that the others are measured against. */
-  public System reference() {
+  /** The candidate that the others are measured against. */
+  public Candidate reference() {
     return reference;
   }
 

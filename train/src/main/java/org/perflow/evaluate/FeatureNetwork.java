@@ -16,6 +16,7 @@ import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
+import org.perflow.train.Fingerprint;
 
 /**
  * A small in-domain classifier whose pooled features stand in for Inception's when two sets of
@@ -26,7 +27,7 @@ import org.perflow.tensor.nn.Module;
  * over what is left. A folder holds {@code config.json} and {@code model.safetensors}. Thread-safe
  * while nobody trains it; {@link #close} frees the weights.
  */
-public final class FeatureNetwork extends Module {
+public final class FeatureNetwork extends Module implements Features {
   /** Sizes of the network: pictures are square, {@code channels} has one entry a stage. */
   public record Config(
       @JsonProperty("name") String name,
@@ -116,9 +117,19 @@ public final class FeatureNetwork extends Module {
     return config;
   }
 
-  /** How a report names a Fréchet distance on these features. */
-  public String distanceName() {
-    return "FD (" + config.name() + ")";
+  @Override
+  public String name() {
+    return config.name();
+  }
+
+  @Override
+  public int side() {
+    return config.sampleSize();
+  }
+
+  @Override
+  public String fingerprint() {
+    return Fingerprint.of(List.of(config.toString(), Fingerprint.of(this)));
   }
 
   /** Number of features of a picture. */
@@ -127,6 +138,7 @@ public final class FeatureNetwork extends Module {
   }
 
   /** pictures [B, 3, H, W] in [-1, 1] to features [B, width], owned by the caller's scope. */
+  @Override
   public Tensor features(Tensor pictures) {
     int size = config.sampleSize();
     if (pictures.dim() != 4

@@ -32,19 +32,46 @@ public final class Frechet {
 
     /** Of features [N, D], N of 2 or more. */
     public static Gaussian of(Tensor features) {
+      double[] once = new double[(int) features.size(0)];
+      Arrays.fill(once, 1);
+      return of(features, once);
+    }
+
+    /** The same with picture i counted {@code weights[i]} times. */
+    static Gaussian of(Tensor features, double[] weights) {
       if (features.dim() != 2 || features.size(0) < 2) {
         throw new IllegalArgumentException(
             "a covariance needs features [N, D] of 2 pictures or more; got " + features);
       }
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
+        double count = Arrays.stream(weights).sum();
+        Tensor w = Tensor.of(weights, weights.length, 1);
         Tensor x = features.to(DType.F64);
-        Tensor mean = x.mean(0); // [D]
+        Tensor mean = x.mul(w).sum(0).div(count); // [D]
         Tensor centred = x.sub(mean);
-        Tensor covariance = centred.transpose(0, 1).matmul(centred).div(x.size(0) - 1.0);
-        return new Gaussian(x.size(0), mean.toDoubleArray(), covariance.toDoubleArray());
+        Tensor covariance = centred.mul(w).transpose(0, 1).matmul(centred).div(count - 1);
+        return new Gaussian((long) count, mean.toDoubleArray(), covariance.toDoubleArray());
       }
     }
+  }
+
+  /**
+   * The distance with a bootstrap interval: pairs are resampled together, independent sets each for
+   * itself. A resample holds fewer different pictures and so lies too far off; the resamples are
+   * moved back by their mean.
+   */
+  public static Estimate between(FeatureSet drawn, FeatureSet reference, int resamples) {
+    drawn.checkComparesWith(reference);
+    double[] distances = new double[resamples];
+    for (int r = 0; r < resamples; r++) {
+      distances[r] =
+          distance(
+              Gaussian.of(drawn.features(), drawn.bootstrap().weights(r)),
+              Gaussian.of(reference.features(), reference.bootstrap().weights(r)));
+    }
+    double value = distance(Gaussian.of(drawn.features()), Gaussian.of(reference.features()));
+    return new Estimate(value, distances, drawn.size()).centred();
   }
 
   /**

@@ -1,7 +1,6 @@
 package org.perflow.evaluate;
 
 import java.util.Arrays;
-import java.util.SplittableRandom;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -12,14 +11,11 @@ import org.perflow.tensor.Tensor;
  * solver or of a student that keeps the teacher's map from noise to picture.
  *
  * @param meanSquares mean squared difference of each pair
- * @param rmse root of their mean
- * @param low lower end of the 95 % bootstrap interval of {@code rmse} over pairs
- * @param high its upper end
+ * @param error root of their mean
  * @param psnr mean over pairs of -10 log10(mean square), for values in [0, 1]; equal pairs count as
  *     100 dB
  */
-public record PairedError(double[] meanSquares, double rmse, double low, double high, double psnr) {
-  private static final int RESAMPLES = 2000;
+public record PairedError(double[] meanSquares, Estimate error, double psnr) {
 
   /** Pictures [B, 3, H, W] in [-1, 1], clamped and measured in [0, 1]. */
   public static PairedError ofPictures(Tensor pictures, Tensor reference) {
@@ -34,34 +30,24 @@ public record PairedError(double[] meanSquares, double rmse, double low, double 
     return of(meanSquares(latents, reference));
   }
 
-  /** From the mean squared difference of every pair; the interval is the same at each call. */
+  /** From the mean squared difference of every pair, each resampled for itself. */
   public static PairedError of(double[] meanSquares) {
-    int pairs = meanSquares.length;
-    if (pairs == 0) {
-      throw new IllegalArgumentException("a paired error needs one pair or more, got none");
-    }
-    SplittableRandom random = new SplittableRandom(0);
-    double[] roots = new double[RESAMPLES];
-    for (int r = 0; r < RESAMPLES; r++) {
-      double sum = 0;
-      for (int i = 0; i < pairs; i++) {
-        sum += meanSquares[random.nextInt(pairs)];
-      }
-      roots[r] = Math.sqrt(sum / pairs);
-    }
-    Arrays.sort(roots);
-    double mean = Arrays.stream(meanSquares).average().orElseThrow();
+    return of(meanSquares, Bootstrap.byPicture(meanSquares.length, 0));
+  }
+
+  /** From the mean squared difference of every pair. */
+  public static PairedError of(double[] meanSquares, Bootstrap bootstrap) {
     double psnr =
         Arrays.stream(meanSquares)
             .map(m -> -10 * Math.log10(Math.max(m, 1e-10)))
             .average()
             .orElse(0);
-    return new PairedError(
-        meanSquares,
-        Math.sqrt(mean),
-        roots[(int) Math.round(0.025 * (RESAMPLES - 1))],
-        roots[(int) Math.round(0.975 * (RESAMPLES - 1))],
-        psnr);
+    return new PairedError(meanSquares, bootstrap.rootMean(meanSquares), psnr);
+  }
+
+  /** Root of the mean over pairs of the mean square. */
+  public double rmse() {
+    return error.value();
   }
 
   /** Mean squared difference of each pair of rows. */

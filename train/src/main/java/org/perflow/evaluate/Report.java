@@ -8,36 +8,65 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Base64;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import javax.imageio.ImageIO;
 import org.perflow.io.AtomicFiles;
 
 /**
- * A comparison as one HTML file without anything outside it: table, pictures, plots, settings.
+ * A comparison as one HTML file without anything outside it: tables, pictures, plots, settings.
  * Immutable; {@link #write} may be called from any thread.
  *
  * @param title heading
- * @param summary a paragraph below it, plain text
- * @param distanceName how the Fréchet distance is called, {@link FeatureNetwork#distanceName}
- * @param rows the table; the reference is the row whose error is 0
- * @param grid drawn pictures; an empty one is left out
- * @param losses loss of every training step; none where nothing was trained
- * @param settings names and values: settings of the run, versions, hashes
+ * @param lead a paragraph below it, plain text
+ * @param sections what follows, in this order
  */
-public record Report(
-    String title,
-    String summary,
-    String distanceName,
-    List<Measurement> rows,
-    Grid grid,
-    double[] losses,
-    Map<String, String> settings) {
+public record Report(String title, String lead, List<Section> sections) {
+  public Report {
+    sections = List.copyOf(sections);
+  }
+
+  /** A part of the page. */
+  public sealed interface Section {}
+
+  /**
+   * A table; all text plain.
+   *
+   * @param columns headings, that of the rows' names first
+   * @param note a line below it
+   */
+  public record Table(String title, List<String> columns, List<Row> rows, String note)
+      implements Section {
+    public Table {
+      columns = List.copyOf(columns);
+      rows = List.copyOf(rows);
+      for (Row row : rows) {
+        if (row.cells().size() + 1 != columns.size()) {
+          throw new IllegalArgumentException(
+              "row \""
+                  + row.name()
+                  + "\" has "
+                  + row.cells().size()
+                  + " cells for "
+                  + (columns.size() - 1)
+                  + " columns");
+        }
+      }
+    }
+  }
+
+  /** A row of a table; {@code muted} where the others are measured against it. */
+  public record Row(String name, boolean muted, List<String> cells) {}
+
+  /** Names and values: settings of the run, versions, hashes. */
+  public record Settings(Map<String, String> values) implements Section {}
+
+  /** A plot: what it shows, and its drawing for either ground of the page. */
+  public record Plot(String title, String alt, Charts.Drawn light, Charts.Drawn dark)
+      implements Section {}
 
   /** Pictures: a line a system, a column a prompt. */
-  public record Grid(List<String> prompts, List<Line> lines) {
+  public record Grid(List<String> prompts, List<Line> lines) implements Section {
     public Grid {
       prompts = List.copyOf(prompts);
       lines = List.copyOf(lines);
@@ -74,107 +103,47 @@ public record Report(
   public String html() {
     StringBuilder body = new StringBuilder();
     body.append("<h1>").append(text(title)).append("</h1>\n");
-    body.append("<p class=\"lead\">").append(text(summary)).append("</p>\n");
-    comparison(body);
-    if (!grid.lines().isEmpty()) {
-      pictures(body);
+    body.append("<p class=\"lead\">").append(text(lead)).append("</p>\n");
+    for (Section section : sections) {
+      if (section instanceof Table table) {
+        table(body, table);
+      } else if (section instanceof Grid grid && !grid.lines().isEmpty()) {
+        pictures(body, grid);
+      } else if (section instanceof Plot plot) {
+        plot(body, plot);
+      } else if (section instanceof Settings settings) {
+        settings(body, settings);
+      }
     }
-    if (rows.stream().anyMatch(row -> row.pictures().rmse() > 0)) {
-      body.append("<h2>Error over cost</h2>\n");
-      chart(
-          body,
-          "Error to the reference over network evaluations",
-          Charts.errors(rows, Charts.Theme.LIGHT),
-          Charts.errors(rows, Charts.Theme.DARK));
-    }
-    if (losses.length > 1) {
-      body.append("<h2>Training loss</h2>\n");
-      chart(
-          body,
-          "Loss by training step",
-          Charts.loss(losses, Charts.Theme.LIGHT),
-          Charts.loss(losses, Charts.Theme.DARK));
-    }
-    straightness(body);
-    settings(body);
     return template().replace("@TITLE@", text(title)).replace("@BODY@", body);
   }
 
-  private void comparison(StringBuilder body) {
-    head(
-        body,
-        "Comparison",
-        "System",
-        "Steps",
-        "Network evaluations",
-        "Error (RMSE)",
-        "95 % interval",
-        "PSNR",
-        distanceName,
-        "Seconds a picture");
-    for (Measurement row : rows) {
-      boolean reference = row.pictures().rmse() == 0;
-      body.append(reference ? "<tr class=\"reference\">" : "<tr>");
-      body.append("<th scope=\"row\">").append(text(row.label())).append("</th>");
-      cell(body, "%d", row.steps());
-      cell(body, "%d", row.networkEvaluations());
-      if (reference) {
-        body.append("<td colspan=\"4\" class=\"note\">the reference</td>");
-      } else {
-        cell(body, "%.4f", row.pictures().rmse());
-        cell(body, "%.4f–%.4f", row.pictures().low(), row.pictures().high());
-        cell(body, "%.1f dB", row.pictures().psnr());
-        cell(body, "%.4g", row.frechet());
-      }
-      cell(body, "%.3f", row.seconds());
-      body.append("</tr>\n");
-    }
-    body.append("</tbody></table></div>\n<p class=\"note\">Error: root mean square difference to")
-        .append(" the reference's pictures from the same noise, for values in [0, 1]. Network")
-        .append(" evaluations: guidance counts twice. Seconds: sampling only, median over")
-        .append(" batches.</p>\n");
-  }
-
-  private void straightness(StringBuilder body) {
-    head(
-        body,
-        "Straightness",
-        "System",
-        "S in windows",
-        "Curvature in windows",
-        "S, noise to picture",
-        "Curvature, noise to picture");
-    Map<String, Measurement> byLabel = new LinkedHashMap<>();
-    rows.forEach(row -> byLabel.putIfAbsent(row.label(), row)); // does not depend on the steps
-    for (Measurement row : byLabel.values()) {
-      body.append("<tr><th scope=\"row\">").append(text(row.label())).append("</th>");
-      cell(body, "%.4f", row.inWindows().deviation());
-      cell(body, "%.4f", row.inWindows().curvature());
-      cell(body, "%.4f", row.rectified().deviation());
-      cell(body, "%.4f", row.rectified().curvature());
-      body.append("</tr>\n");
-    }
-    body.append("</tbody></table></div>\n<p class=\"note\">0 is a straight line. S: squared")
-        .append(" deviation of the velocity from that of the straight path, over the squared")
-        .append(" chord; curvature: 1 − chord / path length; over trajectories recorded with many")
-        .append(" steps. In windows: latents against time, as PeRFlow straightens them. Noise to")
-        .append(" picture: in rectified-flow coordinates.</p>\n");
-  }
-
-  private static void head(StringBuilder body, String title, String... columns) {
-    body.append("<h2>").append(title).append("</h2>\n<div class=\"wide\">");
+  private static void table(StringBuilder body, Table table) {
+    body.append("<h2>").append(text(table.title())).append("</h2>\n<div class=\"wide\">");
     body.append("<table class=\"rows\"><thead><tr>");
-    for (String column : columns) {
+    for (String column : table.columns()) {
       body.append("<th scope=\"col\">").append(text(column)).append("</th>");
     }
     body.append("</tr></thead><tbody>\n");
+    for (Row row : table.rows()) {
+      body.append(row.muted() ? "<tr class=\"reference\">" : "<tr>");
+      body.append("<th scope=\"row\">").append(text(row.name())).append("</th>");
+      for (String cell : row.cells()) {
+        body.append("<td>").append(interval(text(cell))).append("</td>");
+      }
+      body.append("</tr>\n");
+    }
+    body.append("</tbody></table></div>\n<p class=\"note\">")
+        .append(text(table.note()))
+        .append("</p>\n");
   }
 
-  private static void cell(StringBuilder body, String format, Object... values) {
-    body.append("<td>").append(String.format(Locale.ROOT, format, values)).append("</td>");
+  /** An interval goes below its value, in small print. */
+  private static String interval(String cell) {
+    return cell.replaceFirst("^(\\S+) (\\[.*])(.*)$", "$1$3<br><small>$2</small>");
   }
 
-  private void pictures(StringBuilder body) {
+  private static void pictures(StringBuilder body, Grid grid) {
     body.append(
         "<h2>Pictures</h2>\n<p class=\"note\">Each column starts from the same noise.</p>\n");
     body.append("<div class=\"wide\"><table class=\"grid\"><thead><tr><td></td>");
@@ -197,27 +166,33 @@ public record Report(
     body.append("</tbody></table></div>\n");
   }
 
-  private static void chart(
-      StringBuilder body, String alt, BufferedImage light, BufferedImage dark) {
+  private static void plot(StringBuilder body, Plot plot) {
+    body.append("<h2>").append(text(plot.title())).append("</h2>\n");
     body.append("<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"")
-        .append(dataUri(dark))
+        .append(dataUri("svg+xml", plot.dark().svg()))
         .append("\"><img class=\"chart\" alt=\"")
-        .append(text(alt))
+        .append(text(plot.alt()))
         .append("\" src=\"")
-        .append(dataUri(light))
+        .append(dataUri("svg+xml", plot.light().svg()))
         .append("\"></picture>\n");
   }
 
-  private void settings(StringBuilder body) {
+  private static void settings(StringBuilder body, Settings settings) {
     body.append("<h2>Settings and versions</h2>\n<dl>\n");
-    settings.forEach(
-        (name, value) ->
-            body.append("<dt>")
-                .append(text(name))
-                .append("</dt><dd>")
-                .append(text(value))
-                .append("</dd>\n"));
+    settings
+        .values()
+        .forEach(
+            (name, value) ->
+                body.append("<dt>")
+                    .append(text(name))
+                    .append("</dt><dd>")
+                    .append(text(value))
+                    .append("</dd>\n"));
     body.append("</dl>\n");
+  }
+
+  private static String dataUri(String type, byte[] bytes) {
+    return "data:image/" + type + ";base64," + Base64.getEncoder().encodeToString(bytes);
   }
 
   private static String dataUri(BufferedImage image) {
@@ -227,7 +202,7 @@ public record Report(
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    return "data:image/png;base64," + Base64.getEncoder().encodeToString(png.toByteArray());
+    return dataUri("png", png.toByteArray());
   }
 
   private static String text(String plain) {

@@ -45,7 +45,7 @@ public final class Captions implements AutoCloseable {
   }
 
   /** All wordings of all captions, {@link #VARIANTS} for each in turn. */
-  static List<String> texts(List<Sample> samples) {
+  public static List<String> texts(List<Sample> samples) {
     return samples.stream().flatMap(sample -> variants(sample.caption()).stream()).toList();
   }
 

@@ -10,11 +10,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.evaluate.Evaluation.Case;
+import org.perflow.evaluate.Evaluation.Measures;
 import org.perflow.evaluate.Evaluation.Options;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.flow.Pipeline;
@@ -37,17 +39,19 @@ import org.perflow.tensor.Tensor;
 
 /** On a random model of a few thousand weights: what must hold whatever the weights. */
 class EvaluationTest {
-  private static final Options OPTIONS = new Options(4, DType.F32, 2, 8, 2, 3);
+  private static final Options OPTIONS = new Options(4, DType.F32, 2, 8, 2, 3, null, false);
   private static final List<Case> CASES =
       List.of(
           new Case("ab", 1),
           new Case("ba", 2),
           new Case("a", 3),
           new Case("b", 4),
-          new Case("", 5));
+          new Case("", 5),
+          new Case("a", 6));
 
   private static DiffusionModel model;
   private static FeatureNetwork features;
+  private static Measures measures;
 
   @BeforeAll
   static void build(@TempDir Path folder) throws IOException {
@@ -57,6 +61,7 @@ class EvaluationTest {
     try (Rng rng = Rng.seeded(1)) {
       features.initialise(rng, DType.F32);
     }
+    measures = new Measures(features, null, null, 20);
   }
 
   @AfterAll
@@ -70,15 +75,22 @@ class EvaluationTest {
     List<Long> progress = new ArrayList<>();
     System reference = new System("Teacher", model, "ddim", 6, 2);
     try (Evaluation evaluation =
-        Evaluation.against(reference, CASES, features, OPTIONS, p -> progress.add(p.pictures()))) {
-      assertThat(progress).containsExactly(4L, 5L);
+        Evaluation.against(reference, CASES, measures, OPTIONS, p -> progress.add(p.pictures()))) {
+      assertThat(progress).containsExactly(4L, 6L);
       Measurement itself = evaluation.rows().get(0);
       assertThat(itself.pictures().rmse()).isZero();
-      assertThat(itself.frechet()).isCloseTo(0, within(1e-9));
+      assertThat(itself.isReference()).isTrue();
+      assertThat(itself.set()).isNull(); // nothing to compare it with
       assertThat(itself.networkEvaluations()).isEqualTo(12);
 
       Measurement again = evaluation.measure(reference);
       assertThat(again.latents().rmse()).isZero(); // same noise, same result
+      assertThat(again.set().frechet().value()).isCloseTo(0, within(1e-9));
+      assertThat(again.set().kernel().value()).isCloseTo(0, within(1e-9));
+      assertThat(again.set().precision().value()).isEqualTo(1);
+      assertThat(again.set().coverage().value()).isEqualTo(1);
+      assertThat(again.diversity().distance().samples()).isEqualTo(1); // "a" is drawn twice
+      assertThat(again.textAgreement()).isNull();
       Measurement fewer = evaluation.measure(new System("Teacher", model, "ddim", 2, 2));
       assertThat(fewer.latents().rmse()).isGreaterThan(1e-4);
       assertThat(fewer.pictures().meanSquares()).hasSize(CASES.size());
@@ -92,9 +104,83 @@ class EvaluationTest {
   }
 
   @Test
+  void setsCompareWithRealPicturesWhereThereAreSome() {
+    System reference = new System("Teacher", model, "ddim", 2, 1);
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(3)) {
+      Tensor real = features.ofAnySize(Tensor.rand(rng, 7, 3, 20, 20));
+      FeatureSet set = new FeatureSet(real, Bootstrap.byPicture(7, 1));
+      Measures against = new Measures(features, set, null, 5);
+      try (Evaluation evaluation =
+          Evaluation.against(reference, CASES, against, OPTIONS, p -> {})) {
+        Measurement row = evaluation.rows().get(0);
+        assertThat(row.pictures().rmse()).isZero();
+        assertThat(row.set().frechet().value()).isPositive();
+      }
+    }
+  }
+
+  @Test
+  void theReferenceIsReadFromTheCacheTheSecondTime(@TempDir Path folder) throws IOException {
+    Options cached = new Options(4, DType.F32, 2, 8, 2, 3, new TensorCache(folder), false);
+    Counting reference = new Counting(new System("Teacher", model, "ddim", 2, 1), new int[1]);
+    System other = new System("Teacher", model, "ddim", 4, 1);
+    List<Measurement> rows = new ArrayList<>();
+    for (int run = 0; run < 2; run++) {
+      try (Evaluation evaluation =
+          Evaluation.against(reference, CASES, measures, cached, p -> {})) {
+        rows.add(evaluation.measure(other));
+        assertThat(evaluation.rows().get(0).pictures().rmse()).isZero();
+        assertThat(evaluation.grid().lines()).hasSize(2);
+      }
+    }
+    assertThat(reference.drawn()[0]).isEqualTo(2); // two batches, once
+    assertThat(rows.get(1).pictures().rmse()).isEqualTo(rows.get(0).pictures().rmse());
+    assertThat(rows.get(1).set().frechet().value()).isEqualTo(rows.get(0).set().frechet().value());
+    Options shorter = new Options(4, DType.F32, 2, 4, 2, 3, new TensorCache(folder), false);
+    Evaluation.against(reference, CASES, measures, shorter, p -> {}).close();
+    assertThat(reference.drawn()[0]).isEqualTo(4); // another setting
+
+    for (Path file : Files.list(folder).toList()) {
+      Files.writeString(file, "damaged");
+    }
+    Evaluation.against(reference, CASES, measures, cached, p -> {}).close();
+    assertThat(reference.drawn()[0]).isEqualTo(6);
+  }
+
+  /** Counts the batches that another candidate draws, and is one that the cache may keep. */
+  private record Counting(System of, int[] drawn) implements Candidate {
+    @Override
+    public String label() {
+      return of.label();
+    }
+
+    @Override
+    public int steps() {
+      return of.steps();
+    }
+
+    @Override
+    public int networkEvaluations() {
+      return of.networkEvaluations();
+    }
+
+    @Override
+    public Drawn draw(List<Case> cases, DType compute) {
+      drawn[0]++;
+      return of.draw(cases, compute);
+    }
+
+    @Override
+    public Optional<String> fingerprint() {
+      return of.fingerprint();
+    }
+  }
+
+  @Test
   void measuresPerflowSamplersToo() {
     System reference = new System("Teacher", model, "ddim", 4, 1);
-    try (Evaluation evaluation = Evaluation.against(reference, CASES, features, OPTIONS, p -> {})) {
+    try (Evaluation evaluation = Evaluation.against(reference, CASES, measures, OPTIONS, p -> {})) {
       Measurement perflow = evaluation.measure(new System("PeRFlow", model, "perflow", 8, 1));
       assertThat(perflow.networkEvaluations()).isEqualTo(8);
       assertThat(perflow.inWindows().deviation()).isNotNegative();
@@ -119,7 +205,7 @@ class EvaluationTest {
               .map(r -> r.withGuidance(2))
               .toList();
       try (Pipeline.Result result =
-          new Pipeline(model, DType.F32).generate(requests, 5, (done, total, z) -> {})) {
+          new Pipeline(model, DType.F32).generate(requests, 6, (done, total, z) -> {})) {
         assertThat(sampled.latents().sub(result.latents()).abs().max().item()).isLessThan(1e-5);
       }
     }
@@ -128,7 +214,7 @@ class EvaluationTest {
   @Test
   void aMeasurementLeavesNoNativeObjectBehind() {
     System reference = new System("Teacher", model, "ddim", 2, 1);
-    try (Evaluation evaluation = Evaluation.against(reference, CASES, features, OPTIONS, p -> {})) {
+    try (Evaluation evaluation = Evaluation.against(reference, CASES, measures, OPTIONS, p -> {})) {
       evaluation.measure(reference);
       long before = Scope.liveObjects();
       evaluation.measure(reference);
@@ -139,12 +225,12 @@ class EvaluationTest {
 
   @Test
   void settingsThatCannotBeMeasuredAreRefused() {
-    assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3))
+    assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3, null, false))
         .hasMessageContaining("10 steps for 4 windows");
     System reference = new System("Teacher", model, "ddim", 2, 1);
     assertThatThrownBy(
-            () -> Evaluation.against(reference, CASES.subList(0, 1), features, OPTIONS, p -> {}))
-        .hasMessageContaining("2 cases");
+            () -> Evaluation.against(reference, CASES.subList(0, 5), measures, OPTIONS, p -> {}))
+        .hasMessageContaining("6 cases or more; got 5");
   }
 
   static DiffusionModel tinyModel(Path folder) throws IOException {

@@ -57,7 +57,8 @@ class FeatureNetworkTest {
       Tensor pictures = Tensor.randn(rng, 2, 3, 16, 16);
       try (FeatureNetwork loaded = FeatureNetwork.load(folder)) {
         assertThat(loaded.config()).isEqualTo(TINY);
-        assertThat(loaded.distanceName()).isEqualTo("FD (tiny)");
+        assertThat(loaded.name()).isEqualTo("tiny");
+        assertThat(loaded.fingerprint()).isEqualTo(network.fingerprint());
         assertThat(loaded.features(pictures).shape()).containsExactly(2, 16);
         assertThat(loaded.features(pictures).toFloatArray())
             .containsExactly(network.features(pictures).toFloatArray());
@@ -72,7 +73,7 @@ class FeatureNetworkTest {
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(8);
         FeatureNetwork network = FeatureNetwork.load(shipped)) {
-      assertThat(network.distanceName()).isEqualTo("FD (emoji-features)");
+      assertThat(network.name()).isEqualTo("emoji-features");
       Tensor blocks = Tensor.rand(rng, 24, 3, 4, 4).mul(2).sub(1);
       Tensor sharp = Functional.upsampleNearest(blocks, 64, 64);
       Tensor faint = sharp.add(Tensor.randn(rng, sharp.shape()).mul(0.01));

@@ -51,6 +51,43 @@ class FrechetTest {
   }
 
   @Test
+  void theIntervalCoversTheTruthOfManySamplesAndShrinksWithThem() {
+    // N(0, 1) against N(1, 1) in one dimension: 1
+    double wide = 0;
+    for (int count : new int[] {100, 1600}) {
+      try (Scope scope = Scope.open();
+          Rng rng = Rng.seeded(11)) {
+        Estimate distance =
+            Frechet.between(
+                new FeatureSet(Tensor.randn(rng, count, 1), Bootstrap.byPicture(count, 1)),
+                new FeatureSet(Tensor.randn(rng, count, 1).add(1), Bootstrap.byPicture(count, 2)),
+                100);
+        assertThat(1.0).isBetween(distance.low(), distance.high());
+        assertThat(distance.value()).isBetween(distance.low(), distance.high());
+        double width = distance.high() - distance.low();
+        if (count == 1600) {
+          assertThat(wide / width).isBetween(2.5, 6.5); // √16 = 4
+        }
+        wide = width;
+      }
+    }
+  }
+
+  @Test
+  void pairsAreResampledTogether() {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(12)) {
+      Tensor features = Tensor.randn(rng, 60, 6);
+      Bootstrap bootstrap = Bootstrap.byPicture(60, 1);
+      FeatureSet set = new FeatureSet(features, bootstrap);
+      FeatureSet moved = new FeatureSet(features.add(0.5), bootstrap);
+      Estimate distance = Frechet.between(moved, set, 50);
+      assertThat(distance.value()).isCloseTo(6 * 0.25, within(1e-5)); // the means alone
+      assertThat(distance.high() - distance.low()).isLessThan(1e-4);
+    }
+  }
+
+  @Test
   void whatDoesNotCompareIsRefused() {
     Gaussian two = new Gaussian(10, new double[2], new double[4]);
     Gaussian three = new Gaussian(10, new double[3], new double[9]);

@@ -28,8 +28,8 @@ class PairedErrorTest {
     PairedError error = PairedError.of(new double[] {0.01, 0.0001});
     assertThat(error.rmse()).isCloseTo(Math.sqrt(0.00505), within(1e-12));
     assertThat(error.psnr()).isCloseTo(30, within(1e-9));
-    assertThat(error.low()).isCloseTo(0.01, within(1e-12)); // both draws the small pair
-    assertThat(error.high()).isCloseTo(0.1, within(1e-12));
+    assertThat(error.error().low()).isCloseTo(0.01, within(1e-12)); // both draws the small pair
+    assertThat(error.error().high()).isCloseTo(0.1, within(1e-12));
   }
 
   @Test
@@ -44,9 +44,10 @@ class PairedErrorTest {
     }
     PairedError error = PairedError.of(squares);
     double halfWidth = 1.96 * Math.sqrt(1 / 12.0 / 1000) / (2 * Math.sqrt(0.5)); // delta method
-    assertThat(error.high() - error.low()).isCloseTo(2 * halfWidth, within(0.15 * halfWidth));
-    assertThat(error.rmse()).isBetween(error.low(), error.high());
-    assertThat(PairedError.of(squares).low()).isEqualTo(error.low());
+    assertThat(error.error().high() - error.error().low())
+        .isCloseTo(2 * halfWidth, within(0.15 * halfWidth));
+    assertThat(error.rmse()).isBetween(error.error().low(), error.error().high());
+    assertThat(PairedError.of(squares).error().low()).isEqualTo(error.error().low());
   }
 
   @Test

@@ -2,11 +2,14 @@ package org.perflow.evaluate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -20,32 +23,30 @@ class ReportTest {
         new Report.Grid(
             List.of("red apple", "a \"cat\" & <dog>"),
             List.of(new Report.Line("Teacher, 50 steps", List.of(picture, picture))));
-    List<Measurement> rows =
-        List.of(row("Teacher", 50, 0), row("Teacher", 4, 0.2), row("Student", 4, 0.0625));
+    List<Report.Section> sections = new ArrayList<>(tables().sections());
+    sections.add(grid);
+    sections.add(Charts.errorOverCost(tables().rows()).orElseThrow());
+    sections.add(Charts.trainingLoss(new double[] {3, 2, 1}).orElseThrow());
+    sections.add(new Report.Settings(Map.of("K", "4")));
     Path file = folder.resolve("report.html");
-    new Report(
-            "Demo",
-            "What it is.",
-            "FD (tiny)",
-            rows,
-            grid,
-            new double[] {3, 2, 1},
-            Map.of("K", "4"))
-        .write(file);
+    new Report("Demo", "What it is.", sections).write(file);
     String html = Files.readString(file);
-    assertThat(html).contains("<td>0.0625</td>", "the reference", "FD (tiny)", "red apple");
+    assertThat(html).contains("<td>0.063≈<br><small>[0.062, 0.064]</small></td>");
+    assertThat(html).contains("FD (tiny)", "red apple", "<tr class=\"reference\">");
     assertThat(html).contains("a &quot;cat&quot; &amp; &lt;dog&gt;").doesNotContain("<dog>");
     assertThat(html).doesNotContain("http:", "https:", "@BODY@", "@TITLE@");
-    // two pictures, and two plots of which each has a light and a dark version
-    assertThat(html.split("data:image/png;base64,", -1)).hasSize(1 + 2 + 4);
+    assertThat(html.split("data:image/png;base64,", -1)).hasSize(1 + 2);
+    // two plots, each for a light and a dark page
+    assertThat(html.split("data:image/svg\\+xml;base64,", -1)).hasSize(1 + 4);
   }
 
   @Test
-  void leavesOutWhatWasNotMeasured() {
-    Report report =
-        new Report(
-            "T", "S", "FD", List.of(row("A", 4, 0)), Report.Grid.none(), new double[0], Map.of());
-    assertThat(report.html()).doesNotContain("Training loss", "Pictures", "Error over cost");
+  void plotsAreVectorsThatSayWhatTheyShow() {
+    byte[] svg = Charts.errorOverCost(tables().rows()).orElseThrow().light().svg();
+    String text = new String(svg, StandardCharsets.UTF_8);
+    assertThat(text).contains("<svg", "<path").doesNotContain("<image"); // glyphs are outlines
+    assertThat(Charts.errorOverCost(tables().rows().subList(0, 1))).isEmpty();
+    assertThat(Charts.trainingLoss(new double[1])).isEmpty();
   }
 
   @Test
@@ -53,12 +54,46 @@ class ReportTest {
     assertThatThrownBy(
             () -> new Report.Grid(List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
         .hasMessageContaining("\"x\" has 0 pictures for 2 prompts");
+    assertThatThrownBy(
+            () ->
+                new Report.Table(
+                    "t", List.of("a", "b"), List.of(new Report.Row("x", false, List.of())), ""))
+        .hasMessageContaining("0 cells for 1 columns");
   }
 
-  static Measurement row(String label, int steps, double error) {
-    PairedError paired = PairedError.of(new double[] {error * error});
+  @Test
+  void whatSamplingNoiseExplainsIsMarked() {
+    String text = tables().toText();
+    assertThat(text)
+        .contains(".063 [.062, .064]≈", ".062 [.061, .063] ", "FD (tiny)", "200 pictures");
+    assertThat(text).contains(".200 [.190, .210] ");
+    assertThat(text.lines().map(String::length)).allMatch(length -> length <= 125);
+    List<FigureTables.Difference> differences = tables().differences();
+    assertThat(differences).hasSize(7 * 3); // no other is as costly as the reference
+    assertThat(differences.get(0).difference()).isCloseTo(0.001, within(1e-12));
+    assertThat(differences.get(0).real()).isFalse();
+    assertThat(differences.get(1).real()).isTrue();
+  }
+
+  /** A reference, and three systems of one cost: two that cannot be told apart and a bad one. */
+  private static FigureTables tables() {
+    return new FigureTables(
+        "tiny",
+        200,
+        List.of(
+            row("Teacher", 50, new Estimate(0, new double[3], 200)),
+            row("Student", 4, new Estimate(0.063, new double[] {0.063, 0.062, 0.064}, 200)),
+            row("Other", 4, new Estimate(0.062, new double[] {0.061, 0.063, 0.062}, 200)),
+            row("Bad", 4, new Estimate(0.2, new double[] {0.19, 0.2, 0.21}, 200))),
+        null);
+  }
+
+  private static Measurement row(String label, int steps, Estimate error) {
+    PairedError paired = new PairedError(new double[] {1}, error, 20);
     Straightness straight = new Straightness(0.5, 0.25);
+    Estimate one = new Estimate(1, new double[3], 200);
+    SetFigures set = error.value() == 0 ? null : new SetFigures(one, one, one, one, one, one);
     return new Measurement(
-        label, steps, 2 * steps, paired, paired, 1.5, 0.01, 0.001, straight, straight);
+        label, steps, 2 * steps, paired, paired, set, null, null, 0.01, 0.001, straight, straight);
   }
 }
