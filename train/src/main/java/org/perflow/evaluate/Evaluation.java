@@ -366,7 +366,7 @@ public final class Evaluation implements AutoCloseable {
 
   private Gallery drawOrRead(String kind, Candidate candidate) {
     TensorCache cache = options.cache();
-    Optional<String> itself = candidate.fingerprint();
+    Optional<String> itself = cache == null ? Optional.empty() : candidate.fingerprint();
     if (cache == null || itself.isEmpty()) {
       return draw(candidate);
     }
