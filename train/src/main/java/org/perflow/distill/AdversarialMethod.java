@@ -61,11 +61,7 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
       Net features = task.teacher().net().copy();
       Discriminator head =
           new Discriminator(
-              task,
-              features,
-              Discriminator.Kind.HINGE,
-              options.r1Weight(),
-              options.r1Noise());
+              task, features, Discriminator.Kind.HINGE, options.r1Weight(), options.r1Noise());
       double rate =
           options.fakeLearningRate() == 0
               ? task.train().learningRate()

@@ -25,8 +25,7 @@ public record Dmd2Options(
     double r1Noise) {
 
   /** The published weights of SD 1.5, in four steps as for SDXL; the penalty is FastGen's. */
-  public static final Dmd2Options DEFAULTS =
-      new Dmd2Options(4, 3.0, 5, 0, 0, 1e-3, 1e-2, 100, 0.1);
+  public static final Dmd2Options DEFAULTS = new Dmd2Options(4, 3.0, 5, 0, 0, 1e-3, 1e-2, 100, 0.1);
 
   public Dmd2Options {
     Checks.that(studentSteps >= 1, "studentSteps must be 1 or more; got " + studentSteps);

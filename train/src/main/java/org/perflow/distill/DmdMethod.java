@@ -124,15 +124,17 @@ public final class DmdMethod implements Method<DmdOptions> {
     /** E |G(z) − y|² over the teacher's pairs (eq. 9, L2 in the place of LPIPS). */
     private Tensor regression(PairPool pool, Step step) {
       int rows = step.examples().length;
+      int some = Math.min(rows, options.pairPool());
       if (step.number() % REFILL_EVERY == 0) {
         // The first pairs would else be used far more often than those that follow.
-        for (int i = pool.isEmpty() ? 0 : REFILL_EVERY - 1; i < REFILL_EVERY; i++) {
-          pool.add(solved(Math.min(rows, options.pairPool()), step.rng()));
+        int times = pool.isEmpty() ? Math.min(REFILL_EVERY, options.pairPool() / some) : 1;
+        for (int i = 0; i < times; i++) {
+          pool.add(solved(some, step.rng()));
         }
       }
-      PairPool.Pairs some = pool.draw(rows, step.rng());
-      Tensor drawn = student.data(some.condition(), student.first(some.noise()));
-      return drawn.sub(some.sample()).square().mean();
+      PairPool.Pairs drawn = pool.draw(rows, step.rng());
+      Tensor x = student.data(drawn.condition(), student.first(drawn.noise()));
+      return x.sub(drawn.sample()).square().mean();
     }
 
     /** New pairs, by the teacher's DDIM from pure noise to the final level. */

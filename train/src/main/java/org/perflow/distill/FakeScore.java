@@ -43,8 +43,7 @@ final class FakeScore implements AutoCloseable {
    * @param learningRate 0 = the student's peak
    * @param beside further weights that its updates train, such as a discriminator's on its features
    */
-  FakeScore(
-      Task task, Net net, double learningRate, Weight weight, Map<String, Parameter> beside) {
+  FakeScore(Task task, Net net, double learningRate, Weight weight, Map<String, Parameter> beside) {
     this.net = net;
     schedule = task.teacher().schedule();
     prediction = task.teacher().prediction();

@@ -32,7 +32,9 @@ record ScoreMatching(NoiseSchedule schedule, PredictionType prediction, Weight w
     return new ScoreMatching(task.teacher().schedule(), task.teacher().prediction(), weight);
   }
 
-  /** A loss whose gradient by {@code x} [B, ...] is {@link #gradient} over the number of elements. */
+  /**
+   * A loss whose gradient by {@code x} [B, ...] is {@link #gradient} over the number of elements.
+   */
   Tensor loss(Tensor x, Denoiser real, Denoiser fake, Rng rng) {
     int rows = (int) x.size(0);
     Levels levels = Levels.drawn(schedule, prediction, FROM, TO, rows, rng);

@@ -50,8 +50,7 @@ class DiscriminatorTest {
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(5);
         Discriminator discriminator =
-            new Discriminator(
-                task(net), net, Discriminator.Kind.HINGE, r1Weight, r1Noise)) {
+            new Discriminator(task(net), net, Discriminator.Kind.HINGE, r1Weight, r1Noise)) {
       return discriminator.loss(Ring.points(ROWS, rng), collapsed(), captions(), rng).item();
     }
   }
@@ -68,16 +67,14 @@ class DiscriminatorTest {
         double before = gap(discriminator, rng);
         for (int i = 0; i < 40; i++) {
           training.step(
-              () ->
-                  discriminator.loss(Ring.points(ROWS, rng), collapsed(), captions(), rng));
+              () -> discriminator.loss(Ring.points(ROWS, rng), collapsed(), captions(), rng));
         }
         assertThat(gap(discriminator, rng)).isGreaterThan(before + 0.3);
         try (Scope scope = Scope.open();
             NoGrad guard = NoGrad.enter()) {
           discriminator.state().get("discriminator.running").copyInPlace(Tensor.full(0, 1));
           assertThatThrownBy(
-                  () ->
-                      discriminator.loss(Ring.points(ROWS, rng), collapsed(), captions(), rng))
+                  () -> discriminator.loss(Ring.points(ROWS, rng), collapsed(), captions(), rng))
               .isInstanceOf(DivergedException.class)
               .hasMessageContaining("raise r1Weight (now 1.0)");
         }

@@ -39,12 +39,7 @@ class DistributionMethodsTest {
 
   private Task task(Examples data, Net teacher, Net student) {
     return new Task(
-        data,
-        new Task.Teacher(teacher, Ring.SCHEDULER),
-        student,
-        false,
-        RingRun.TRAINING,
-        temp);
+        data, new Task.Teacher(teacher, Ring.SCHEDULER), student, false, RingRun.TRAINING, temp);
   }
 
   private static Objective.Step step(int rows, Rng rng) {
@@ -67,8 +62,7 @@ class DistributionMethodsTest {
         Net student = teacher.copy();
         Rng rng = Rng.seeded(2);
         Scope scope = Scope.open();
-        Objective objective =
-            method.objective(task(new Ring(), teacher, student), options)) {
+        Objective objective = method.objective(task(new Ring(), teacher, student), options)) {
       List<Parameter> students = List.copyOf(student.parameters().values());
       List<Parameter> teachers = List.copyOf(teacher.parameters().values());
       List<float[]> before = teachers.stream().map(p -> p.value().toFloatArray()).toList();

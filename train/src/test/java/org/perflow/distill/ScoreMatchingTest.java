@@ -112,8 +112,7 @@ class ScoreMatchingTest {
       Denoiser real = (z, t) -> z.square();
       Denoiser fake = (z, t) -> z.mul(0.3).sin();
       matching.loss(x, real, fake, first).backward();
-      Levels levels =
-          Levels.drawn(Ring.SCHEDULE, PredictionType.EPSILON, 0.02, 0.98, 4, second);
+      Levels levels = Levels.drawn(Ring.SCHEDULE, PredictionType.EPSILON, 0.02, 0.98, 4, second);
       Tensor noise = Tensor.randn(second, 4, 1, 1, 1);
       Tensor wanted = matching.gradient(x.detach(), real, fake, levels, noise).div(4);
       assertThat(x.grad().sub(wanted).abs().max().item()).isLessThan(1e-6);
