@@ -134,7 +134,11 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     report(
         new Summary(
             run.student().toString(),
-            run.loras().values().stream().map(Path::toString).sorted().toList(),
+            run.loras().values().stream()
+                .filter(Files::exists)
+                .map(Path::toString)
+                .sorted()
+                .toList(),
             result.steps(),
             result.loss(),
             result.seconds()),
@@ -161,7 +165,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   }
 
   /** What was chosen over what suits the teacher. */
-  private <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
+  static <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
       throws IOException {
     Set<String> known = new TreeSet<>();
     for (RecordComponent component : method.defaults().getClass().getRecordComponents()) {

@@ -54,7 +54,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
       List<? extends Candidate> systems,
       List<Case> cases,
       Measures measures,
-      @Nullable Estimate textCeiling,
+      @Nullable Estimate textOfReal,
       Evaluation.Options options,
       Consumer<String> progress) {
     Consumer<Evaluation.Progress> each =
@@ -66,7 +66,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
       systems.forEach(evaluation::measure);
       String features = measures.features().name();
       return new Comparison(
-          new FigureTables(features, cases.size(), evaluation.rows(), textCeiling),
+          new FigureTables(features, cases.size(), evaluation.rows(), textOfReal),
           evaluation.grid());
     }
   }
@@ -186,7 +186,7 @@ record Comparison(FigureTables tables, Report.Grid grid) {
     return new Result(
         tables.features(),
         pictures(),
-        Figure.of(tables.textCeiling()),
+        Figure.of(tables.textOfReal()),
         tables.rows().stream().map(this::figures).toList(),
         tables.differences());
   }

@@ -135,7 +135,7 @@ final class DemoCommand extends Verb {
               Shards.find(List.of(Installation.data()), "test*.tar"), quick ? 16 : 64, FIRST_SEED),
           Evaluation.Measures.on(features),
           null,
-          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8, null),
+          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
           line -> err().println("     " + line));
     }
   }

@@ -296,7 +296,7 @@ final class EvaluateCommand extends Verb {
       try (TextAgreement text = textAgreement(network, entrants.get(0).model());
           PictureFolder.Seen real =
               referenceFolder == null ? null : seen(referenceFolder, network, Optional.empty())) {
-        Estimate ceiling = text == null ? null : text.agreement(ShardReader.readAll(shards));
+        Estimate ofReal = text == null ? null : text.agreement(ShardReader.readAll(shards));
         Evaluation.Measures measures =
             new Evaluation.Measures(
                 network, real == null ? null : set(real, 0), text, resamples(network));
@@ -307,7 +307,7 @@ final class EvaluateCommand extends Verb {
                 systems.subList(1, systems.size()),
                 Comparison.cases(shards, pictures, seed),
                 measures,
-                ceiling,
+                ofReal,
                 options(entrants),
                 line -> err().println(line));
         settings.put("features", network.name());
@@ -385,7 +385,8 @@ final class EvaluateCommand extends Verb {
         standard.straightSteps() / windows * windows,
         straightPictures,
         standard.gridCases(),
-        cache());
+        cache(),
+        false);
   }
 
   /** Null where it was not asked for, or there are no captioned pictures to learn from. */

@@ -33,6 +33,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       DemoCommand.class,
       AccelerateCommand.class,
       EvaluateCommand.class,
+      CompareCommand.class,
       SolversCommand.class,
       PretrainCommand.class,
       DeltaCommand.class,

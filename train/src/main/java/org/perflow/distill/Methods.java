@@ -9,10 +9,18 @@ public final class Methods {
   public static final List<Method<?>> ALL =
       List.of(
           new PerflowMethod(),
+          new ReflowMethod(),
+          new InstaflowMethod(),
+          new ProgressiveMethod(),
           new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS),
           new LcmMethod("lcm-lora", LcmOptions.LORA, new LoraOptions(64, 0)),
           new PcmMethod(),
-          new TcdMethod());
+          new TcdMethod(),
+          new DmdMethod(),
+          new Dmd2Method(),
+          new SwiftBrushMethod(),
+          new AdversarialMethod(),
+          new ShortcutMethod());
 
   private Methods() {}
 

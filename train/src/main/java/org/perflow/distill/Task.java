@@ -2,10 +2,12 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
+import java.util.Arrays;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
+import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Examples;
 import org.perflow.train.TrainOptions;
@@ -50,6 +52,22 @@ public record Task(
   public Conditioning empty(Conditioning condition) {
     return condition.with(
         data.nullCondition(), (x, empty) -> empty.to(x.dtype()).expand(x.shape()));
+  }
+
+  /** {@code condition} with the empty caption in about that part of its rows. */
+  public Conditioning dropped(Conditioning condition, double part, Rng rng) {
+    if (part == 0) {
+      return condition;
+    }
+    Tensor drop = Tensor.rand(rng, condition.text().size(0)).lt(part);
+    return condition.with(
+        empty(condition),
+        (x, empty) -> {
+          long[] shape = new long[x.dim()];
+          Arrays.fill(shape, 1);
+          shape[0] = x.size(0);
+          return Tensor.where(drop.reshape(shape), empty, x);
+        });
   }
 
   /**

@@ -228,6 +228,7 @@ public final class Charts {
     style.setChartTitleVisible(false);
     style.setSeriesColors(SERIES);
     style.setMarkerSize(9);
+    style.setErrorBarsColorSeriesColor(true);
     style.setChartPadding(8);
     return chart;
   }

@@ -30,16 +30,16 @@ final class Drawing {
   private final DiffusionModel model;
   private final System system;
   private final Scheduler scheduler;
-  private final NoiseSchedule schedule;
+  private final ObjectNode config;
   private final DType compute;
   private final Pipeline pipeline;
 
   Drawing(System system, int steps, DType compute) {
-    ObjectNode config = Schedulers.config(system.scheduler(), system.model().schedulerConfig());
+    ObjectNode config = system.config();
     this.model = system.model();
     this.system = system;
     this.scheduler = Schedulers.create(config, steps);
-    this.schedule = NoiseSchedule.of(config);
+    this.config = config;
     this.compute = compute;
     this.pipeline = new Pipeline(system.model(), compute);
   }
@@ -62,7 +62,6 @@ final class Drawing {
         Scope scope = Scope.open()) {
       Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
       Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
-      Denoiser denoiser = Denoiser.guided(model.unet(), text, nothing, system.guidance());
       int size = model.unet().config().sampleSize();
       Tensor z =
           noise
@@ -74,7 +73,8 @@ final class Drawing {
       for (int i = 0; i < timesteps.length; i++) {
         try (Scope step = Scope.open()) {
           Tensor t = Tensor.full(timesteps[i], z.size(0));
-          Tensor output = denoiser.predict(scheduler.scaleModelInput(z, i), t);
+          Tensor seen = scheduler.scaleModelInput(z, i);
+          Tensor output = denoiser(text, nothing, i).predict(seen, t);
           z = step.keep(scheduler.step(output, i, z, noise));
         }
         states.add(z);
@@ -83,6 +83,17 @@ final class Drawing {
       states.forEach(scope::keep);
       return new Sampled(states, seconds);
     }
+  }
+
+  /** As the pipeline has it: a network that embeds a number is told it and asked once. */
+  private Denoiser denoiser(Conditioning text, Conditioning nothing, int index) {
+    if (!model.unet().config().takesTimestepCond()) {
+      return Denoiser.guided(model.unet(), text, nothing, system.guidance());
+    }
+    double cond = scheduler.timestepCond(index);
+    double number = Double.isNaN(cond) ? system.guidance() - 1 : cond;
+    return Denoiser.of(
+        model.unet(), text.withTimestepCond(Tensor.full(number, text.text().size(0))));
   }
 
   /** Pictures [B, 3, H, W] in [-1, 1], float32, rounded to the 256 levels that a file holds. */
@@ -99,6 +110,7 @@ final class Drawing {
 
   /** Trajectories through the states of {@link #sample}, in both coordinates. */
   Candidate.Path path(List<Tensor> states) {
+    NoiseSchedule schedule = NoiseSchedule.of(config);
     int[] levels = levels();
     int count = levels.length;
     if (schedule.alphaBar(levels[count - 2]) >= schedule.finalAlphaBar()) {

@@ -1,6 +1,7 @@
 package org.perflow.evaluate;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
@@ -10,6 +11,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Scheduler;
+import org.perflow.flow.Schedulers;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
@@ -44,24 +47,33 @@ public final class Evaluation implements AutoCloseable {
    * A diffusion model and how it is sampled.
    *
    * @param label names model and sampler, without the steps
-   * @param scheduler "ddim" or "perflow": the samplers whose states lie on the path that
-   *     straightness is measured along
+   * @param scheduler sampler by name, or {@link #OWN} for the model's own; the states of DDIM and
+   *     PeRFlow lie on a path whose straightness is measured
    * @param guidance classifier-free guidance scale, 1 for none
    */
   public record System(
       String label, DiffusionModel model, String scheduler, int steps, double guidance)
       implements Candidate {
-    /** Refuses other samplers. */
-    public System {
-      if (!List.of("ddim", "perflow").contains(scheduler)) {
-        throw new IllegalArgumentException(
-            "evaluation draws with ddim or perflow; got '" + scheduler + "'");
-      }
+    /** The sampler of the model's folder. */
+    public static final String OWN = "own";
+
+    ObjectNode config() {
+      ObjectNode own = model.schedulerConfig();
+      return scheduler.equals(OWN) ? own : Schedulers.config(scheduler, own);
     }
 
+    private boolean onPath() {
+      String sampler = config().path("_class_name").asText();
+      return sampler.equals("DDIMScheduler") || Schedulers.isPerflow(config());
+    }
+
+    /** One a timestep; twice that with guidance, unless the network embeds its guidance. */
     @Override
     public int networkEvaluations() {
-      return steps * (guidance > 1 ? 2 : 1);
+      try (Scheduler sampler = Schedulers.create(config(), steps)) {
+        boolean twice = guidance > 1 && !model.unet().config().takesTimestepCond();
+        return sampler.timesteps().length * (twice ? 2 : 1);
+      }
     }
 
     @Override
@@ -76,6 +88,9 @@ public final class Evaluation implements AutoCloseable {
 
     @Override
     public Optional<Path> path(List<Case> cases, int otherSteps, DType compute) {
+      if (!onPath()) {
+        return Optional.empty();
+      }
       Drawing drawing = new Drawing(this, otherSteps, compute);
       return Optional.of(drawing.path(drawing.sample(cases).states()));
     }
@@ -126,6 +141,7 @@ public final class Evaluation implements AutoCloseable {
    * @param straightCases how many of the cases they are recorded for
    * @param gridCases how many of the cases are kept as pictures for the report
    * @param cache keeps what the reference drew, so that the next evaluation need not; null for none
+   * @param cacheAll keeps what the others drew, too
    */
   public record Options(
       int batch,
@@ -134,9 +150,10 @@ public final class Evaluation implements AutoCloseable {
       int straightSteps,
       int straightCases,
       int gridCases,
-      @Nullable TensorCache cache) {
+      @Nullable TensorCache cache,
+      boolean cacheAll) {
     /** Batches of 32 in float32; 100 steps through 4 windows on 32 cases; 8 pictures kept. */
-    public static final Options DEFAULTS = new Options(32, DType.F32, 4, 100, 32, 8, null);
+    public static final Options DEFAULTS = new Options(32, DType.F32, 4, 100, 32, 8, null, false);
 
     public Options {
       if (batch < 1 || straightCases < 1 || gridCases < 0) {
@@ -214,7 +231,7 @@ public final class Evaluation implements AutoCloseable {
     this.options = options;
     this.listener = listener;
     this.bootstrap = Bootstrap.byGroup(prompts(), BOOTSTRAP_SEED);
-    this.expected = drawOrRead(reference);
+    this.expected = drawOrRead("reference", reference);
   }
 
   /**
@@ -234,7 +251,7 @@ public final class Evaluation implements AutoCloseable {
 
   /** Draws all cases with {@code candidate} and measures them against the reference's. */
   public Measurement measure(Candidate candidate) {
-    try (Gallery gallery = draw(candidate)) {
+    try (Gallery gallery = options.cacheAll() ? drawOrRead("drawn", candidate) : draw(candidate)) {
       return record(candidate, gallery, true);
     }
   }
@@ -342,20 +359,20 @@ public final class Evaluation implements AutoCloseable {
     }
   }
 
-  // ---------------------------------------------------------------- cache of the reference
+  // ---------------------------------------------------------------- cache
 
   /** What the cache keeps beside the tensors. */
   private record Kept(double seconds, double decodeSeconds, @Nullable Bend bend) {}
 
-  private Gallery drawOrRead(Candidate candidate) {
+  private Gallery drawOrRead(String kind, Candidate candidate) {
     TensorCache cache = options.cache();
-    Optional<String> itself = candidate.fingerprint();
+    Optional<String> itself = cache == null ? Optional.empty() : candidate.fingerprint();
     if (cache == null || itself.isEmpty()) {
       return draw(candidate);
     }
     String key = key(itself.get());
     try (Scope scope = Scope.open()) {
-      Optional<TensorCache.Content> kept = cache.read("reference", key);
+      Optional<TensorCache.Content> kept = cache.read(kind, key);
       if (kept.isPresent()) {
         Map<String, Tensor> tensors = kept.get().tensors();
         Kept text = Json.MAPPER.readValue(kept.get().text().get("kept"), Kept.class);
@@ -376,7 +393,7 @@ public final class Evaluation implements AutoCloseable {
               "features", gallery.features());
       Kept text = new Kept(gallery.seconds(), gallery.decodeSeconds(), gallery.bend());
       cache.write(
-          "reference",
+          kind,
           key,
           new TensorCache.Content(tensors, Map.of("kept", Json.MAPPER.writeValueAsString(text))));
       return gallery;

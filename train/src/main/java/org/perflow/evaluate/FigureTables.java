@@ -18,10 +18,10 @@ import org.jspecify.annotations.Nullable;
  * @param features name of the feature network
  * @param pictures of each system
  * @param rows the reference first, if there is one
- * @param textCeiling {@link TextAgreement} of real pictures; null where it was not measured
+ * @param textOfReal {@link TextAgreement} of real pictures; null where it was not measured
  */
 public record FigureTables(
-    String features, int pictures, List<Measurement> rows, @Nullable Estimate textCeiling) {
+    String features, int pictures, List<Measurement> rows, @Nullable Estimate textOfReal) {
   private static final String SAME = "≈";
 
   private enum Better {
@@ -82,7 +82,7 @@ public record FigureTables(
 
   // ---------------------------------------------------------------- terminal
 
-  /** For a terminal, at most 125 columns wide. */
+  /** For a terminal, at most 130 columns wide. */
   public String toText() {
     List<Column> columns = columns();
     StringBuilder text = new StringBuilder();
@@ -92,24 +92,24 @@ public record FigureTables(
     table(text, columns.subList(0, 3), 21, true);
     List<Column> shares = new ArrayList<>(columns.subList(3, columns.size()));
     shares.removeIf(column -> column.key().equals("density")); // beside coverage on the page
-    table(text, shares, 18, false);
+    table(text, shares, 19, false);
     if (rows.stream().anyMatch(row -> row.pictures() != null)) {
       text.append(
           "error: RMSE to the first row's pictures from the same noise, values in 0..1; S: 0 is"
               + " straight\n");
     }
-    if (textCeiling != null) {
-      text.append("text found: caption nearest of 32; ").append(ceiling()).append('\n');
+    if (textOfReal != null) {
+      text.append("text found: caption nearest of 32; ").append(ofReal()).append('\n');
     }
     text.append(SAME)
         .append(": cannot be told from the best of as many evaluations (paired bootstrap)");
     return text.toString();
   }
 
-  private String ceiling() {
-    return textCeiling == null
+  private String ofReal() {
+    return textOfReal == null
         ? ""
-        : "%d real pictures: %s".formatted(textCeiling.samples(), textCeiling.toText("%.2f"));
+        : "%d real pictures: %s".formatted(textOfReal.samples(), textOfReal.toText("%.2f"));
   }
 
   private void table(StringBuilder text, List<Column> all, int width, boolean costs) {
@@ -260,7 +260,7 @@ public record FigureTables(
         + ", as are precision and recall (3 neighbours), density and coverage (5), and diversity"
         + " within a caption (1 − cosine). Text found: how often a picture's caption is the nearest of"
         + " 32"
-        + (textCeiling == null ? "" : " (" + ceiling() + ")")
+        + (textOfReal == null ? "" : " (" + ofReal() + ")")
         + ". Network evaluations: guidance counts twice. Seconds: sampling only, median over"
         + " batches.";
   }

@@ -89,7 +89,7 @@ public record PictureFolder(Path folder, List<Path> files) {
             new Size(
                 Integer.parseInt(text.get("width")),
                 Integer.parseInt(text.get("height")),
-                text.get("of"));
+                files.get(0).toString());
         same.ifPresent(expected -> check(size, expected));
         return new Seen(scope.release(kept.get().tensors().get("features")), size);
       }
@@ -118,8 +118,7 @@ public record PictureFolder(Path folder, List<Path> files) {
         Map.of("features", seen.features()),
         Map.of(
             "width", Integer.toString(size.width()),
-            "height", Integer.toString(size.height()),
-            "of", size.of()));
+            "height", Integer.toString(size.height())));
   }
 
   private String key(Features features) throws IOException {

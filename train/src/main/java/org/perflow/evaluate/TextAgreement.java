@@ -31,8 +31,10 @@ import org.perflow.train.Fingerprint;
  * Whether a picture shows what its caption says: how often its own caption is the nearest among 32,
  * by a picture tower on {@link Features} and a text tower on the states of a model's text encoder,
  * trained with CLIP's loss (Radford et al. 2021, arXiv 2103.00020, figure 3) on captioned pictures.
- * It is no CLIP score, and compares only with itself: {@link #agreement} of real pictures that it
- * has not seen is its ceiling, 1/32 is chance.
+ * It is no CLIP score, and compares only with itself: 1/32 is chance. {@link #agreement} of real
+ * pictures that it has not seen says how far it can be trusted on new concepts; a model that
+ * learned from the same pictures and reads with the same text encoder may well score higher, since
+ * it errs as the towers do.
  *
  * <p>Features and model stay the caller's; {@link #close} frees the towers. Used by one thread.
  */
@@ -223,8 +225,9 @@ public final class TextAgreement implements AutoCloseable {
       Tensor[] parts = new Tensor[views];
       Tensor pictures = pictures(samples).add(1).mul(127.5).round().to(DType.U8);
       for (int view = 0; view < views; view++) {
-        Tensor augmented = FeatureTraining.augment(pictures, rng);
-        parts[view] = seen(augmented);
+        try (Scope each = Scope.open()) {
+          parts[view] = each.keep(seen(FeatureTraining.augment(pictures, rng)));
+        }
       }
       return scope.keep(Tensor.cat(0, parts));
     }
@@ -245,7 +248,10 @@ public final class TextAgreement implements AutoCloseable {
     List<Tensor> parts = new ArrayList<>();
     for (long from = 0; from < pictures.size(0); from += BATCH) {
       long count = Math.min(BATCH, pictures.size(0) - from);
-      parts.add(features.ofAnySize(pictures.narrow(0, from, count)).to(DType.F32));
+      try (Scope batch = Scope.open()) {
+        Tensor some = pictures.narrow(0, from, count);
+        parts.add(batch.keep(features.ofAnySize(some).to(DType.F32).copy()));
+      }
     }
     return Tensor.cat(0, parts);
   }
@@ -257,7 +263,10 @@ public final class TextAgreement implements AutoCloseable {
       List<Tensor> parts = new ArrayList<>();
       for (int from = 0; from < captions.size(); from += BATCH) {
         List<String> some = captions.subList(from, Math.min(captions.size(), from + BATCH));
-        parts.add(new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text().mean(1));
+        try (Scope batch = Scope.open()) {
+          Tensor text = new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text();
+          parts.add(batch.keep(text.mean(1)));
+        }
       }
       return scope.keep(Tensor.cat(0, parts));
     }

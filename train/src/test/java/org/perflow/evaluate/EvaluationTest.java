@@ -39,7 +39,7 @@ import org.perflow.tensor.Tensor;
 
 /** On a random model of a few thousand weights: what must hold whatever the weights. */
 class EvaluationTest {
-  private static final Options OPTIONS = new Options(4, DType.F32, 2, 8, 2, 3, null);
+  private static final Options OPTIONS = new Options(4, DType.F32, 2, 8, 2, 3, null, false);
   private static final List<Case> CASES =
       List.of(
           new Case("ab", 1),
@@ -122,7 +122,7 @@ class EvaluationTest {
 
   @Test
   void theReferenceIsReadFromTheCacheTheSecondTime(@TempDir Path folder) throws IOException {
-    Options cached = new Options(4, DType.F32, 2, 8, 2, 3, new TensorCache(folder));
+    Options cached = new Options(4, DType.F32, 2, 8, 2, 3, new TensorCache(folder), false);
     Counting reference = new Counting(new System("Teacher", model, "ddim", 2, 1), new int[1]);
     System other = new System("Teacher", model, "ddim", 4, 1);
     List<Measurement> rows = new ArrayList<>();
@@ -137,7 +137,7 @@ class EvaluationTest {
     assertThat(reference.drawn()[0]).isEqualTo(2); // two batches, once
     assertThat(rows.get(1).pictures().rmse()).isEqualTo(rows.get(0).pictures().rmse());
     assertThat(rows.get(1).set().frechet().value()).isEqualTo(rows.get(0).set().frechet().value());
-    Options shorter = new Options(4, DType.F32, 2, 4, 2, 3, new TensorCache(folder));
+    Options shorter = new Options(4, DType.F32, 2, 4, 2, 3, new TensorCache(folder), false);
     Evaluation.against(reference, CASES, measures, shorter, p -> {}).close();
     assertThat(reference.drawn()[0]).isEqualTo(4); // another setting
 
@@ -225,7 +225,7 @@ class EvaluationTest {
 
   @Test
   void settingsThatCannotBeMeasuredAreRefused() {
-    assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3, null))
+    assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3, null, false))
         .hasMessageContaining("10 steps for 4 windows");
     System reference = new System("Teacher", model, "ddim", 2, 1);
     assertThatThrownBy(

@@ -67,7 +67,7 @@ class ReportTest {
     assertThat(text)
         .contains(".063 [.062, .064]≈", ".062 [.061, .063] ", "FD (tiny)", "200 pictures");
     assertThat(text).contains(".200 [.190, .210] ");
-    assertThat(text.lines().map(String::length)).allMatch(length -> length <= 125);
+    assertThat(text.lines().map(String::length)).allMatch(length -> length <= 130);
     List<FigureTables.Difference> differences = tables().differences();
     assertThat(differences).hasSize(7 * 3); // no other is as costly as the reference
     assertThat(differences.get(0).difference()).isCloseTo(0.001, within(1e-12));

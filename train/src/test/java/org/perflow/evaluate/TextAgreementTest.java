@@ -33,7 +33,7 @@ class TextAgreementTest {
 
     @Override
     public int side() {
-      return 16;
+      return 64;
     }
 
     @Override
@@ -90,38 +90,34 @@ class TextAgreementTest {
     }
   }
 
-  /** 32 captions of a's and b's, each with a colour that its letters say. */
+  /** Captions of four letters, and two of one; a colour says how many of which letters. */
   private static List<Sample> samples(Path folder) throws IOException {
-    Files.createDirectories(folder);
     List<Sample> samples = new ArrayList<>();
-    for (int i = 0; i < 32; i++) {
-      StringBuilder caption = new StringBuilder();
-      int[] tone = new int[3];
-      for (int bit = 0; bit < 5; bit++) {
-        boolean set = (i >> bit & 1) == 1;
-        caption.append(bit == 4 ? "" : set ? "b" : "a");
-        tone[bit % 3] += set ? (bit < 3 ? 150 : 100) : 0;
+    samples.add(sample(folder, "a", 0xffffff));
+    samples.add(sample(folder, "b", 0xff00ff));
+    for (int a = 0; a <= 3; a++) {
+      for (int b = 0; a + b <= 3; b++) {
+        for (int words = 0; a + b + words <= 4; words++) { // that end in a; the others in b
+          List<String> ends = new ArrayList<>(Collections.nCopies(words, "a"));
+          ends.addAll(Collections.nCopies(4 - a - b - words, "b"));
+          String caption = "a".repeat(a) + "b".repeat(b) + String.join(" ", ends);
+          samples.add(sample(folder, caption, (a * 60) << 16 | (b * 60) << 8 | words * 60));
+        }
       }
-      if (i > 15) {
-        caption.insert(2, ' '); // four tokens, and which end a word: all that the reader takes in
-      }
-      BufferedImage picture = new BufferedImage(16, 16, BufferedImage.TYPE_INT_RGB);
-      for (int p = 0; p < 256; p++) {
-        int shade = p % 16 < 8 ? 1 : 2;
-        picture.setRGB(
-            p % 16, p / 16, tone[0] / shade << 16 | tone[1] / shade << 8 | tone[2] / shade);
-      }
-      Path file = folder.resolve(i + ".png");
-      Images.writePng(file, picture, Map.of());
-      samples.add(
-          new Sample(
-              "shard",
-              Integer.toString(i),
-              Files.readAllBytes(file),
-              caption.toString(),
-              Json.MAPPER.createObjectNode()));
     }
     return samples;
+  }
+
+  private static Sample sample(Path folder, String caption, int colour) throws IOException {
+    BufferedImage picture = new BufferedImage(64, 64, BufferedImage.TYPE_INT_RGB);
+    for (int p = 0; p < 64 * 64; p++) {
+      picture.setRGB(p % 64, p / 64, colour);
+    }
+    Files.createDirectories(folder);
+    Path file = folder.resolve(caption + ".png");
+    Images.writePng(file, picture, Map.of());
+    return new Sample(
+        "shard", caption, Files.readAllBytes(file), caption, Json.MAPPER.createObjectNode());
   }
 
   private static List<Sample> shifted(List<Sample> samples) {
