@@ -11,7 +11,8 @@
  * org.perflow.distill.Auxiliary}, the teacher's own pictures with their noise are a {@link
  * org.perflow.distill.PairStore}; methods that match distributions share {@code FewStepStudent}
  * (the student as its own sampler), {@code FakeScore}, {@code ScoreMatching} and {@code
- * Discriminator}.
+ * Discriminator}; LCM, PCM and TCD are rules of one {@code ConsistencyObjective} with its {@code
+ * TargetNetwork}.
  */
 @NullMarked
 package org.perflow.distill;
