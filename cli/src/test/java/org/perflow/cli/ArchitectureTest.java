@@ -18,7 +18,7 @@ class ArchitectureTest {
           new String[] {"org.perflow.io.."},
           new String[] {"org.perflow.models.."},
           new String[] {"org.perflow.flow.."},
-          new String[] {"org.perflow.train..", "org.perflow.evaluate.."},
+          new String[] {"org.perflow.train..", "org.perflow.distill..", "org.perflow.evaluate.."},
           new String[] {"org.perflow.cli.."});
 
   private static final JavaClasses CLASSES =
