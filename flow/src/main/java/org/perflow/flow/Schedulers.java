@@ -44,6 +44,9 @@ public final class Schedulers {
   /** The names that {@link #create(String, ObjectNode, int)} knows. */
   public static final List<String> NAMES = keys(SchedulerConfig.KNOWN.get("names"));
 
+  /** Key of a config that says in how many steps its model is to draw, as students' do. */
+  public static final String STEPS = "recommended_num_inference_steps";
+
   private static final List<String> CLASSES = keys(SchedulerConfig.KNOWN.get("classes"));
   private static final String FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler";
   static final String SHORTCUT = "ShortcutScheduler";
@@ -183,6 +186,11 @@ public final class Schedulers {
   /** Whether a scheduler config is a PeRFlow model's. */
   public static boolean isPerflow(JsonNode config) {
     return config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
+  }
+
+  /** Whether a scheduler config is that of a few-step student, of any method. */
+  public static boolean isStudents(JsonNode config) {
+    return isPerflow(config) || config.has(STEPS);
   }
 
   static ObjectNode emptyConfig() {

@@ -36,9 +36,13 @@ final class RingNet implements Net {
 
   /** With weights that predict the ring's ε (rmse 0.05): where students start. */
   static RingNet pretrained() {
+    return read(WEIGHTS);
+  }
+
+  static RingNet read(Path weights) {
     try {
       Layers layers = new Layers();
-      Weights.load(layers, WEIGHTS, DType.F32);
+      Weights.load(layers, weights, DType.F32);
       return new RingNet(layers, null);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -52,7 +56,11 @@ final class RingNet implements Net {
   }
 
   void save() throws IOException {
-    Weights.save(layers, WEIGHTS, DType.F32, Map.of());
+    save(WEIGHTS);
+  }
+
+  void save(Path weights) throws IOException {
+    Weights.save(layers, weights, DType.F32, Map.of());
   }
 
   @Override

@@ -42,9 +42,22 @@ final class RingRun {
   static <O extends Record> Figures train(
       Method<O> method, O options, Net student, TrainOptions training, Path folder, int steps)
       throws IOException {
+    return train(method, options, Ring.TEACHER, student, training, folder, steps);
+  }
+
+  /** The same with another network as the closed-form teacher. */
+  static <O extends Record> Figures train(
+      Method<O> method,
+      O options,
+      Net closedForm,
+      Net student,
+      TrainOptions training,
+      Path folder,
+      int steps)
+      throws IOException {
     Device.threads(1);
     method.require(Ring.SCHEDULER, options);
-    var teacher = new Task.Teacher(Ring.TEACHER, Ring.SCHEDULER);
+    var teacher = new Task.Teacher(closedForm, Ring.SCHEDULER);
     Task task = new Task(new Ring(), teacher, student, false, training, folder);
     Figures[] figures = new Figures[1];
     try (Objective objective = method.objective(task, options);
