@@ -282,11 +282,12 @@ final class EvaluateCommand extends Verb {
   /** A model, and whether it is a few-step student: these are drawn with as their folders say. */
   private record Entrant(String name, DiffusionModel model, boolean few) implements AutoCloseable {
     String scheduler() {
-      ObjectNode own = model.schedulerConfig();
-      if (Schedulers.isPerflow(own) || few && !Schedulers.isStudents(own)) {
-        return "perflow";
+      if (!few) {
+        return "ddim";
       }
-      return few ? Evaluation.System.OWN : "ddim";
+      ObjectNode own = model.schedulerConfig();
+      boolean perflow = Schedulers.isPerflow(own) || !Schedulers.isStudents(own);
+      return perflow ? "perflow" : Evaluation.System.OWN;
     }
 
     String label() {
