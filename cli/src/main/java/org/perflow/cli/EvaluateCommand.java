@@ -1,5 +1,6 @@
 package org.perflow.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,6 +24,7 @@ import org.perflow.evaluate.SetFigures;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
+import org.perflow.flow.Schedulers;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -277,9 +279,25 @@ final class EvaluateCommand extends Verb {
 
   // ---------------------------------------------------------------- models
 
-  /** A model and how it is drawn with. */
-  private record Entrant(String name, DiffusionModel model, boolean perflow)
-      implements AutoCloseable {
+  /** A model, and whether it is a few-step student: these are drawn with as their folders say. */
+  private record Entrant(String name, DiffusionModel model, boolean few) implements AutoCloseable {
+    String scheduler() {
+      if (!few) {
+        return "ddim";
+      }
+      ObjectNode own = model.schedulerConfig();
+      boolean perflow = Schedulers.isPerflow(own) || !Schedulers.isStudents(own);
+      return perflow ? "perflow" : Evaluation.System.OWN;
+    }
+
+    String label() {
+      return switch (scheduler()) {
+        case "perflow" -> name + ", PeRFlow";
+        case "ddim" -> name + ", DDIM";
+        default -> name + ", its own sampler";
+      };
+    }
+
     @Override
     public void close() {
       model.close();
@@ -340,7 +358,7 @@ final class EvaluateCommand extends Verb {
     for (Path folder : models == null ? List.<Path>of() : models) {
       DiffusionModel model = Models.load(folder, DType.F32);
       String name = String.valueOf(folder.toAbsolutePath().normalize().getFileName());
-      entrants.add(new Entrant(name, model, Models.isPerflow(model)));
+      entrants.add(new Entrant(name, model, Schedulers.isStudents(model.schedulerConfig())));
       settings.put("model " + name, Installation.name(folder));
     }
   }
@@ -348,18 +366,17 @@ final class EvaluateCommand extends Verb {
   private List<Evaluation.System> systems(List<Entrant> entrants) {
     List<Evaluation.System> systems = new ArrayList<>();
     for (Entrant entrant : entrants) {
-      String label = entrant.name() + (entrant.perflow() ? ", PeRFlow" : ", DDIM");
-      for (int steps : entrant.perflow() ? studentSteps : teacherSteps) {
-        String scheduler = entrant.perflow() ? "perflow" : "ddim";
+      for (int steps : entrant.few() ? studentSteps : teacherSteps) {
         systems.add(
-            new Evaluation.System(label, entrant.model(), scheduler, steps, guidance(entrant)));
+            new Evaluation.System(
+                entrant.label(), entrant.model(), entrant.scheduler(), steps, guidance(entrant)));
       }
     }
     return systems;
   }
 
   private double guidance(Entrant entrant) {
-    if (!entrant.perflow()) {
+    if (!entrant.few()) {
       return guidance;
     }
     return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
@@ -374,7 +391,7 @@ final class EvaluateCommand extends Verb {
     Evaluation.Options standard = Evaluation.Options.DEFAULTS;
     int windows =
         entrants.stream()
-            .filter(Entrant::perflow)
+            .filter(entrant -> entrant.scheduler().equals("perflow"))
             .mapToInt(entrant -> Models.windows(entrant.model()))
             .findFirst()
             .orElse(standard.windows());
