@@ -30,7 +30,7 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
 
   @Override
   public String advice() {
-    return "1 to 4 steps that look like the data rather than like the teacher; needs good pictures";
+    return "1 to 4 steps that look like the data, not the teacher; needs good pictures";
   }
 
   @Override

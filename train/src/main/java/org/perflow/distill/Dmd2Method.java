@@ -26,7 +26,7 @@ public final class Dmd2Method implements Method<Dmd2Options> {
 
   @Override
   public String advice() {
-    return "1 to 4 steps with the sharpest pictures and less variety; slow steps, three networks";
+    return "1 to 4 steps with the sharpest pictures and less variety; slow, three networks";
   }
 
   @Override

@@ -39,9 +39,8 @@ public final class LcmMethod implements Method<LcmOptions> {
   @Override
   public String advice() {
     return lora.lowRank()
-        ? "the same as a LoRA, for one guidance: goes with other fine-tunes and their LoRAs"
-        : "1 to 8 steps at a guidance chosen in drawing; each step draws anew, so that more of them"
-            + " change the picture";
+        ? "lcm as a LoRA, for one guidance: goes with other fine-tunes and their LoRAs"
+        : "1 to 8 steps at a guidance chosen in drawing; more of them change the picture";
   }
 
   @Override

@@ -21,8 +21,7 @@ public final class PcmMethod implements Method<PcmOptions> {
 
   @Override
   public String advice() {
-    return "as many steps as phases, without noise: PeRFlow's windows learned by consistency, one"
-        + " teacher step an example";
+    return "PeRFlow's windows learned by consistency; as many steps as phases, no noise";
   }
 
   @Override

@@ -19,8 +19,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
 
   @Override
   public String advice() {
-    return "4 to 8 steps that follow the teacher and improve with more of them; accelerates other"
-        + " fine-tunes too";
+    return "4 to 8 steps that follow the teacher, improve with more, carry over to fine-tunes";
   }
 
   @Override

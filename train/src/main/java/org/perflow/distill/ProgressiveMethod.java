@@ -34,7 +34,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
 
   @Override
   public String advice() {
-    return "steps close to the teacher's DDIM, their number halved again and again in a long run";
+    return "4 or 8 steps near the teacher's DDIM, halved stage by stage; wants a long run";
   }
 
   @Override
