@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import torch
 from diffusers import (AutoencoderKL, ControlNetModel, DDIMScheduler, EulerAncestralDiscreteScheduler,
-                       EulerDiscreteScheduler, HeunDiscreteScheduler, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline,
+                       EulerDiscreteScheduler, HeunDiscreteScheduler, LatentConsistencyModelPipeline, LCMScheduler,
+                       StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline,
                        StableDiffusionInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline,
                        StableDiffusionXLPipeline, UNet2DConditionModel)
 from PIL import Image
@@ -34,6 +35,16 @@ def nine_channels(unet):
     state["conv_in.weight"] = torch.cat([w, 0.3 * w[:, :1], 0.5 * w], dim=1)
     wide.load_state_dict(state)
     return wide
+
+
+def told_guidance(unet):
+    """A U-Net that embeds its guidance, as LCM's do; the extra layer is made of the time embedding's first."""
+    told = UNet2DConditionModel.from_config({**unet.config, "time_cond_proj_dim": 256})
+    state = unet.state_dict()
+    w = state["time_embedding.linear_1.weight"].T
+    state["time_embedding.cond_proj.weight"] = torch.cat([w, -0.5 * w], dim=1)
+    told.load_state_dict(state)
+    return told
 
 
 def sd21():
@@ -87,6 +98,9 @@ with torch.no_grad():
          clip_skip=1, height=64, width=64)
     case("img2img_heun", StableDiffusionImg2ImgPipeline.from_pretrained(sd15), HeunDiscreteScheduler, image=init,
          num_inference_steps=10, strength=0.5, guidance_scale=5.0)
+    told = told_guidance(UNet2DConditionModel.from_pretrained(sd15 / "unet"))
+    case("lcm", LatentConsistencyModelPipeline.from_pretrained(sd15, unet=told), LCMScheduler, num_inference_steps=4,
+         guidance_scale=4.0, height=64, width=64)
     pipe = StableDiffusionXLPipeline.from_pretrained(sdxl)
     case("sdxl_no_negative_prompt", pipe, num_inference_steps=5, guidance_scale=5.0, clip_skip=1, height=32, width=24)
     pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained(sdxl)

@@ -134,7 +134,11 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     report(
         new Summary(
             run.student().toString(),
-            run.loras().values().stream().map(Path::toString).sorted().toList(),
+            run.loras().values().stream()
+                .filter(Files::exists)
+                .map(Path::toString)
+                .sorted()
+                .toList(),
             result.steps(),
             result.loss(),
             result.seconds()),
@@ -145,14 +149,17 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   private <O extends Record> AccelerateRun<O> prepare(Method<O> method, JsonNode file)
       throws IOException {
     Path source = teacher == null ? Installation.teacher() : teacher;
+    O options = options(method, source, settings(file, method.name(), ofMethods.changes()));
+    LoraOptions factors = Overrides.apply(method.lora(), settings(file, "lora", lora.changes()));
+    method.require(factors, options);
     return new AccelerateRun<>(
         source,
         start,
         Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
         method,
-        options(method, source, settings(file, method.name(), ofMethods.changes())),
+        options,
         Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())),
-        Overrides.apply(LoraOptions.DEFAULTS, settings(file, "lora", lora.changes())),
+        factors,
         DType.parse(saveDtype),
         out);
   }

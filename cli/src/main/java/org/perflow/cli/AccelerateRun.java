@@ -60,7 +60,10 @@ record AccelerateRun<O extends Record>(
     return out.resolve("student");
   }
 
-  /** The LoRA files of a student that is trained as one, by their format. */
+  /**
+   * The LoRA files of a student that is trained as one, by their format; none are written of one
+   * that reads a number beside time, by a layer that such files have no room for.
+   */
   Map<LoraFile.Format, Path> loras() {
     return lora.lowRank()
         ? Map.of(
@@ -191,7 +194,7 @@ record AccelerateRun<O extends Record>(
             try {
               StudentWriter.write(
                   model, teacher, model.unet(), sampled(model), provenance, saveAs, student());
-              if (adapters != null) {
+              if (adapters != null && !model.unet().config().takesTimestepCond()) {
                 writeLoras(model, adapters, provenance);
               }
             } catch (IOException e) {

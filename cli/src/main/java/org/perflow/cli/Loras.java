@@ -57,7 +57,7 @@ final class Loras implements AutoCloseable {
         loras.add(new Weighted(lora, argument.weight()));
         if (lora.scheduler() != null
             && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node
-            && Schedulers.isPerflow(node)) {
+            && Schedulers.isStudents(node)) {
           scheduler = node;
         }
       }

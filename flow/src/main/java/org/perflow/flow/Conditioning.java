@@ -1,5 +1,6 @@
 package org.perflow.flow;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.BinaryOperator;
@@ -69,6 +70,22 @@ public record Conditioning(
         timestepCond == null || other.timestepCond == null
             ? timestepCond
             : merge.apply(timestepCond, other.timestepCond));
+  }
+
+  /** Its row where {@code keep} says so, else the one row of {@code empty}: caption dropout. */
+  public Conditioning keep(boolean[] keep, Conditioning empty) {
+    byte[] kept = new byte[keep.length];
+    for (int i = 0; i < keep.length; i++) {
+      kept[i] = (byte) (keep[i] ? 1 : 0);
+    }
+    return with(
+        empty,
+        (own, none) -> {
+          long[] shape = new long[own.dim()];
+          Arrays.fill(shape, 1);
+          shape[0] = keep.length;
+          return Tensor.where(Tensor.of(kept, shape).gt(0), own, none.to(own.dtype()));
+        });
   }
 
   /** Rows {@code from} to {@code from + count}, as views. */

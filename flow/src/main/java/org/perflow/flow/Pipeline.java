@@ -176,7 +176,10 @@ public final class Pipeline implements AutoCloseable {
         chosen.sampler(), xl ? base : OldConfigs.correctedWhereWritten(base, request));
   }
 
-  private static int passes(Request request, int steps, int from) {
+  private int passes(Request request, int steps, int from) {
+    if (model.unet().config().takesTimestepCond()) {
+      return steps - from; // it is told its guidance
+    }
     int passes = 0;
     for (int i = from; i < steps; i++) {
       passes += request.guidance().at(i, steps) > 1 ? 2 : 1;

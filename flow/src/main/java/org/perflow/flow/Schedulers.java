@@ -34,6 +34,7 @@ import java.util.List;
  * <tr><td>tcd</td><td>trajectory consistency, {@code eta} 0.3</td><td>TCDScheduler</td></tr>
  * <tr><td>flow-euler</td><td>Euler for flow-matching models</td>
  *     <td>FlowMatchEulerDiscreteScheduler</td></tr>
+ * <tr><td></td><td>Euler for shortcut models</td><td>ShortcutScheduler</td></tr>
  * </table>
  *
  * <p>{@code eta} of ddim and tcd, an argument in diffusers, is a key of the config here. An option
@@ -43,8 +44,12 @@ public final class Schedulers {
   /** The names that {@link #create(String, ObjectNode, int)} knows. */
   public static final List<String> NAMES = keys(SchedulerConfig.KNOWN.get("names"));
 
+  /** Key of a config that says in how many steps its model is to draw, as students' do. */
+  public static final String STEPS = "recommended_num_inference_steps";
+
   private static final List<String> CLASSES = keys(SchedulerConfig.KNOWN.get("classes"));
   private static final String FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler";
+  static final String SHORTCUT = "ShortcutScheduler";
 
   private Schedulers() {}
 
@@ -64,7 +69,7 @@ public final class Schedulers {
   public static Scheduler create(ObjectNode config, int steps) {
     String type = config.path("_class_name").asText();
     SchedulerConfig known = SchedulerConfig.of(config);
-    if (type.equals(FLOW_MATCHING)) {
+    if (type.equals(FLOW_MATCHING) || type.equals(SHORTCUT)) {
       return new FlowEulerScheduler(known, steps);
     }
     if (type.equals(PerflowScheduler.CLASS_NAME)) {
@@ -116,6 +121,13 @@ public final class Schedulers {
     }
     String type = base.path("_class_name").asText();
     String target = wanted.get("_class_name").asText();
+    if (type.equals(SHORTCUT)) {
+      throw new IllegalArgumentException(
+          String.format(
+              "the %s scheduler does not suit a shortcut model, which must be told the length of a"
+                  + " step: leave the scheduler out",
+              name));
+    }
     if (type.equals(FLOW_MATCHING) != target.equals(FLOW_MATCHING)) {
       throw new IllegalArgumentException(
           String.format(
@@ -174,6 +186,11 @@ public final class Schedulers {
   /** Whether a scheduler config is a PeRFlow model's. */
   public static boolean isPerflow(JsonNode config) {
     return config.path("_class_name").asText().equals(PerflowScheduler.CLASS_NAME);
+  }
+
+  /** Whether a scheduler config is that of a few-step student, of any method. */
+  public static boolean isStudents(JsonNode config) {
+    return isPerflow(config) || config.has(STEPS);
   }
 
   static ObjectNode emptyConfig() {

@@ -76,11 +76,20 @@ final class Sigmas {
     }
     double max = (float) shift(shift, 1) * size;
     double min = (float) shift(shift, (float) (1.0 / size)) * size;
-    double[] sigmas = ramp(steps, x -> shift(shift, (max + x * (min - max)) / size));
+    double[] sigmas =
+        trailing(config)
+            ? Arrays.copyOf(ramp(steps + 1, x -> shift(shift, 1 - x)), steps) // but the last, 0
+            : ramp(steps, x -> shift(shift, (max + x * (min - max)) / size));
     double[] spread = spread(config, sigmas[0], sigmas[steps - 1], steps);
     double[] levels = floats(spread.length > 0 ? spread : sigmas);
     double[] timesteps = floats(Arrays.stream(levels).map(sigma -> sigma * size).toArray());
     return new Sigmas(timesteps, withEnd(levels, 0));
+  }
+
+  private static boolean trailing(SchedulerConfig config) {
+    String key = "timestep_spacing";
+    return config.has(key)
+        && SchedulerConfig.oneOf(key, config.text(key), "trailing").equals("trailing");
   }
 
   private static double shift(double shift, double sigma) {

@@ -150,6 +150,24 @@ class PipelineGoldenTest {
     }
   }
 
+  /** A U-Net that embeds its guidance is told it, and asked once a step (Luo et al. 2023). */
+  @Test
+  void latentConsistency() throws IOException {
+    try (UNet2DConditionModel told = toldGuidance(sd15.unet())) {
+      check("lcm", sd15.withUnet(told));
+      Request request = request(metadata("lcm"));
+      assertThat(evaluations(sd15.withUnet(told), request)).isEqualTo(4);
+      assertThat(evaluations(sd15, request)).isEqualTo(8); // guided by two halves
+    }
+  }
+
+  private static long evaluations(DiffusionModel model, Request request) {
+    try (Scope scope = Scope.open();
+        Pipeline.Result result = new Pipeline(model).generate(request)) {
+      return result.networkEvaluations();
+    }
+  }
+
   @Test
   void controlNets() throws IOException {
     Control one = Control.of(control, init);
@@ -256,6 +274,20 @@ class PipelineGoldenTest {
           return name.equals("conv_in.weight")
               ? Tensor.cat(1, w, w.narrow(1, 0, 1).mul(0.3), w.mul(0.5))
               : w;
+        });
+  }
+
+  /** The extra layer is made of the time embedding's first: as tools/golden_pipelines.py. */
+  private static UNet2DConditionModel toldGuidance(UNet2DConditionModel unet) {
+    var from = unet.namedParameters();
+    return filled(
+        new UNet2DConditionModel(unet.config().withTimeCondProjDim(256)),
+        name -> {
+          if (!name.equals("time_embedding.cond_proj.weight")) {
+            return from.get(name).value();
+          }
+          Tensor w = from.get("time_embedding.linear_1.weight").value().transpose(0, 1);
+          return Tensor.cat(1, w, w.mul(-0.5));
         });
   }
 

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.perflow.io.Json;
 import org.perflow.tensor.Scope;
@@ -106,6 +107,39 @@ class SchedulersTest {
     Schedulers.create(foreign, 4).close();
     assertThatThrownBy(() -> Schedulers.config("flow-euler", stableDiffusion()))
         .hasMessageContaining("flow-euler is for flow-matching models");
+  }
+
+  @Test
+  void flowLevelsMayTrail() {
+    ObjectNode config =
+        Schedulers.emptyConfig()
+            .put("_class_name", "FlowMatchEulerDiscreteScheduler")
+            .put("timestep_spacing", "trailing");
+    try (Scheduler plain = Schedulers.create(config, 4);
+        Scheduler shifted = Schedulers.create(config.deepCopy().put("shift", 3), 4);
+        Scope scope = Scope.open()) {
+      assertThat(plain.timesteps()).containsExactly(1000, 750, 500, 250);
+      assertThat(shifted.timesteps()[1]).isCloseTo(900, within(1e-3)); // 3 σ/(1 + 2 σ)
+      Tensor z = Tensor.full(5, 1, 4, 2, 2);
+      Tensor end = plain.step(Tensor.full(8, 1, 4, 2, 2), 3, z, x -> x);
+      assertThat(end.max().item()).isEqualTo(5 - 0.25 * 8);
+      assertThat(plain.timestepCond(0)).isNaN();
+    }
+    assertThatThrownBy(() -> Schedulers.create(config.put("timestep_spacing", "leading"), 4))
+        .hasMessageContaining("trailing");
+  }
+
+  @Test
+  void shortcutModelsAreToldTheStep() {
+    ObjectNode config = Schedulers.emptyConfig().put("_class_name", "ShortcutScheduler");
+    try (Scheduler sampler = Schedulers.create(config, 2)) {
+      assertThat(sampler.timesteps()).containsExactly(1000, 500);
+      assertThat(sampler.timestepCond(1)).isEqualTo(0.5);
+    }
+    for (String name : List.of("flow-euler", "ddim")) {
+      assertThatThrownBy(() -> Schedulers.config(name, config))
+          .hasMessageContaining("must be told the length of a step");
+    }
   }
 
   private static void refused(String type, String key, Object value, String message) {

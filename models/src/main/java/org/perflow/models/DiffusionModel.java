@@ -282,6 +282,8 @@ public record DiffusionModel(
       // Diffusers has no such class and would refuse the folder. So it loads, its DDIM says that it
       // cannot sample ddim_eps, and the official PeRFlowScheduler takes the config from there.
       scheduler = "DDIMScheduler";
+    } else if (scheduler.equals("ShortcutScheduler")) {
+      scheduler = "FlowMatchEulerDiscreteScheduler"; // as near as diffusers has one
     }
     index.putArray("scheduler").add("diffusers").add(scheduler);
     index.putArray("text_encoder").add("transformers").add("CLIPTextModel");

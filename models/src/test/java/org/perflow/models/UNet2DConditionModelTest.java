@@ -5,9 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
@@ -50,6 +52,48 @@ class UNet2DConditionModelTest {
         NoGrad guard = NoGrad.enter()) {
       Golden.assertClose(forward(unet, file), Golden.read(file, "output"));
     }
+  }
+
+  /** The layer that LCM embeds its guidance with: absent, zero, and as diffusers has it. */
+  @Test
+  void equalsDiffusersWhereGuidanceIsEmbedded(@TempDir Path temp) throws IOException {
+    String file = "modules/unet_told_guidance.safetensors";
+    Tensor guidance = Golden.read(file, "guidance");
+    try (var plain = sd15();
+        var told = new UNet2DConditionModel(plain.config().withTimeCondProjDim(256));
+        Rng rng = Rng.seeded(1);
+        Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      told.initialise(rng, DType.F32);
+      told.copySharedFrom(plain);
+      float[] before = forward(plain, file).toFloatArray();
+      assertThat(told(told, file, guidance).toFloatArray()).isEqualTo(before);
+
+      var weights = told.namedParameters();
+      Tensor w = weights.get("time_embedding.linear_1.weight").value().transpose(0, 1);
+      weights
+          .get("time_embedding.cond_proj.weight")
+          .value()
+          .copyInPlace(Tensor.cat(1, w, w.mul(-0.5))); // tools/golden_pipelines.py, told_guidance
+      told.save(temp, DType.F32, Map.of());
+      assertThat(Json.read(temp.resolve("config.json")).path("time_cond_proj_dim").asInt())
+          .isEqualTo(256);
+      try (var loaded = UNet2DConditionModel.load(temp, DType.F32)) {
+        Tensor output = told(loaded, file, guidance);
+        Golden.assertClose("told guidance", output, Golden.read(file, "output"));
+        assertThat(Golden.relativeError(output, forward(plain, file))).isGreaterThan(0.01);
+      }
+    }
+  }
+
+  private static Tensor told(UNet2DConditionModel unet, String file, Tensor guidance) {
+    return unet.forward(
+        Golden.read(file, "sample"),
+        Golden.read(file, "timestep"),
+        Golden.read(file, "encoder_hidden_states"),
+        null,
+        guidance,
+        null);
   }
 
   @Test

@@ -1,7 +1,9 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.flow.Schedulers;
 import org.perflow.models.UNetConfig;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
 
 /**
@@ -14,7 +16,7 @@ public interface Method<O extends Record> {
   /** Keys of the scheduler configs that students are written with. */
   String GUIDANCE = "recommended_guidance_scale";
 
-  String STEPS = "recommended_num_inference_steps";
+  String STEPS = Schedulers.STEPS;
 
   /** Its name on the command line and in configs. */
   String name();
@@ -36,6 +38,18 @@ public interface Method<O extends Record> {
    * @throws IllegalArgumentException saying what about the teacher does not fit and what would
    */
   default void require(ObjectNode teacher, O options) {}
+
+  /** Whether low-rank factors are trained where nothing is chosen. */
+  default LoraOptions lora() {
+    return LoraOptions.DEFAULTS;
+  }
+
+  /**
+   * Refuses to train all weights, or factors, where it can only do the other.
+   *
+   * @throws IllegalArgumentException saying what to choose
+   */
+  default void require(LoraOptions lora, O options) {}
 
   /** The student's architecture; what the teacher lacks starts so that nothing changes. */
   default UNetConfig student(UNetConfig teacher, O options) {

@@ -1,6 +1,7 @@
 package org.perflow.distill;
 
 import java.util.List;
+import org.perflow.train.LoraOptions;
 
 /** All methods. */
 public final class Methods {
@@ -8,10 +9,18 @@ public final class Methods {
   public static final List<Method<?>> ALL =
       List.of(
           new PerflowMethod(),
+          new ReflowMethod(),
+          new InstaflowMethod(),
+          new ProgressiveMethod(),
+          new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS),
+          new LcmMethod("lcm-lora", LcmOptions.LORA, new LoraOptions(64, 0)),
+          new PcmMethod(),
+          new TcdMethod(),
           new DmdMethod(),
           new Dmd2Method(),
           new SwiftBrushMethod(),
-          new AdversarialMethod());
+          new AdversarialMethod(),
+          new ShortcutMethod());
 
   private Methods() {}
 

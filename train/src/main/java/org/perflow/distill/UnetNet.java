@@ -1,5 +1,6 @@
 package org.perflow.distill;
 
+import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
@@ -12,6 +13,8 @@ import org.perflow.tensor.nn.Parameter;
 
 /** A U-Net that computes in an element type of its user's choice. */
 public final class UnetNet implements Net {
+  private static final String NUMBER_LAYER = "time_embedding.cond_proj.";
+
   private final UNet2DConditionModel unet;
   private final DType compute;
   private final @Nullable LoraAdapters adapters;
@@ -53,9 +56,21 @@ public final class UnetNet implements Net {
     return channels.get(channels.size() - 1);
   }
 
+  /** With factors, the layer that reads the number beside time is trained too: teachers lack it. */
   @Override
   public Map<String, Parameter> parameters() {
-    return adapters == null ? unet.namedParameters() : adapters.parameters();
+    if (adapters == null) {
+      return unet.namedParameters();
+    }
+    Map<String, Parameter> trained = new LinkedHashMap<>(adapters.parameters());
+    unet.namedParameters()
+        .forEach(
+            (name, parameter) -> {
+              if (name.startsWith(NUMBER_LAYER)) {
+                trained.put(name, parameter);
+              }
+            });
+    return trained;
   }
 
   @Override

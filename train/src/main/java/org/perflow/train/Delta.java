@@ -42,6 +42,10 @@ public final class Delta {
   static final String ARCHITECTURE = "base_architecture";
   static final String PREDICTION = "base_prediction_type";
   private static final String SCALE = "scale";
+
+  /** Embeds a student's guidance; a base without it counts as one where it is zero. */
+  static final String GUIDANCE_LAYER = "time_embedding.cond_proj.weight";
+
   private static final int LISTED = 20;
 
   private Delta() {}
@@ -114,15 +118,17 @@ public final class Delta {
         NamedTensors to = open(student)) {
       fits(base, from, student, to, Options.DEFAULTS);
       Map<String, LazyTensor> difference = new LinkedHashMap<>();
-      for (NamedTensors.Entry entry : from.entries().values()) {
+      for (NamedTensors.Entry entry : to.entries().values()) {
         String name = entry.name();
+        boolean added = !from.entries().containsKey(name);
         difference.put(
             name,
             new LazyTensor(
                 type,
                 entry.shape(),
                 () -> {
-                  Tensor change = to.read(name, DType.F32).sub(from.read(name, DType.F32));
+                  Tensor change = to.read(name, DType.F32);
+                  change = added ? change : change.sub(from.read(name, DType.F32));
                   return finite(student + " - " + base, name, change.to(type));
                 }));
       }
@@ -222,6 +228,16 @@ public final class Delta {
       NamedTensors from, NamedTensors change, Options options, Path out, Map<String, String> header)
       throws IOException {
     Map<String, LazyTensor> sum = new LinkedHashMap<>();
+    NamedTensors.Entry layer = change.entries().get(GUIDANCE_LAYER);
+    if (layer != null && !from.entries().containsKey(GUIDANCE_LAYER)) {
+      DType type = options.type() == null ? layer.dtype() : options.type();
+      sum.put(
+          GUIDANCE_LAYER,
+          new LazyTensor(
+              type,
+              layer.shape(),
+              () -> change.read(GUIDANCE_LAYER, DType.F32).mul(options.scale()).to(type)));
+    }
     for (NamedTensors.Entry entry : from.entries().values()) {
       String name = entry.name();
       DType type = options.type() == null ? entry.dtype() : options.type();
@@ -362,7 +378,8 @@ public final class Delta {
     for (String name : names) {
       NamedTensors.Entry here = a.entries().get(name);
       NamedTensors.Entry there = b.entries().get(name);
-      if (options.skips(name) || equal(here, there)) {
+      boolean added = name.equals(GUIDANCE_LAYER) && here == null;
+      if (options.skips(name) || added || equal(here, there)) {
         continue;
       }
       problems.add("%s is %s there and %s here".formatted(name, shape(there), shape(here)));

@@ -20,12 +20,13 @@ import org.perflow.flow.TimeWindows;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightFiles;
 import org.perflow.models.DiffusionModel;
 
 /**
- * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and
- * PeRFlow's scheduler. All other parts are copied as they are, so any pipeline of diffusers will
+ * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and the
+ * student's scheduler. All other parts are copied as they are, so any pipeline of diffusers will
  * do.
  */
 public final class DeltaFolder {
@@ -76,12 +77,12 @@ public final class DeltaFolder {
       }
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
       Delta.apply(weights(base), change, unet, options, about);
+      addGuidanceLayer(change, beside.resolve("unet/config.json"));
       Json.write(beside.resolve(SCHEDULER), scheduler);
-      if (Schedulers.isPerflow(scheduler)) {
-        index
-            .putArray("scheduler")
-            .add("diffusers")
-            .add("DDIMScheduler"); // see DiffusionModel.save
+      if (Schedulers.isStudents(scheduler)) {
+        boolean known = !Schedulers.isPerflow(scheduler); // else see DiffusionModel.save
+        String type = known ? scheduler.path("_class_name").asText() : "DDIMScheduler";
+        index.putArray("scheduler").add("diffusers").add(type);
       }
       Json.write(beside.resolve(INDEX), index);
       AtomicFiles.replaceDirectory(beside, target);
@@ -104,6 +105,16 @@ public final class DeltaFolder {
     return WeightFiles.find(folder, WEIGHTS, "delta", "delta_weights");
   }
 
+  /** Says in the U-Net's config that it embeds its guidance, where the delta has that layer. */
+  private static void addGuidanceLayer(Path delta, Path config) throws IOException {
+    try (NamedTensors change = Delta.open(delta)) {
+      NamedTensors.Entry layer = change.entries().get(Delta.GUIDANCE_LAYER);
+      if (layer != null && Json.read(config) instanceof ObjectNode unet) {
+        Json.write(config, unet.put("time_cond_proj_dim", layer.shape()[1]));
+      }
+    }
+  }
+
   // ---------------------------------------------------------------- sampler
 
   /** The scheduler config of the result. */
@@ -111,7 +122,7 @@ public final class DeltaFolder {
       throws IOException {
     Path file = base.resolve(SCHEDULER);
     JsonNode own = Json.read(file);
-    if (Schedulers.isPerflow(own)) {
+    if (Schedulers.isStudents(own)) {
       throw new FormatException(base + " is accelerated already; add a delta to its teacher");
     }
     String prediction = own.path("prediction_type").asText("epsilon");
@@ -125,11 +136,14 @@ public final class DeltaFolder {
     if (sampler.parameterization() != null) {
       TimeWindows windows = new TimeWindows(sampler.windows());
       config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
-    } else if (said != null && !Schedulers.isPerflow(said)) {
+    } else if (said != null && !Schedulers.isStudents(said)) {
       return (ObjectNode) own; // a delta of two plain models, a fine-tuning say
     } else if (said != null) {
       config = said;
       requireSameNoise(delta, NoiseSchedule.of(said), file, NoiseSchedule.of(own));
+      if (!Schedulers.isPerflow(said)) {
+        return said;
+      }
     } else {
       throw new IllegalArgumentException(
           delta
@@ -141,14 +155,14 @@ public final class DeltaFolder {
     return config;
   }
 
-  /** A PeRFlow scheduler config that lies with the delta. */
+  /** A student's scheduler config that lies with the delta. */
   private static @Nullable ObjectNode beside(Path delta) throws IOException {
     Path folder = Files.isDirectory(delta) ? delta : delta.toAbsolutePath().getParent();
     for (String name : List.of(SCHEDULER, "scheduler_config.json")) {
       Path file = folder == null ? Path.of(name) : folder.resolve(name);
       if (Files.exists(file)
           && Json.read(file) instanceof ObjectNode node
-          && Schedulers.isPerflow(node)) {
+          && Schedulers.isStudents(node)) {
         return node;
       }
     }

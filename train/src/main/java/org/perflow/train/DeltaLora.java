@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.perflow.io.FormatException;
 import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightsKind;
 import org.perflow.io.WeightsKind.Family;
@@ -75,6 +76,12 @@ public final class DeltaLora {
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Delta.requireDelta(delta, change);
+      if (change.entries().containsKey(Delta.GUIDANCE_LAYER)) {
+        throw new FormatException(
+            delta
+                + " is of a student that embeds its guidance, by a layer that no LoRA has room for:"
+                + " train one with accelerate --method lcm-lora");
+      }
       List<LoraLayer> factors = new ArrayList<>();
       List<Layer> layers = new ArrayList<>();
       double lost = 0;

@@ -10,11 +10,13 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.Map;
 import org.perflow.io.WeightFiles;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Module;
+import org.perflow.tensor.nn.Parameter;
 
 /** SHA-256 of files, weights and tensors, in hexadecimal: what caches and deltas are tied to. */
 public final class Fingerprint {
@@ -58,11 +60,14 @@ public final class Fingerprint {
 
   /** Of names, shapes and values of all weights. */
   public static String of(Module module) {
+    return of(module.namedParameters());
+  }
+
+  /** The same of weights by name. */
+  public static String of(Map<String, Parameter> weights) {
     Fingerprint fingerprint = new Fingerprint();
     try (NoGrad guard = NoGrad.enter()) {
-      module
-          .namedParameters()
-          .forEach((name, parameter) -> fingerprint.add(name, parameter.value()));
+      weights.forEach((name, parameter) -> fingerprint.add(name, parameter.value()));
     }
     return fingerprint.hex();
   }

@@ -304,7 +304,7 @@ public final class PerflowObjective implements Objective {
 
   /** The chords of a draw, each {@code repeats} times. */
   Chords chords(PiecewiseFlow flow, Draw draw, int repeats) {
-    Conditioning dropped = drop(draw.condition(), draw.keep());
+    Conditioning dropped = draw.condition().keep(draw.keep(), data.nullCondition()); // spec 2.5
     Chords chords =
         options.simulatedStarts()
             ? simulated(flow.windows(), draw, dropped)
@@ -358,22 +358,6 @@ public final class PerflowObjective implements Objective {
     };
   }
 
-  /** The empty caption in the rows that are not kept, in all that tells of it (spec 2.5). */
-  private Conditioning drop(Conditioning condition, boolean[] keep) {
-    byte[] kept = new byte[keep.length];
-    for (int i = 0; i < keep.length; i++) {
-      kept[i] = (byte) (keep[i] ? 1 : 0);
-    }
-    return condition.with(
-        data.nullCondition(),
-        (x, empty) -> {
-          long[] shape = new long[x.dim()];
-          Arrays.fill(shape, 1);
-          shape[0] = keep.length;
-          return Tensor.where(Tensor.of(kept, shape).gt(0), x, like(x, empty));
-        });
-  }
-
   private static Tensor like(Tensor x, Tensor empty) {
     return empty.to(x.dtype());
   }
@@ -406,7 +390,7 @@ public final class PerflowObjective implements Objective {
   }
 
   /** mean(√(d² + c²) − c): L2 near zero, L1 far from it. */
-  static Tensor pseudoHuber(Tensor difference, double c) {
+  public static Tensor pseudoHuber(Tensor difference, double c) {
     return difference.square().add(c * c).sqrt().sub(c).mean();
   }
 

@@ -39,7 +39,7 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
             : null;
   }
 
-  private static boolean isTerminal() {
+  static boolean isTerminal() {
     Console console = System.console();
     if (console == null) {
       return false;

@@ -198,7 +198,7 @@ class DistributionMethodsTest {
 
   @Test
   void dmd2LearnsWithItsDiscriminator() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2_GAN, 250, 4, 1.3);
+    assertLearns(new Dmd2Method(), DMD2_GAN, 150, 4, 1.3);
   }
 
   @Test
@@ -213,7 +213,7 @@ class DistributionMethodsTest {
 
   @Test
   void adversarialLearns() throws IOException {
-    assertLearns(new AdversarialMethod(), ADVERSARIAL, 400, 4, 2);
+    assertLearns(new AdversarialMethod(), ADVERSARIAL, 300, 4, 1.5);
   }
 
   /** At its own number of steps, nearer the data than the student that it started from. */

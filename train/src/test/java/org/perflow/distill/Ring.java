@@ -3,6 +3,7 @@ package org.perflow.distill;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
@@ -104,8 +105,15 @@ final class Ring implements Examples {
     return pull.div(variance).mul(sigma).neg().reshape(z.shape());
   }
 
-  /** The closed form; where a method wants to train a copy, that is a network near it. */
+  /** The closed form; copies to train and features are those of a network near it. */
   private static final class Exact implements Net {
+    private @Nullable Net near;
+
+    private Net near() {
+      near = near == null ? RingNet.pretrained() : near;
+      return near;
+    }
+
     @Override
     public Denoiser given(Conditioning condition) {
       return Ring::epsilon;
@@ -113,12 +121,12 @@ final class Ring implements Examples {
 
     @Override
     public Denoiser features(Conditioning condition) {
-      throw new UnsupportedOperationException("the closed form has no features: use a RingNet");
+      return near().features(condition);
     }
 
     @Override
     public int featureChannels() {
-      throw new UnsupportedOperationException("the closed form has no features: use a RingNet");
+      return near().featureChannels();
     }
 
     @Override

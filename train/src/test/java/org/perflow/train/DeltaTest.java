@@ -15,12 +15,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.Schedulers;
 import org.perflow.flow.TimeWindows;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -178,6 +180,49 @@ class DeltaTest {
   }
 
   /** A folder as the authors publish them: weights without metadata, and the U-Net's config. */
+  /** A student that embeds its guidance, and whose sampler diffusers has: LCM's. */
+  @Test
+  void aLayerThatTheBaseLacksGoesAlong() throws IOException {
+    String layer = "time_embedding.cond_proj.weight";
+    Path told = temp.resolve("told.safetensors");
+    try (SafetensorsFile file = SafetensorsFile.open(student);
+        Scope scope = Scope.open();
+        Rng rng = Rng.seeded(3)) {
+      Map<String, Tensor> weights = new LinkedHashMap<>();
+      for (String name : file.entries().keySet()) {
+        weights.put(name, file.read(name));
+      }
+      weights.put(layer, Tensor.randn(rng, 32, 256));
+      SafetensorsWriter.write(told, weights, Map.of());
+    }
+    ObjectNode sampler =
+        Schedulers.config("lcm", teacherScheduler()).put("recommended_num_inference_steps", 4);
+    Delta.extract(BASE, told, delta, DType.F32, Delta.sampler(sampler, teacherScheduler()));
+    Path out = temp.resolve("out");
+    DeltaFolder.apply(
+        Golden.FOLDER,
+        delta,
+        out,
+        DeltaFolder.Sampler.OF_DELTA,
+        new Delta.Options(0.5, null, false, List.of()),
+        Map.of());
+    try (DiffusionModel model = DiffusionModel.load(out, DType.F32);
+        SafetensorsFile file = SafetensorsFile.open(told);
+        Scope scope = Scope.open()) {
+      assertThat(model.schedulerConfig().path("_class_name").asText()).isEqualTo("LCMScheduler");
+      assertThat(model.unet().config().timeCondProjDim()).isEqualTo(256);
+      assertThat(model.unet().namedParameters().get(layer).value().toFloatArray())
+          .isEqualTo(file.read(layer).mul(0.5).toFloatArray());
+    }
+    assertThat(Json.read(out.resolve("model_index.json")).path("scheduler").path(1).asText())
+        .isEqualTo("LCMScheduler");
+    assertThatThrownBy(
+            () ->
+                DeltaLora.write(
+                    delta, 4, LoraFile.Format.PEFT, DType.F32, temp.resolve("lora.safetensors")))
+        .hasMessageContaining("lcm-lora");
+  }
+
   @Test
   void publishedDeltasNeedToBeToldTheirSampler() throws IOException {
     extract(DType.F16);

@@ -1,0 +1,57 @@
+package org.perflow.distill;
+
+import org.perflow.distill.ConsistencyObjective.Settings;
+import org.perflow.train.PerflowOptions.Distance;
+
+/**
+ * Settings of {@link LcmMethod}. Guidance is in diffusers' convention of the scale, which is the
+ * paper's w plus 1. Immutable, valid once made.
+ *
+ * @param gridSteps N, teacher steps from noise to data
+ * @param guidanceMin least scale that the student learns and is told; 0 with {@code guidanceMax} 0
+ *     for a student that is told none
+ * @param guidanceMax largest
+ * @param guidance scale that it is drawn with where nothing is chosen; of a student that is told
+ *     none, the teacher's in training
+ * @param captionDropout part of the captions replaced by the empty one
+ * @param targetDecay of the averaged network that targets come from; 0 for the student itself
+ * @param distance of the two predictions
+ * @param huberC c of the pseudo-Huber distance
+ */
+public record LcmOptions(
+    int gridSteps,
+    double guidanceMin,
+    double guidanceMax,
+    double guidance,
+    double captionDropout,
+    double targetDecay,
+    Distance distance,
+    double huberC) {
+  /** The paper's but for the guidance, whose w from 5 to 15 is for Stable Diffusion. */
+  public static final LcmOptions DEFAULTS =
+      new LcmOptions(50, 2, 6, 3, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
+
+  /** Of LCM-LoRA (Luo et al., arXiv 2311.05556): one guidance, targets from the student itself. */
+  public static final LcmOptions LORA =
+      new LcmOptions(50, 0, 0, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
+
+  public LcmOptions {
+    ConsistencyObjective.require(
+        guidanceMin == 0 && guidanceMax == 0 || guidanceMin >= 1 && guidanceMin < guidanceMax,
+        "guidanceMin and guidanceMax must both be 0, or 1 or more and the second larger; got %s and %s"
+            .formatted(guidanceMin, guidanceMax));
+    Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
+  }
+
+  /** Whether the student embeds its guidance. */
+  boolean told() {
+    return guidanceMax > 0;
+  }
+
+  Settings settings() {
+    double least = told() ? guidanceMin : guidance;
+    double largest = told() ? guidanceMax : guidance;
+    return new Settings(
+        gridSteps, least, largest, told(), captionDropout, targetDecay, distance, huberC);
+  }
+}
