@@ -20,9 +20,10 @@ import org.perflow.train.Objective;
  * rest learns for a step of 2d the mean of two steps of d (eq. 5), so that one model serves every
  * number of steps. Time runs from 1, noise, to 0.
  *
- * <p>The student starts with the teacher's weights; the part that reads d is new, starts at zero and
- * is trained in full beside low-rank factors too: only the student's folder holds all of it. Other than in the paper, targets come from the student itself and not from an average of
- * it, and guidance is in the teacher's pictures.
+ * <p>The student starts with the teacher's weights; the part that reads d is new, starts at zero
+ * and is trained in full beside low-rank factors too: only the student's folder holds all of it.
+ * Other than in the paper, targets come from the student itself and not from an average of it, and
+ * guidance is in the teacher's pictures.
  */
 public final class ShortcutMethod implements Method<ShortcutOptions> {
   private static final int EMBEDDING = 256;

@@ -9,8 +9,9 @@
  * org.perflow.distill.Net} only, so that tests run it on a small network with a teacher in closed
  * form. What two methods share exists once: a second trained network is an {@link
  * org.perflow.distill.Auxiliary}, the teacher's own pictures with their noise are a {@link
- * org.perflow.distill.PairStore}; methods that match distributions share {@code FewStepStudent} (the
- * student as its own sampler), {@code FakeScore}, {@code ScoreMatching} and {@code Discriminator}.
+ * org.perflow.distill.PairStore}; methods that match distributions share {@code FewStepStudent}
+ * (the student as its own sampler), {@code FakeScore}, {@code ScoreMatching} and {@code
+ * Discriminator}.
  */
 @NullMarked
 package org.perflow.distill;

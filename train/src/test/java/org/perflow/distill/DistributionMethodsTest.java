@@ -198,7 +198,7 @@ class DistributionMethodsTest {
 
   @Test
   void dmd2LearnsWithItsDiscriminator() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2_GAN, 150, 4, 1.3);
+    assertLearns(new Dmd2Method(), DMD2_GAN, 200, 4, 1.7);
   }
 
   @Test
@@ -213,7 +213,7 @@ class DistributionMethodsTest {
 
   @Test
   void adversarialLearns() throws IOException {
-    assertLearns(new AdversarialMethod(), ADVERSARIAL, 300, 4, 1.5);
+    assertLearns(new AdversarialMethod(), ADVERSARIAL, 250, 4, 1.7);
   }
 
   /** At its own number of steps, nearer the data than the student that it started from. */
@@ -228,10 +228,7 @@ class DistributionMethodsTest {
               options,
               RingGenerator.TEACHER,
               student,
-              RingRun.TRAINING
-                  .with("steps", updates)
-                  .with("batch", 128)
-                  .with("learningRate", 1e-3),
+              RingRun.TRAINING.with("steps", updates).with("batch", 128).with("learningRate", 1e-3),
               temp,
               steps);
       System.out.printf("%s, %d steps: %s, started at %s%n", method.name(), steps, after, before);
