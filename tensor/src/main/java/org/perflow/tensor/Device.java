@@ -1,5 +1,6 @@
 package org.perflow.tensor;
 
+import org.bytedeco.openblas.global.openblas_full;
 import org.bytedeco.pytorch.global.torch;
 
 /** Where tensors live, and how many threads compute. */
@@ -17,5 +18,7 @@ public final class Device {
       throw new IllegalArgumentException("threads: got " + count + ", needs 1 or more");
     }
     torch.set_num_threads(count);
+    // Matrix products have threads of their own, which spin between two small ones.
+    openblas_full.openblas_set_num_threads(count);
   }
 }

@@ -24,11 +24,11 @@ import org.perflow.train.Objective;
 /** Methods that match the teacher's distribution, on the ring. */
 class DistributionMethodsTest {
   private static final DmdOptions DMD = new DmdOptions(1, 2, 0, 0, 0.25, 256, 10);
-  private static final Dmd2Options DMD2 = new Dmd2Options(4, 1, 5, 0, 0, 0, 0, 0, 0);
-  private static final Dmd2Options DMD2_GAN = new Dmd2Options(4, 1, 5, 0, 0, 0.1, 0.1, 1, 0.1);
-  private static final SwiftBrushOptions SWIFT_BRUSH = new SwiftBrushOptions(1, 5, 0, 16, 0.1);
+  private static final Dmd2Options DMD2 = new Dmd2Options(1, 1, 5, 2e-3, 0, 0, 0, 0, 0);
+  private static final Dmd2Options DMD2_GAN = new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1);
+  private static final SwiftBrushOptions SWIFT_BRUSH = new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1);
   private static final AdversarialOptions ADVERSARIAL =
-      new AdversarialOptions(4, 1, 1, 0, 0.1, 1, 1, 0.1);
+      new AdversarialOptions(4, 1, 2, 2e-3, 1, 0.1, 1, 0.1);
 
   @TempDir Path temp;
 
@@ -193,27 +193,27 @@ class DistributionMethodsTest {
 
   @Test
   void dmd2Learns() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2, 100, 4, 2);
+    assertLearns(new Dmd2Method(), DMD2, 150, 1, 2.5);
   }
 
   @Test
   void dmd2LearnsWithItsDiscriminator() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2_GAN, 60, 4, 2);
+    assertLearns(new Dmd2Method(), DMD2_GAN, 200, 4, 1.7);
   }
 
   @Test
   void dmdLearns() throws IOException {
-    assertLearns(new DmdMethod(), DMD, 120, 1, 2);
+    assertLearns(new DmdMethod(), DMD, 120, 1, 3);
   }
 
   @Test
   void swiftBrushLearns() throws IOException {
-    assertLearns(new SwiftBrushMethod(), SWIFT_BRUSH, 100, 1, 2);
+    assertLearns(new SwiftBrushMethod(), SWIFT_BRUSH, 150, 1, 3);
   }
 
   @Test
   void adversarialLearns() throws IOException {
-    assertLearns(new AdversarialMethod(), ADVERSARIAL, 150, 4, 2);
+    assertLearns(new AdversarialMethod(), ADVERSARIAL, 250, 4, 1.7);
   }
 
   /** At its own number of steps, nearer the data than the student that it started from. */
@@ -228,7 +228,7 @@ class DistributionMethodsTest {
               options,
               RingGenerator.TEACHER,
               student,
-              RingRun.TRAINING.with("steps", updates).with("learningRate", 1e-3),
+              RingRun.TRAINING.with("steps", updates).with("batch", 128).with("learningRate", 1e-3),
               temp,
               steps);
       System.out.printf("%s, %d steps: %s, started at %s%n", method.name(), steps, after, before);
