@@ -65,7 +65,7 @@ class MixedCaptionsTest {
       MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of("zeppelin"));
       List<String> composed = mixed.draw(1000, rng);
       assertThat(composed.stream().filter(caption -> caption.contains("zeppelin")).count())
-          .isBetween(250L, 500L);
+          .isBetween(190L, 290L); // an eighth of the pieces, of which half of the wordings keep one
     }
   }
 
