@@ -130,10 +130,9 @@ final class EvaluateCommand extends Verb {
 
   @Option(
       names = "--guidance",
-      defaultValue = "3.0",
       paramLabel = "W",
-      description = "Guidance of the teacher (default: ${DEFAULT-VALUE}).")
-  double guidance;
+      description = "Guidance of the teacher (default: that of a student which is guided, else 3).")
+  @Nullable Double guidance;
 
   @Option(
       names = "--student-guidance",
@@ -369,21 +368,36 @@ final class EvaluateCommand extends Verb {
       for (int steps : entrant.few() ? studentSteps : teacherSteps) {
         systems.add(
             new Evaluation.System(
-                entrant.label(), entrant.model(), entrant.scheduler(), steps, guidance(entrant)));
+                entrant.label(),
+                entrant.model(),
+                entrant.scheduler(),
+                steps,
+                guidance(entrant, entrants)));
       }
     }
     return systems;
   }
 
-  private double guidance(Entrant entrant) {
+  private double guidance(Entrant entrant, List<Entrant> entrants) {
     if (!entrant.few()) {
-      return guidance;
+      return guidance == null ? studentsGuidance(entrants) : guidance;
     }
     return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
   }
 
+  /** Like with like: a guided student follows its teacher under that guidance. */
+  private static double studentsGuidance(List<Entrant> entrants) {
+    return entrants.stream()
+        .filter(Entrant::few)
+        .mapToDouble(entrant -> Models.guidance(entrant.model()))
+        .filter(scale -> scale > 1) // 1: the teacher's is in the weights, and not known here
+        .findFirst()
+        .orElse(3);
+  }
+
   private String guidances(List<Entrant> entrants) {
-    List<String> all = entrants.stream().map(e -> guidance(e) + " (" + e.name() + ")").toList();
+    List<String> all =
+        entrants.stream().map(e -> guidance(e, entrants) + " (" + e.name() + ")").toList();
     return String.join(", ", all);
   }
 
