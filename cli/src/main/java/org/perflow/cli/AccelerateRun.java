@@ -142,22 +142,33 @@ record AccelerateRun<O extends Record>(
   /** The teacher's folder with the network to train: its own, or an earlier student's. */
   private DiffusionModel studentToBe() throws IOException {
     DiffusionModel model = Models.load(teacher, DType.F32);
-    UNetConfig wanted = method.student(model.unet().config(), options);
-    if (start == null && wanted.equals(model.unet().config())) {
+    try {
+      UNetConfig wanted = method.student(model.unet().config(), options);
+      if (!wanted.equals(model.unet().config())) {
+        model = widened(model, wanted);
+      }
+      if (start != null) {
+        try (UNet2DConditionModel earlier =
+            UNet2DConditionModel.load(start.resolve("unet"), DType.F32)) {
+          model.unet().copySharedFrom(earlier);
+        }
+      }
       return model;
-    }
-    try (UNet2DConditionModel weights =
-            start == null ? null : UNet2DConditionModel.load(start.resolve("unet"), DType.F32);
-        Rng rng = Rng.seeded(train.seed())) {
-      UNet2DConditionModel student = new UNet2DConditionModel(wanted);
-      student.initialise(rng, DType.F32);
-      student.copySharedFrom(weights == null ? model.unet() : weights);
-      model.unet().close();
-      return model.withUnet(student);
     } catch (IOException | RuntimeException e) {
       model.close();
       throw e;
     }
+  }
+
+  /** The same weights in a network that has layers more, which start so that nothing changes. */
+  private DiffusionModel widened(DiffusionModel model, UNetConfig wanted) {
+    UNet2DConditionModel wider = new UNet2DConditionModel(wanted);
+    try (Rng rng = Rng.seeded(train.seed())) {
+      wider.initialise(rng, DType.F32);
+    }
+    wider.copySharedFrom(model.unet());
+    model.unet().close();
+    return model.withUnet(wider);
   }
 
   private @Nullable LoraAdapters adapters(DiffusionModel model) {

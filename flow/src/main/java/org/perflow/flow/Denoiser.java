@@ -44,7 +44,14 @@ public interface Denoiser {
     if (scale <= 1) {
       return of(unet, positive);
     }
-    Denoiser both = of(unet, negative.cat(positive));
+    return guided(of(unet, negative.cat(positive)), scale);
+  }
+
+  /**
+   * The same of a network that is told the negative rows, then the positive ones: both halves in
+   * one pass.
+   */
+  static Denoiser guided(Denoiser both, double scale) {
     return (z, timesteps) -> {
       Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
       long rows = z.size(0);

@@ -62,12 +62,10 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
       Discriminator head =
           new Discriminator(
               task, features, Discriminator.Kind.HINGE, options.r1Weight(), options.r1Noise());
-      double rate =
-          options.fakeLearningRate() == 0
-              ? task.train().learningRate()
-              : options.fakeLearningRate();
       return new Critic(
-          features, head, new Auxiliary(task, "discriminator", head.parameters(), rate));
+          features,
+          head,
+          new Auxiliary(task, "discriminator", head.parameters(), options.fakeLearningRate()));
     }
 
     @Override

@@ -31,6 +31,7 @@ public final class Auxiliary implements AutoCloseable {
    * Takes over {@code parameters}; betas, weight decay and clipping are the run's.
    *
    * @param name of the network, for checkpoints and messages
+   * @param learningRate 0 = the student's peak
    * @throws IllegalArgumentException under gradient checkpointing, whose record of a step holds one
    *     backward pass
    */
@@ -43,7 +44,7 @@ public final class Auxiliary implements AutoCloseable {
               + "): leave it out");
     }
     this.name = name;
-    this.learningRate = learningRate;
+    this.learningRate = learningRate == 0 ? train.learningRate() : learningRate;
     clip = train.clip();
     weights = new FlatParameters(parameters);
     optimiser =

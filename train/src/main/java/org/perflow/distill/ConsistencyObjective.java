@@ -69,16 +69,15 @@ final class ConsistencyObjective implements Objective {
     /** What holds of them in every method's options. */
     static void require(
         int gridSteps, double guidance, double captionDropout, double targetDecay, double huberC) {
-      ConsistencyObjective.require(gridSteps > 1, "gridSteps must be 2 or more; got " + gridSteps);
-      ConsistencyObjective.require(
-          guidance >= 1, "guidance is a scale of 1 (none) or more; got " + guidance);
-      ConsistencyObjective.require(
+      Checks.that(gridSteps > 1, "gridSteps must be 2 or more; got " + gridSteps);
+      Checks.that(guidance >= 1, "guidance is a scale of 1 (none) or more; got " + guidance);
+      Checks.that(
           captionDropout >= 0 && captionDropout < 1,
           "captionDropout is a probability below 1; got " + captionDropout);
-      ConsistencyObjective.require(
+      Checks.that(
           targetDecay >= 0 && targetDecay < 1,
           "targetDecay must lie between 0 (the student itself) and below 1; got " + targetDecay);
-      ConsistencyObjective.require(huberC > 0, "huberC must be above 0; got " + huberC);
+      Checks.that(huberC > 0, "huberC must be above 0; got " + huberC);
     }
   }
 
@@ -126,21 +125,15 @@ final class ConsistencyObjective implements Objective {
   /** Refuses teachers without a table of noise that holds such a grid, or without a way to x0. */
   static void require(ObjectNode teacher, int gridSteps) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
-    require(
+    Checks.that(
         schedule.size() % gridSteps == 0,
         "gridSteps must divide the teacher's %d noise levels; got %d"
             .formatted(schedule.size(), gridSteps));
-    require(
+    Checks.that(
         PredictionType.of(teacher) != PredictionType.EPSILON
             || schedule.alphaBar(schedule.size() - 1) > 0,
         "the teacher predicts noise from pure noise (rescale_betas_zero_snr), from which nothing"
             + " follows about the data; expected one that predicts v, or that is not rescaled");
-  }
-
-  static void require(boolean holds, String otherwise) {
-    if (!holds) {
-      throw new IllegalArgumentException(otherwise);
-    }
   }
 
   @Override

@@ -50,8 +50,7 @@ final class FakeScore implements AutoCloseable {
     this.weight = weight;
     Map<String, Parameter> all = new LinkedHashMap<>(net.parameters());
     beside.forEach((name, parameter) -> all.put("beside." + name, parameter));
-    double rate = learningRate == 0 ? task.train().learningRate() : learningRate;
-    training = new Auxiliary(task, "fake", all, rate);
+    training = new Auxiliary(task, "fake", all, learningRate);
   }
 
   /** The network, to be asked; its weights change with every update. */

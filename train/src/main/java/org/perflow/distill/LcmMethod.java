@@ -60,7 +60,7 @@ public final class LcmMethod implements Method<LcmOptions> {
 
   @Override
   public void require(LoraOptions lora, LcmOptions options) {
-    ConsistencyObjective.require(
+    Checks.that(
         !(lora.lowRank() && options.told()),
         "the layer that tells the student its guidance is no part of a LoRA: choose --method"
             + " lcm-lora, which has one guidance, or leave out --lora-rank");

@@ -36,7 +36,7 @@ public record LcmOptions(
       new LcmOptions(50, 0, 0, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
 
   public LcmOptions {
-    ConsistencyObjective.require(
+    Checks.that(
         guidanceMin == 0 && guidanceMax == 0 || guidanceMin >= 1 && guidanceMin < guidanceMax,
         "guidanceMin and guidanceMax must both be 0, or 1 or more and the second larger; got %s and %s"
             .formatted(guidanceMin, guidanceMax));

@@ -31,7 +31,7 @@ public record PcmOptions(
       new PcmOptions(4, 40, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
 
   public PcmOptions {
-    ConsistencyObjective.require(
+    Checks.that(
         phases > 0 && gridSteps % phases == 0 && gridSteps > phases,
         "gridSteps must be a multiple of the phases, 2 in each or more; got %d for %d"
             .formatted(gridSteps, phases));

@@ -2,7 +2,6 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import java.util.Arrays;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
@@ -59,15 +58,12 @@ public record Task(
     if (part == 0) {
       return condition;
     }
-    Tensor drop = Tensor.rand(rng, condition.text().size(0)).lt(part);
-    return condition.with(
-        empty(condition),
-        (x, empty) -> {
-          long[] shape = new long[x.dim()];
-          Arrays.fill(shape, 1);
-          shape[0] = x.size(0);
-          return Tensor.where(drop.reshape(shape), empty, x);
-        });
+    double[] u = Tensor.rand(rng, condition.text().size(0)).toDoubleArray();
+    boolean[] keep = new boolean[u.length];
+    for (int i = 0; i < keep.length; i++) {
+      keep[i] = u[i] >= part;
+    }
+    return condition.keep(keep, data.nullCondition());
   }
 
   /**
@@ -78,11 +74,6 @@ public record Task(
     if (scale == 1) {
       return net.given(condition);
     }
-    Denoiser both = net.given(empty(condition).cat(condition));
-    return (z, timesteps) -> {
-      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
-      long rows = z.size(0);
-      return Denoiser.guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
-    };
+    return Denoiser.guided(net.given(empty(condition).cat(condition)), scale);
   }
 }

@@ -33,7 +33,7 @@ public record TcdOptions(
       new TcdOptions(50, 3, 0, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
 
   public TcdOptions {
-    ConsistencyObjective.require(eta >= 0 && eta <= 1, "eta lies between 0 and 1; got " + eta);
+    Checks.that(eta >= 0 && eta <= 1, "eta lies between 0 and 1; got " + eta);
     Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
   }
 

@@ -350,12 +350,7 @@ public final class PerflowObjective implements Objective {
   private Denoiser guidedBy(Network network, Conditioning condition) {
     Conditioning none =
         condition.with(data.nullCondition(), (x, empty) -> like(x, empty).expand(x.shape()));
-    Denoiser both = network.given(none.cat(condition));
-    return (z, timesteps) -> {
-      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
-      List<Tensor> halves = output.to(DType.F32).chunk(2, 0);
-      return Denoiser.guide(halves.get(0), halves.get(1), options.guidance());
-    };
+    return Denoiser.guided(network.given(none.cat(condition)), options.guidance());
   }
 
   private static Tensor like(Tensor x, Tensor empty) {

@@ -83,46 +83,6 @@ class ConsistencyMethodsTest {
 
   // ---------------------------------------------------------------- the objective
 
-  /** A network without weights. */
-  private record Stub(Say say) implements Net {
-    interface Say {
-      Tensor output(Tensor z, Tensor timesteps, Conditioning told);
-    }
-
-    @Override
-    public Denoiser given(Conditioning condition) {
-      return (z, t) -> say.output(z, t, condition);
-    }
-
-    @Override
-    public Denoiser features(Conditioning condition) {
-      throw new UnsupportedOperationException();
-    }
-
-    @Override
-    public int featureChannels() {
-      return 0;
-    }
-
-    @Override
-    public Map<String, Parameter> parameters() {
-      return Map.of();
-    }
-
-    @Override
-    public Net copy() {
-      return this;
-    }
-
-    @Override
-    public Net lora(int rank, Rng rng) {
-      return this;
-    }
-
-    @Override
-    public void close() {}
-  }
-
   private Task task(Net teacher, Net student) {
     var closed = new Task.Teacher(teacher, Ring.SCHEDULER);
     return new Task(new Ring(), closed, student, false, TrainOptions.DEFAULTS, temp);
@@ -139,10 +99,10 @@ class ConsistencyMethodsTest {
   @Test
   void lossByHand() {
     Net teacher =
-        new Stub(
+        new Formula(
             (z, t, told) -> told.text().mul(0.5).reshape(z.size(0), 1, 1, 1).expand(z.shape()));
     Net student =
-        new Stub(
+        new Formula(
             (z, t, told) ->
                 told.timestepCond().mul(0.5).reshape(z.size(0), 1, 1, 1).expand(z.shape()));
     int[] from = {999, 259};
@@ -195,11 +155,11 @@ class ConsistencyMethodsTest {
 
   private double lossOfExact(Rule rule, int gridSteps) {
     Net teacher =
-        new Stub(
+        new Formula(
             (z, t, told) ->
                 perLevel(z, t, n -> new Affine(sigma(n) / v(n), -sigma(n) * mean(n) / v(n))));
     Net student =
-        new Stub(
+        new Formula(
             (z, t, told) ->
                 perLevel(
                     z,

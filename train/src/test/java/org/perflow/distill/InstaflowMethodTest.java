@@ -80,7 +80,7 @@ class InstaflowMethodTest {
 
   private double loss(Denoiser student, InstaflowOptions options, double progress) {
     var flow = INSTAFLOW.scheduler(Ring.SCHEDULER, OPTIONS);
-    Task task = new Normal(0.3, 0.5).task(TEACHER, flow, new Normal.Formula(student), temp);
+    Task task = new Normal(0.3, 0.5).task(TEACHER, flow, Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(11);

@@ -2,12 +2,10 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import java.util.Map;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.Examples;
 
 /** Data N(μ, c²) as latents [B, 2, 1, 1]: closed forms for everything. Captions say nothing. */
@@ -36,46 +34,10 @@ record Normal(double mean, double deviation) implements Examples {
   Task task(Denoiser output, ObjectNode scheduler, Net student, Path folder) {
     return new Task(
         this,
-        new Task.Teacher(new Formula(output), scheduler),
+        new Task.Teacher(Formula.of(output), scheduler),
         student,
         false,
         RingRun.TRAINING,
         folder);
-  }
-
-  /** A network that is a formula. */
-  record Formula(Denoiser output) implements Net {
-    @Override
-    public Denoiser given(Conditioning condition) {
-      return output;
-    }
-
-    @Override
-    public Denoiser features(Conditioning condition) {
-      return (z, timesteps) -> z;
-    }
-
-    @Override
-    public int featureChannels() {
-      return 2;
-    }
-
-    @Override
-    public Map<String, Parameter> parameters() {
-      return Map.of();
-    }
-
-    @Override
-    public Net copy() {
-      return this;
-    }
-
-    @Override
-    public Net lora(int rank, Rng rng) {
-      return this;
-    }
-
-    @Override
-    public void close() {}
   }
 }

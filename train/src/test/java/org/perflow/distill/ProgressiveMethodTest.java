@@ -132,7 +132,7 @@ class ProgressiveMethodTest {
           return rows(z, (i, value) -> epsilon(value, index[i]));
         };
     Normal data = new Normal(MU, C);
-    Task task = data.task(teacher, Ring.SCHEDULER, new Normal.Formula(student), temp);
+    Task task = data.task(teacher, Ring.SCHEDULER, Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(11);

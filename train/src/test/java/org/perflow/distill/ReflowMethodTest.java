@@ -86,7 +86,7 @@ class ReflowMethodTest {
     // A teacher whose one Euler step is the map z → μ + c z.
     Denoiser teacher = (z, t) -> z.mul(1 - C).sub(MU);
     ObjectNode flow = REFLOW.scheduler(Ring.SCHEDULER, OPTIONS);
-    Task task = DATA.task(teacher, flow, new Normal.Formula(student), temp);
+    Task task = DATA.task(teacher, flow, Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(11);

@@ -20,7 +20,6 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.Objective;
 
 class ShortcutMethodTest {
@@ -65,7 +64,12 @@ class ShortcutMethodTest {
   /** v = t z + d: from z = 2 at t = 1 in two steps of 1/4, by hand. */
   @Test
   void targetIsTheMeanOfTwoHalfSteps() {
-    Net net = new Told((told, z, t) -> z.mul(t.div(1000)).add(told));
+    Net net =
+        new Formula(
+            (z, t, condition) -> {
+              Tensor number = condition.timestepCond().reshape(z.size(0), 1, 1, 1);
+              return z.mul(t.reshape(z.size(0), 1, 1, 1).div(1000)).add(number);
+            });
     try (Scope scope = Scope.open()) {
       Conditioning told = new Normal(0, 1).nullCondition();
       Tensor z = Tensor.full(2, 1, 2, 1, 1);
@@ -86,7 +90,7 @@ class ShortcutMethodTest {
           return z.sub(u.mul(0.3)).div(u.mul(-0.5).add(1)).mul(0.5).sub(0.3);
         };
     var flow = StraightLines.scheduler("FlowMatchEulerDiscreteScheduler", 1, 1);
-    Net student = new Normal.Formula(straight);
+    Net student = Formula.of(straight);
     Task task = new Normal(0.3, 0.5).task(teacher, flow, student, temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
@@ -118,49 +122,5 @@ class ShortcutMethodTest {
       System.out.println("shortcut, 4 steps: " + after + ", teacher's DDIM " + start);
       assertThat(after.energy()).isLessThan(start.energy() / 1.3);
     }
-  }
-
-  private interface Formula {
-    Tensor of(Tensor number, Tensor z, Tensor timesteps);
-  }
-
-  /** A formula that also reads the number beside time. */
-  private record Told(Formula formula) implements Net {
-    @Override
-    public Denoiser given(Conditioning condition) {
-      return (z, t) ->
-          formula.of(
-              condition.timestepCond().reshape(z.size(0), 1, 1, 1),
-              z,
-              t.reshape(z.size(0), 1, 1, 1));
-    }
-
-    @Override
-    public Denoiser features(Conditioning condition) {
-      return given(condition);
-    }
-
-    @Override
-    public int featureChannels() {
-      return 2;
-    }
-
-    @Override
-    public Map<String, Parameter> parameters() {
-      return Map.of();
-    }
-
-    @Override
-    public Net copy() {
-      return this;
-    }
-
-    @Override
-    public Net lora(int rank, Rng rng) {
-      return this;
-    }
-
-    @Override
-    public void close() {}
   }
 }

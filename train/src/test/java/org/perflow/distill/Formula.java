@@ -1,0 +1,53 @@
+package org.perflow.distill;
+
+import java.util.Map;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.Denoiser;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter;
+
+/** A network that is a formula, without weights; its features are its input. */
+record Formula(Say say) implements Net {
+  interface Say {
+    Tensor output(Tensor z, Tensor timesteps, Conditioning told);
+  }
+
+  /** One that is told nothing. */
+  static Formula of(Denoiser output) {
+    return new Formula((z, timesteps, told) -> output.predict(z, timesteps));
+  }
+
+  @Override
+  public Denoiser given(Conditioning condition) {
+    return (z, timesteps) -> say.output(z, timesteps, condition);
+  }
+
+  @Override
+  public Denoiser features(Conditioning condition) {
+    return (z, timesteps) -> z;
+  }
+
+  @Override
+  public int featureChannels() {
+    return 2;
+  }
+
+  @Override
+  public Map<String, Parameter> parameters() {
+    return Map.of();
+  }
+
+  @Override
+  public Net copy() {
+    return this;
+  }
+
+  @Override
+  public Net lora(int rank, Rng rng) {
+    return this;
+  }
+
+  @Override
+  public void close() {}
+}
