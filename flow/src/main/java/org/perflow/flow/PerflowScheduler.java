@@ -151,7 +151,7 @@ public final class PerflowScheduler implements Scheduler {
     NoiseSchedule schedule = flow.schedule();
     int start = window.startIndex(size);
     int end = window.endIndex(size);
-    Affine chord = flow.chord(t);
+    Affine chord = flow.between(t);
     return new Affine(
             chord.a() * schedule.alpha(start) + chord.b() * schedule.alpha(end),
             chord.a() * schedule.sigma(start) + chord.b() * schedule.sigma(end))

@@ -13,9 +13,37 @@ import org.perflow.tensor.Tensor;
  * @param schedule the teacher's noise table
  * @param windows the windows of time
  * @param parameterization what the network predicts
+ * @param path what the student follows between a window's ends
  */
 public record PiecewiseFlow(
-    NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization) {
+    NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization, Path path) {
+
+  /** A way from a window's start to its end. */
+  public enum Path {
+    /** The straight line of PeRFlow, sampled by PeRFlow's scheduler. */
+    CHORD,
+    /**
+     * The curve on which a DDIM step of one ε from start to end lies, straight in z/α over σ/α:
+     * phased Rectified Diffusion (Wang et al. 2024, arXiv 2410.07303, section 3), sampled by plain
+     * DDIM. Both paths give the same picture in K steps; only steps in between differ.
+     */
+    DDIM
+  }
+
+  /** On the straight line. */
+  public PiecewiseFlow(
+      NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization) {
+    this(schedule, windows, parameterization, Path.CHORD);
+  }
+
+  /** Refuses a path without the ε that it is made of. */
+  public PiecewiseFlow {
+    if (path == Path.DDIM && parameterization != Parameterization.DDIM_EPS) {
+      throw new IllegalArgumentException(
+          "path DDIM is a path of one ε: it needs parameterization DDIM_EPS, got "
+              + parameterization);
+    }
+  }
 
   /** Window starts as diffusion states: z_s = α z0 + σ ε at the start of each t's window. */
   public Tensor start(Tensor z0, Tensor noise, double[] t) {
@@ -24,9 +52,9 @@ public record PiecewiseFlow(
     return schedule.addNoise(z0, noise, indices);
   }
 
-  /** The chord: z_t = (1−r) z_s + r z_e. */
+  /** The point of the path at t; on the chord z_t = (1−r) z_s + r z_e. */
   public Tensor between(Tensor zStart, Tensor zEnd, double[] t) {
-    return Affine.apply(each(t, this::chord), zStart, zEnd);
+    return Affine.apply(each(t, this::between), zStart, zEnd);
   }
 
   /** What the network should have said: (z_e − λ z_s)/η, or (z_s − z_e)/Δ for velocity. */
@@ -34,15 +62,41 @@ public record PiecewiseFlow(
     return Affine.apply(each(t, time -> target(windows.at(time))), zStart, zEnd);
   }
 
-  /** The slope dz/dt at z_t that a network output stands for. */
+  /** The slope of the straight line from z_t to the window's end that an output stands for. */
   public Tensor velocity(Tensor zt, Tensor output, double[] t) {
     return Affine.apply(each(t, this::velocity), zt, output);
   }
 
   /** z_t as a·z_s + b·z_e. */
-  public Affine chord(double t) {
-    double r = windows.at(t).progress(t);
-    return new Affine(1 - r, r);
+  public Affine between(double t) {
+    Window window = windows.at(t);
+    if (path == Path.CHORD) {
+      double r = window.progress(t);
+      return new Affine(1 - r, r);
+    }
+    int size = schedule.size();
+    double start = schedule.alphaBar(window.startIndex(size));
+    double end = schedule.alphaBar(window.endIndex(size));
+    double here = schedule.alphaBar(index(t));
+    double r = (noise(start) - noise(here)) / (noise(start) - noise(end));
+    return new Affine((1 - r) * Math.sqrt(here / start), r * Math.sqrt(here / end));
+  }
+
+  /** σ/α. */
+  private static double noise(double alphaBar) {
+    return Math.sqrt((1 - alphaBar) / alphaBar);
+  }
+
+  /** Noise level of a time on the grid, as for a window's start; 999 for t = 1. */
+  private int index(double t) {
+    return (int) Math.max(Math.rint(schedule.size() * t) - 1, 0);
+  }
+
+  /**
+   * What the network is told at t. PeRFlow's scheduler says T t, DDIM the index of the noise level.
+   */
+  public double timestep(double t) {
+    return path == Path.CHORD ? schedule.size() * t : index(t);
   }
 
   /** The target as a·z_s + b·z_e; the same all over the window. */
@@ -54,13 +108,17 @@ public record PiecewiseFlow(
     return new Affine(-link.lambda() / link.eta(), 1 / link.eta());
   }
 
-  /** dz/dt as a·z_t + b·output. */
+  /** The slope as a·z_t + b·output. */
   public Affine velocity(double t) {
     if (parameterization == Parameterization.VELOCITY) {
       return new Affine(0, 1);
     }
     Window window = windows.at(t);
-    return link(window).velocityAt(window.progress(t), window.width());
+    if (path == Path.CHORD) {
+      return link(window).velocityAt(window.progress(t), window.width());
+    }
+    double end = schedule.alphaBar(window.endIndex(schedule.size()));
+    return parameterization.link(schedule.alphaBar(index(t)), end).velocityAt(0, t - window.end());
   }
 
   /** λ and η of one window; not for velocity networks. */

@@ -100,12 +100,12 @@ class ParameterizationTest {
     for (Parameterization kind : Parameterization.values()) {
       PiecewiseFlow flow = new PiecewiseFlow(exact, new TimeWindows(count), kind);
       Window window = flow.windows().at(t);
-      double zt = apply(flow.chord(t), zStart, zEnd);
+      double zt = apply(flow.between(t), zStart, zEnd);
       double target = apply(flow.target(window), zStart, zEnd);
       double slope = (zStart - zEnd) * count;
       assertThat(apply(flow.velocity(t), zt, target)).as(kind.key()).isCloseTo(slope, within(1e-9));
       assertThat((zEnd - zt) / (window.end() - t)).isCloseTo(slope, within(1e-9));
-      assertThat(apply(flow.chord(window.start()), zStart, zEnd)).isEqualTo(zStart);
+      assertThat(apply(flow.between(window.start()), zStart, zEnd)).isEqualTo(zStart);
     }
   }
 
@@ -123,6 +123,31 @@ class ParameterizationTest {
       assertThat(apply(flow(DIFF_EPS).target(window), zStart, zEnd))
           .isCloseTo(rho[window.k() - 1] * noise, within(2e-8));
     }
+  }
+
+  @ParameterizedTest // arXiv 2410.07303: one ε leads from every point of the path to its end
+  @CsvSource({"1, 4", "0.9, 4", "0.75, 4", "0.413, 4", "0.002, 4", "0.97, 10"})
+  void onTheDdimPathOneDdimStepLeadsToTheEnd(double t, int count) {
+    double zStart = 0.7;
+    double zEnd = -1.3;
+    PiecewiseFlow flow =
+        new PiecewiseFlow(exact, new TimeWindows(count), DDIM_EPS, PiecewiseFlow.Path.DDIM);
+    Window window = flow.windows().at(t);
+    double zt = apply(flow.between(t), zStart, zEnd);
+    double target = apply(flow.target(window), zStart, zEnd);
+    int from = (int) flow.timestep(t);
+    Affine step = PredictionType.EPSILON.ddim(exact, from, window.endIndex(1000));
+    assertThat(from).isEqualTo((int) Math.round(1000 * t) - 1);
+    assertThat(apply(step, zt, target)).isCloseTo(zEnd, within(1e-9));
+    assertThat(zt - (t - window.end()) * apply(flow.velocity(t), zt, target))
+        .isCloseTo(zEnd, within(1e-9));
+    assertThat(apply(flow.between(window.start()), zStart, zEnd)).isCloseTo(zStart, within(1e-12));
+  }
+
+  @Test
+  void theDdimPathNeedsTheEpsilonOfDdim() {
+    assertThatThrownBy(() -> new PiecewiseFlow(exact, FOUR, VELOCITY, PiecewiseFlow.Path.DDIM))
+        .hasMessageContaining("DDIM_EPS");
   }
 
   @Test

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
+import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
 import org.perflow.train.Objective;
@@ -42,14 +43,27 @@ public final class PerflowMethod implements Method<PerflowOptions> {
   public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
     boolean toOne = NoiseSchedule.of(teacher).finalAlphaBar() == 1;
     ObjectNode config =
-        PerflowScheduler.config(
-            teacher, new TimeWindows(options.windows()), options.parameterization(), toOne);
+        options.path() == Path.DDIM
+            ? ddim(teacher, toOne)
+            : PerflowScheduler.config(
+                teacher, new TimeWindows(options.windows()), options.parameterization(), toOne);
     switch (options.guidanceMode()) {
       case FIXED -> config.put(GUIDANCE, 1.0); // the teacher's is in the student's weights already
       case MATCHED -> config.put(GUIDANCE, options.guidance());
       case SYNC -> {} // any, as for the teacher
     }
     return config.put(STEPS, options.windows());
+  }
+
+  /** Trailing, so that K steps begin where windows do. */
+  private static ObjectNode ddim(ObjectNode teacher, boolean toOne) {
+    return teacher
+        .deepCopy()
+        .put("_class_name", "DDIMScheduler")
+        .put("timestep_spacing", "trailing")
+        .put("steps_offset", 0)
+        .put("clip_sample", false)
+        .put("set_alpha_to_one", toOne);
   }
 
   @Override

@@ -206,7 +206,7 @@ public final class PerflowObjective implements Objective {
   /** The closed forms for that many windows. */
   PiecewiseFlow flow(int windows) {
     return new PiecewiseFlow(
-        teacher.schedule(), new TimeWindows(windows), options.parameterization());
+        teacher.schedule(), new TimeWindows(windows), options.parameterization(), options.path());
   }
 
   // ---------------------------------------------------------------- randomness
@@ -264,6 +264,9 @@ public final class PerflowObjective implements Objective {
   /** {@code where} in [0, 1) counts from noise. */
   private double onGrid(double where, int windows) {
     int points = options.gridPoints(windows);
+    if (points == PerflowOptions.CONTINUOUS) {
+      return Math.max(1 - where, 2 * TimeWindows.TOLERANCE); // t = 0 lies in no window
+    }
     return 1 - Math.min(points - 1, Math.floor(where * points)) / points;
   }
 
@@ -297,7 +300,7 @@ public final class PerflowObjective implements Objective {
   private static Tensor times(PiecewiseFlow flow, double[] t) {
     float[] timesteps = new float[t.length];
     for (int i = 0; i < t.length; i++) {
-      timesteps[i] = (float) (flow.schedule().size() * t[i]);
+      timesteps[i] = (float) flow.timestep(t[i]);
     }
     return Tensor.of(timesteps);
   }

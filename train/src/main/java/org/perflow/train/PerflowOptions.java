@@ -1,6 +1,7 @@
 package org.perflow.train;
 
 import org.perflow.flow.Parameterization;
+import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.TeacherSolver;
 
 /**
@@ -26,7 +27,9 @@ import org.perflow.flow.TeacherSolver;
  *     the student near its teacher on captions that the data does not hold; with {@code
  *     simulatedStarts} only, since no picture goes with them
  * @param discreteTimesteps points n of the time grid 1 - floor(u n)/n, which holds every window's
- *     start and not its end; a multiple of the windows; 0 = the largest up to 1000
+ *     start and not its end; a multiple of the windows; 0 = the largest up to 1000; -1 = no grid,
+ *     times are continuous as in the paper, and the student averages what neighbouring windows want
+ *     of it where they meet
  * @param simulatedStarts start windows on the teacher's own trajectory from noise instead of on
  *     noised data: each drawn noise gives one chord in every window for the same S evaluations a
  *     chord
@@ -35,6 +38,8 @@ import org.perflow.flow.TeacherSolver;
  * @param chordPool chords of earlier steps that are kept, to draw every batch from: {@code
  *     drawsPerChord} times of one chord then fall into different batches; 0 = none, each batch has
  *     chords of its own
+ * @param path what the student follows inside a window: the chord, or the teacher's DDIM path, of
+ *     one ε (phased Rectified Diffusion), which leaves a student for plain DDIM
  */
 public record PerflowOptions(
     int windows,
@@ -54,7 +59,11 @@ public record PerflowOptions(
     int discreteTimesteps,
     boolean simulatedStarts,
     int drawsPerChord,
-    int chordPool) {
+    int chordPool,
+    Path path) {
+
+  /** {@code discreteTimesteps} of a run without a time grid. */
+  public static final int CONTINUOUS = -1;
 
   /** What the loss compares. */
   public enum Matching {
@@ -114,7 +123,8 @@ public record PerflowOptions(
           0,
           false,
           1,
-          0);
+          0,
+          Path.CHORD);
 
   public PerflowOptions {
     require(windows > 0 && windows <= 500, "windows must lie between 1 and 500; got " + windows);
@@ -151,15 +161,24 @@ public record PerflowOptions(
         chordPool == 0 || curriculumWindows == 0 || curriculumWindows == windows,
         "chordPool keeps chords of one number of windows; it does not go with curriculumWindows");
     require(
-        discreteTimesteps >= 0
-            && discreteTimesteps % windows == 0
-            && (curriculumWindows == 0 || discreteTimesteps % curriculumWindows == 0),
+        path == Path.CHORD || parameterization == Parameterization.DDIM_EPS,
+        "path DDIM is a path of one ε and needs parameterization DDIM_EPS; got "
+            + parameterization);
+    require(
+        path == Path.CHORD || discreteTimesteps != CONTINUOUS,
+        "path DDIM goes over the teacher's noise levels and needs a time grid; got"
+            + " discreteTimesteps -1");
+    require(
+        discreteTimesteps == CONTINUOUS
+            || discreteTimesteps >= 0
+                && discreteTimesteps % windows == 0
+                && (curriculumWindows == 0 || discreteTimesteps % curriculumWindows == 0),
         "discreteTimesteps must be a multiple of the windows, so that the grid holds every window's"
             + " start; got "
             + discreteTimesteps
             + " for "
             + windows
-            + " windows (0 picks one)");
+            + " windows (0 picks one, -1 is none)");
   }
 
   private static void require(boolean holds, String otherwise) {
@@ -178,8 +197,8 @@ public record PerflowOptions(
     return curriculumWindows > 0 && progress < curriculumUntil ? curriculumWindows : windows;
   }
 
-  /** Points of the time grid for that many windows. */
+  /** Points of the time grid for that many windows, or {@link #CONTINUOUS}. */
   public int gridPoints(int windowCount) {
-    return discreteTimesteps > 0 ? discreteTimesteps : 1000 / windowCount * windowCount;
+    return discreteTimesteps != 0 ? discreteTimesteps : 1000 / windowCount * windowCount;
   }
 }

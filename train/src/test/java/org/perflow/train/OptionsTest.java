@@ -37,6 +37,9 @@ class OptionsTest {
         .hasMessageContaining("F32 or BF16");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("discreteTimesteps", 50))
         .hasMessageContaining("multiple of the windows");
+    assertThatThrownBy(
+            () -> PerflowOptions.DEFAULTS.with("path", "DDIM").with("discreteTimesteps", -1))
+        .hasMessageContaining("path DDIM goes over the teacher's noise levels");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("guidanceMode", "FIXED"))
         .hasMessageContaining("above 1 with FIXED");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("solver", "HEUN").with("solvingSteps", 5))

@@ -71,6 +71,13 @@ class PerflowObjectiveTest {
   }
 
   @Test
+  void withoutAGridTimesAreAsTheyAreDrawn() {
+    double[] u = {0, 0.25, 0.6, 0.99999};
+    double[] t = objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", -1)).times(FOUR, 1, u);
+    assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
+  }
+
+  @Test
   void gridHoldsEveryStartAndNoEnd() {
     double[] u = new double[4000];
     Arrays.setAll(u, i -> i / 4000.0);
@@ -224,6 +231,25 @@ class PerflowObjectiveTest {
       double b = 3.23773290; // spec 4.3, v = A z + B ε at τ = 625
       assertThat(outcome.loss().item()).isCloseTo(b * b * d * d, within(1e-5 * b * b * d * d));
     }
+  }
+
+  @Test // one ε all over the window: a DDIM step from any point of the path hits its end
+  void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
+    try (Scope scope = Scope.open()) {
+      PerflowObjective objective = objective(PerflowOptions.DEFAULTS.with("path", "DDIM"));
+      PiecewiseFlow flow = objective.flow(4);
+      PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
+      PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
+      double epsilon = start.target().item();
+      assertThat(inside.target().item()).isEqualTo(epsilon);
+      double end = ddim(749, 499, start.zt().item(), epsilon);
+      assertThat(ddim(624, 499, inside.zt().item(), epsilon)).isCloseTo(end, within(1e-5));
+    }
+  }
+
+  private static double ddim(int from, int to, double z, double epsilon) {
+    return PredictionType.EPSILON.ddim(Gaussian.SCHEDULE, from, to).a() * z
+        + PredictionType.EPSILON.ddim(Gaussian.SCHEDULE, from, to).b() * epsilon;
   }
 
   @Test
