@@ -170,11 +170,11 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
             .with("learningRate", 1e-3)
             .with("decay", TrainOptions.Decay.COSINE)
             .with("compute", options.compute())
-            .with("seed", options.seed());
-    Path run = out.resolve("vae-run");
+            .with("seed", options.seed())
+            .with("checkpointEvery", options.checkpointEvery());
     try (VaeObjective objective = new VaeObjective(given, samples, options.compute())) {
       Saver saver = () -> scaled(given, samples, shards).save(folder, DType.F32, Map.of());
-      train("vae", objective, settings, run, null, null, false, saver);
+      train("vae", objective, settings, vaeRun(), null, null, isBegun(vaeRun()), saver);
     }
     return AutoencoderKL.load(folder, DType.F32);
   }
@@ -188,6 +188,15 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       copy.copyFrom(vae, DType.F32);
       return copy;
     }
+  }
+
+  private Path vaeRun() {
+    return out.resolve("vae-run");
+  }
+
+  /** Whether there is something to go on from, which was asked for. */
+  private boolean isBegun(Path run) {
+    return resume && Files.exists(run.resolve("checkpoints"));
   }
 
   private Path cache() {
@@ -221,7 +230,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           out,
           inputs,
           () -> SampleSheet.draw(model, options.compute(), 20, 3),
-          resume,
+          resume && (isBegun(out) || !isBegun(vaeRun())), // it may have got no further than the VAE
           () -> {
             model.save(target, DType.F16, provenance.asMetadata());
             provenance.write(target);
