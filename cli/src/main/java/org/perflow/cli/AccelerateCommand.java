@@ -161,6 +161,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
         Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())),
         factors,
         DType.parse(saveDtype),
+        out.resolve("cache"),
         out);
   }
 

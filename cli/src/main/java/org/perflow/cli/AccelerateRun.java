@@ -43,6 +43,8 @@ import org.perflow.train.Trainer;
  * @param start diffusers folder whose U-Net the student starts from; null for the teacher's
  * @param lora whether all weights are trained or low-rank factors, which are then written too
  * @param saveAs element type of the student's files
+ * @param cache folder of what was made of the data: latents and text states; runs of one teacher on
+ *     the same data may share it
  * @param out folder of the run
  */
 record AccelerateRun<O extends Record>(
@@ -54,6 +56,7 @@ record AccelerateRun<O extends Record>(
     TrainOptions train,
     LoraOptions lora,
     DType saveAs,
+    Path cache,
     Path out) {
   /** Where the model goes. */
   Path student() {
@@ -102,7 +105,7 @@ record AccelerateRun<O extends Record>(
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
-            CachedExamples.of(model, shards, out.resolve("cache"), train.compute(), mixing());
+            CachedExamples.of(model, shards, cache, train.compute(), mixing());
         LoraAdapters adapters = adapters(model);
         Net teacherNet = UnetNet.of(frozen, train.compute(), null);
         Net studentNet = UnetNet.of(model.unet(), train.compute(), adapters);

@@ -117,6 +117,7 @@ final class CompareCommand extends Verb {
           Overrides.apply(TrainOptions.DEFAULTS, train),
           Overrides.apply(LoraOptions.DEFAULTS, orEmpty(entry.lora())),
           DType.F16,
+          out.resolve("cache"),
           out.resolve(entry.slug()));
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("'" + entry.name() + "': " + e.getMessage(), e);
@@ -202,20 +203,15 @@ final class CompareCommand extends Verb {
     Evaluation.Options options =
         new Evaluation.Options(plan.batch(), DType.parse(plan.dtype()), 4, 48, 4, 8, cache, true);
     List<Path> held = Shards.find(data(plan), "test*.tar");
-    try (TextAgreement text =
-        TextAgreement.train(
-            features,
-            teacher,
-            ShardReader.readAll(Shards.find(data(plan), "train-*.tar")),
-            TextAgreement.Options.DEFAULTS,
-            Optional.of(cache))) {
-      Estimate ceiling = text.agreement(ShardReader.readAll(held));
+    List<Evaluation.Case> cases = Comparison.cases(held, plan.pictures(), plan.seed());
+    try (TextAgreement text = textAgreement(plan, teacher, features, cases, cache)) {
+      Estimate ceiling = text == null ? null : text.agreement(ShardReader.readAll(held));
       Comparison comparison =
           Comparison.of(
               new Evaluation.System(
                   "Teacher, DDIM", teacher, "ddim", plan.referenceSteps(), plan.guidance()),
               systems,
-              Comparison.cases(held, plan.pictures(), plan.seed()),
+              cases,
               new Evaluation.Measures(features, null, text, 100),
               ceiling,
               options,
@@ -223,7 +219,7 @@ final class CompareCommand extends Verb {
       comparison.write(
           out,
           "Methods compared",
-          "%,d pictures each, captions held out from training; reference: %d DDIM steps of the"
+          "%,d pictures each, of captions of the test shards; reference: %d DDIM steps of the"
                   .formatted(plan.pictures(), plan.referenceSteps())
               + " teacher.",
           new double[0],
@@ -231,6 +227,25 @@ final class CompareCommand extends Verb {
       report(
           comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
     }
+  }
+
+  /** Trained on the training shards; null where the captions are too few to choose among. */
+  private static @Nullable TextAgreement textAgreement(
+      ComparePlan plan,
+      DiffusionModel teacher,
+      FeatureNetwork features,
+      List<Evaluation.Case> cases,
+      TensorCache cache)
+      throws IOException {
+    if (!TextAgreement.canChooseAmong(cases.stream().map(Evaluation.Case::prompt).toList())) {
+      return null;
+    }
+    return TextAgreement.train(
+        features,
+        teacher,
+        ShardReader.readAll(Shards.find(data(plan), "train-*.tar")),
+        TextAgreement.Options.DEFAULTS,
+        Optional.of(cache));
   }
 
   private static Evaluation.System system(ComparePlan plan, Entrant entrant, int steps) {

@@ -68,6 +68,7 @@ final class DemoCommand extends Verb {
             train,
             LoraOptions.DEFAULTS,
             DType.F16,
+            run.resolve("cache"),
             run);
     err().printf("1/2  PeRFlow training: %,d steps of %d%n", train.steps(), train.batch());
     List<Double> losses = new ArrayList<>();

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
@@ -36,12 +37,15 @@ import picocli.CommandLine.Option;
     description =
         "Trains a text-to-image teacher from scratch: first its VAE, then U-Net and text encoder"
             + " together. Architecture, tokenizer and noise schedule are those of the folder --like;"
-            + " its weights are drawn anew unless told otherwise. The model goes to OUT/model.",
+            + " its weights are drawn anew unless told otherwise, so it need not have any. The model"
+            + " goes to OUT/model.",
     footer = {
       "",
       "Examples:",
       "  perflow pretrain --out runs/teacher --steps 0 --minutes 240 --learning-rate 6e-4 \\",
       "      --batch 64 --decay linear --ema 0.9995",
+      "  perflow pretrain --like docs/compare/fashion-mnist-32 --data runs/fashion-mnist/data \\",
+      "      --out runs/fashion-mnist --steps 10000",
       "  perflow pretrain --keep-vae --out runs/teacher-2 --steps 20000",
       "  perflow pretrain --keep-weights --like models/emoji-64 --out runs/longer --steps 20000"
     })
@@ -112,7 +116,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     }
     Path target = out.resolve("model");
     List<Sample> samples = ShardReader.readAll(shards);
-    try (DiffusionModel loaded = Models.load(template, DType.F32);
+    try (DiffusionModel loaded = load(template);
         AutoencoderKL vae = vae(loaded.vae(), samples, shards, options)) {
       if (!keepWeights) {
         try (Rng rng = Rng.seeded(options.seed())) {
@@ -126,6 +130,22 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           new Summary(target.toString(), result.steps(), result.loss(), result.seconds()),
           "%s: %,d steps in %.0f s, last loss %.4f"
               .formatted(target, result.steps(), result.seconds(), result.loss()));
+    }
+  }
+
+  /** With weights where some are kept. */
+  private DiffusionModel load(Path template) throws IOException {
+    if (!keepVae && !keepWeights && Files.isDirectory(template)) {
+      return DiffusionModel.withoutWeights(template);
+    }
+    try {
+      return Models.load(template, DType.F32);
+    } catch (FormatException e) {
+      String kept = keepVae ? "--keep-vae" : keepWeights ? "--keep-weights" : null;
+      throw kept == null
+          ? e
+          : new FormatException(
+              e.getMessage() + "; where there are no weights to keep, leave out " + kept, e);
     }
   }
 
@@ -150,11 +170,11 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
             .with("learningRate", 1e-3)
             .with("decay", TrainOptions.Decay.COSINE)
             .with("compute", options.compute())
-            .with("seed", options.seed());
-    Path run = out.resolve("vae-run");
+            .with("seed", options.seed())
+            .with("checkpointEvery", options.checkpointEvery());
     try (VaeObjective objective = new VaeObjective(given, samples, options.compute())) {
       Saver saver = () -> scaled(given, samples, shards).save(folder, DType.F32, Map.of());
-      train("vae", objective, settings, run, null, null, false, saver);
+      train("vae", objective, settings, vaeRun(), null, null, isBegun(vaeRun()), saver);
     }
     return AutoencoderKL.load(folder, DType.F32);
   }
@@ -168,6 +188,15 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       copy.copyFrom(vae, DType.F32);
       return copy;
     }
+  }
+
+  private Path vaeRun() {
+    return out.resolve("vae-run");
+  }
+
+  /** Whether there is something to go on from, which was asked for. */
+  private boolean isBegun(Path run) {
+    return resume && Files.exists(run.resolve("checkpoints"));
   }
 
   private Path cache() {
@@ -201,7 +230,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           out,
           inputs,
           () -> SampleSheet.draw(model, options.compute(), 20, 3),
-          resume,
+          resume && (isBegun(out) || !isBegun(vaeRun())), // it may have got no further than the VAE
           () -> {
             model.save(target, DType.F16, provenance.asMetadata());
             provenance.write(target);

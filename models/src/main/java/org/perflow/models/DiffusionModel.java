@@ -115,6 +115,45 @@ public record DiffusionModel(
     if (Files.isRegularFile(folder)) {
       return loadSingleFile(folder, as);
     }
+    JsonNode parts = index(folder);
+    ObjectNode schedulerConfig = scheduler(folder);
+    CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
+    UNet2DConditionModel unet = UNet2DConditionModel.load(folder.resolve("unet"), as);
+    AutoencoderKL vae = AutoencoderKL.load(folder.resolve("vae"), as);
+    CLIPTextModel text = CLIPTextModel.load(folder.resolve("text_encoder"), as);
+    try {
+      Second second = parts.path("text_encoder_2").hasNonNull(0) ? second(folder, parts, as) : null;
+      return new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig);
+    } catch (IllegalArgumentException e) {
+      throw new FormatException(folder + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * The parts that the configs and the tokenizer of a diffusers folder describe, without weights
+   * yet: initialise or load them. The folder may lack weights. The caller closes the result.
+   *
+   * @throws FormatException naming the file that is missing, broken or of an architecture that is
+   *     not built, and for the XL family
+   */
+  public static DiffusionModel withoutWeights(Path folder) throws IOException {
+    if (index(folder).path("text_encoder_2").hasNonNull(0)) {
+      throw new FormatException(
+          folder + " is of the XL family; supported without weights: " + PIPELINE);
+    }
+    try {
+      return new DiffusionModel(
+          new UNet2DConditionModel(ConfigJson.read(folder.resolve("unet"), UNetConfig::of)),
+          new AutoencoderKL(ConfigJson.read(folder.resolve("vae"), VaeConfig::of)),
+          new CLIPTextModel(ConfigJson.read(folder.resolve("text_encoder"), ClipTextConfig::of)),
+          CLIPTokenizer.load(folder.resolve("tokenizer")),
+          scheduler(folder));
+    } catch (IllegalArgumentException e) {
+      throw new FormatException(folder + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static JsonNode index(Path folder) throws IOException {
     Path index = folder.resolve(INDEX);
     if (!Files.exists(index)) {
       throw new FormatException(
@@ -126,20 +165,15 @@ public record DiffusionModel(
       throw new FormatException(
           index + ": got a " + pipeline + ", supported: " + PIPELINE + ", " + PIPELINE_XL);
     }
-    Path scheduler = folder.resolve(SCHEDULER);
-    if (!(Json.read(scheduler) instanceof ObjectNode schedulerConfig)) {
-      throw new FormatException(scheduler + ": expected a JSON object");
+    return parts;
+  }
+
+  private static ObjectNode scheduler(Path folder) throws IOException {
+    Path file = folder.resolve(SCHEDULER);
+    if (!(Json.read(file) instanceof ObjectNode config)) {
+      throw new FormatException(file + ": expected a JSON object");
     }
-    CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
-    UNet2DConditionModel unet = UNet2DConditionModel.load(folder.resolve("unet"), as);
-    AutoencoderKL vae = AutoencoderKL.load(folder.resolve("vae"), as);
-    CLIPTextModel text = CLIPTextModel.load(folder.resolve("text_encoder"), as);
-    try {
-      Second second = parts.path("text_encoder_2").hasNonNull(0) ? second(folder, parts, as) : null;
-      return new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig);
-    } catch (IllegalArgumentException e) {
-      throw new FormatException(folder + ": " + e.getMessage(), e);
-    }
+    return config;
   }
 
   private static Second second(Path folder, JsonNode parts, DType as) throws IOException {

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -34,7 +35,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;
 
   private final LatentCache latents;
-  private final Conditioning captions; // N * VARIANTS rows
+  private final Conditioning captions; // a row for each distinct text
+  private final long[] rows; // of captions, for each of the N * VARIANTS texts
   private final Conditioning empty; // 1 row
   private final MixedCaptions mixed;
   private final double mixing;
@@ -43,12 +45,14 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private CachedExamples(
       LatentCache latents,
       Conditioning captions,
+      long[] rows,
       Conditioning empty,
       MixedCaptions mixed,
       double mixing,
       Function<List<String>, Conditioning> encoder) {
     this.latents = latents;
     this.captions = captions;
+    this.rows = rows;
     this.empty = empty;
     this.mixed = mixed;
     this.mixing = mixing;
@@ -73,7 +77,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
     }
     LatentCache latents =
         LatentCache.of(model.vae(), samples, shards, cache.resolve("latents.safetensors"));
-    List<String> texts = Captions.texts(samples);
+    List<String> all = Captions.texts(samples);
+    List<String> texts = all.stream().distinct().toList(); // few where captions name classes
     int pixels = model.vae().config().downsampling();
     int height = pixels * latents.height();
     int width = pixels * latents.width();
@@ -93,12 +98,20 @@ public final class CachedExamples implements Examples, AutoCloseable {
       return new CachedExamples(
           latents,
           get(states, "captions.").each(scope::release),
+          rows(all, texts),
           get(states, "empty.").each(scope::release),
           new MixedCaptions(
               samples.stream().map(Sample::caption).toList(), model.tokenizer().words()),
           mixing,
           drawn -> encoder.encode(drawn, 1, height, width).to(type));
     }
+  }
+
+  /** Where in {@code distinct} each of {@code all} stands. */
+  private static long[] rows(List<String> all, List<String> distinct) {
+    Map<String, Integer> places = new HashMap<>();
+    distinct.forEach(text -> places.put(text, places.size()));
+    return all.stream().mapToLong(places::get).toArray();
   }
 
   /** Of all that the states depend on. */
@@ -186,8 +199,9 @@ public final class CachedExamples implements Examples, AutoCloseable {
   public Conditioning conditions(long[] examples, Rng rng) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor rows = Captions.rows(examples, rng);
-      Conditioning written = captions.each(x -> x.indexSelect(0, rows));
+      long[] wordings = Captions.rows(examples, rng).toLongArray();
+      Tensor drawn = Tensor.of(Arrays.stream(wordings).map(at -> rows[(int) at]).toArray());
+      Conditioning written = captions.each(x -> x.indexSelect(0, drawn));
       int count = (int) Math.round(mixing * examples.length);
       if (count == 0) {
         return written.each(scope::keep);

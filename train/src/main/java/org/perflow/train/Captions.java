@@ -18,7 +18,8 @@ public final class Captions implements AutoCloseable {
   /** Wordings of a caption. */
   public static final int VARIANTS = 4;
 
-  private static final Pattern TEMPLATE = Pattern.compile("(.+ emoji of )([^,]+)((?:,.*)?)");
+  private static final Pattern TEMPLATE =
+      Pattern.compile("(.+ emoji of |picture of (?:an? )?)([^,]+)((?:,.*)?)");
 
   private final Tensor ids; // [N * VARIANTS, L] int64
   private final Tensor empty; // [1, L] int64
@@ -50,8 +51,8 @@ public final class Captions implements AutoCloseable {
   }
 
   /**
-   * "STYLE emoji of LABEL, TAGS" as it is, LABEL, "STYLE emoji of LABEL", "LABEL, TAGS"; a caption
-   * of another form four times.
+   * "STYLE emoji of LABEL, TAGS" as it is, LABEL, "STYLE emoji of LABEL", "LABEL, TAGS"; "picture
+   * of a LABEL, TAGS" likewise; a caption of another form four times.
    */
   static List<String> variants(String caption) {
     Matcher matcher = TEMPLATE.matcher(caption.strip());

@@ -1,6 +1,7 @@
 package org.perflow.train;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.perflow.io.Sample;
@@ -20,6 +21,7 @@ import org.perflow.tensor.nn.Parameter;
 public final class VaeObjective implements Objective, AutoCloseable {
   private static final double KL_WEIGHT = 1e-3;
   private static final int MAX_SHIFT = 3;
+  private static final int PART = 1024; // pictures decoded at a time
 
   private final AutoencoderKL vae;
   private final Tensor pictures; // [N, 3, H, W] uint8
@@ -31,8 +33,15 @@ public final class VaeObjective implements Objective, AutoCloseable {
     this.compute = compute;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor all = LatentCache.pictures(samples);
-      pictures = scope.release(all.add(1).mul(127.5).round().to(DType.U8));
+      List<Tensor> parts = new ArrayList<>(); // bytes from the start: floats are four times as many
+      for (int from = 0; from < samples.size(); from += PART) {
+        try (Scope part = Scope.open()) {
+          Tensor some =
+              LatentCache.pictures(samples.subList(from, Math.min(samples.size(), from + PART)));
+          parts.add(part.keep(some.add(1).mul(127.5).round().to(DType.U8)));
+        }
+      }
+      pictures = scope.release(Tensor.cat(0, parts));
     }
   }
 

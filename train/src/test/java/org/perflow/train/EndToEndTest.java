@@ -164,6 +164,14 @@ class EndToEndTest {
             "red apple",
             "fluent emoji of red apple",
             "red apple, fruit, tree");
+    assertThat(Captions.variants("picture of an ankle boot, shoe"))
+        .containsExactly(
+            "picture of an ankle boot, shoe",
+            "ankle boot",
+            "picture of an ankle boot",
+            "ankle boot, shoe");
+    assertThat(Captions.variants("picture of trousers, pants"))
+        .contains("trousers", "trousers, pants");
     assertThat(Captions.variants("a photo")).containsOnly("a photo").hasSize(4);
   }
 

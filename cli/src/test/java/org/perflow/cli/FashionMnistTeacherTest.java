@@ -1,0 +1,90 @@
+package org.perflow.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.io.Images;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardWriter;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+
+/** The committed shape without weights, and what pretrain makes of it. */
+class FashionMnistTeacherTest {
+  private static final Path SHAPE = Path.of("../docs/compare/fashion-mnist-32");
+
+  @TempDir Path temp;
+
+  private Path shard() throws IOException {
+    Path shard = temp.resolve("train-0000.tar");
+    try (ShardWriter writer = new ShardWriter(shard)) {
+      for (int i = 0; i < 2; i++) {
+        ByteArrayOutputStream png = new ByteArrayOutputStream();
+        var picture = Images.resize(new BufferedImage(8, 8, BufferedImage.TYPE_INT_RGB), 32, 32);
+        ImageIO.write(picture, "png", png);
+        String caption = "picture of a sneaker, shoe";
+        writer.write(
+            new Sample("", "p" + i, png.toByteArray(), caption, Json.MAPPER.createObjectNode()));
+      }
+      writer.finish();
+    }
+    return shard;
+  }
+
+  private Commands pretrain(String... more) throws IOException {
+    List<String> args =
+        new ArrayList<>(List.of("pretrain", "--like=" + SHAPE, "--data=" + shard()));
+    args.addAll(List.of("--out=" + temp.resolve("run"), "--steps=1", "--vae-steps=1", "--batch=2"));
+    args.addAll(List.of(more));
+    return Commands.run(args.toArray(String[]::new));
+  }
+
+  @Test
+  void weightsAreDrawnForAShapeThatHasNone() throws IOException {
+    Device.threads(1);
+    Commands result = pretrain();
+    assertThat(result.exitCode()).as(result.err()).isZero();
+    Path folder = temp.resolve("run/model");
+    try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);
+        DiffusionModel shape = DiffusionModel.withoutWeights(SHAPE)) {
+      assertThat(model.unet().config()).isEqualTo(shape.unet().config());
+      assertThat(model.unet().parameterCount()).isBetween(1_500_000L, 2_500_000L);
+      assertThat(model.schedulerConfig()).isEqualTo(shape.schedulerConfig());
+      assertThat(model.tokenizer().tokens("picture of an ankle boot, shoe"))
+          .hasSize(7); // one a word, as of CLIP's whole vocabulary, and the comma
+      assertThat(model.vae().config().scalingFactor()).isNotEqualTo(1); // measured
+    }
+    assertThat(folder.resolve("provenance.json")).isNotEmptyFile();
+  }
+
+  @Test
+  void thereIsNothingToKeepOfIt() throws IOException {
+    for (String kept : List.of("--keep-vae", "--keep-weights")) {
+      Commands result = pretrain(kept);
+      assertThat(result.exitCode()).isEqualTo(2);
+      assertThat(result.err())
+          .contains(SHAPE.toString(), "is missing", "leave out " + kept)
+          .hasLineCount(1);
+    }
+    assertThat(Files.exists(temp.resolve("run/model"))).isFalse();
+  }
+
+  @Test
+  void theCommittedPlansAreRead() throws IOException {
+    for (String plan : List.of("emoji-64", "fashion-mnist")) {
+      ComparePlan read = ComparePlan.read(Path.of("../docs/compare/" + plan + ".yaml"));
+      assertThat(read.entries()).hasSize(plan.equals("emoji-64") ? 19 : 18);
+    }
+  }
+}
