@@ -46,7 +46,8 @@ class FewStepStudentTest {
             NoGrad guard = NoGrad.enter();
             Rng own = Rng.seeded(seed);
             Rng same = Rng.seeded(seed);
-            Scheduler sampler = Schedulers.create(FewStepStudent.scheduler(Ring.scheduler(), 4), 4)) {
+            Scheduler sampler =
+                Schedulers.create(FewStepStudent.scheduler(Ring.scheduler(), 4), 4)) {
           FewStepStudent student = student(net, 4);
           FewStepStudent.Start start = student.start(ONE, own);
           Tensor drawn = student.data(ONE, start);

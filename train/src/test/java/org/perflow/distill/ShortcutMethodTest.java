@@ -107,7 +107,8 @@ class ShortcutMethodTest {
 
   @Test
   void theSamplerTellsTheStep() {
-    try (Scheduler scheduler = Schedulers.create(SHORTCUT.scheduler(Ring.scheduler(), OPTIONS), 4)) {
+    try (Scheduler scheduler =
+        Schedulers.create(SHORTCUT.scheduler(Ring.scheduler(), OPTIONS), 4)) {
       assertThat(scheduler.timesteps()).containsExactly(1000, 750, 500, 250);
       for (int i = 0; i < 4; i++) {
         assertThat(scheduler.timestepCond(i)).isEqualTo(0.25);

@@ -12,8 +12,8 @@ import org.perflow.tensor.Tensor;
 import org.perflow.train.Examples;
 
 /**
- * Eight Gaussians on a ring as latents [B, 2, 1, 1], whose teacher is known in closed form. Captions
- * say nothing, guidance therefore neither.
+ * Eight Gaussians on a ring as latents [B, 2, 1, 1], whose teacher is known in closed form.
+ * Captions say nothing, guidance therefore neither.
  */
 public final class Ring implements Examples {
   private static final double[] WEIGHTS = {.1, .2, .1, .1, .2, .1, .1, .1};

@@ -45,7 +45,8 @@ public final class RingNet implements Net {
 
   /** Weights that come with this package. */
   static RingNet read(String resource) {
-    try (InputStream weights = Objects.requireNonNull(RingNet.class.getResourceAsStream(resource))) {
+    try (InputStream weights =
+        Objects.requireNonNull(RingNet.class.getResourceAsStream(resource))) {
       Path file = Files.createTempFile("ring", ".safetensors"); // read by position, so no stream
       try {
         Files.copy(weights, file, StandardCopyOption.REPLACE_EXISTING);

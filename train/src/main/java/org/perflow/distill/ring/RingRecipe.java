@@ -35,8 +35,8 @@ import org.perflow.train.PerflowOptions.Distance;
 import org.perflow.train.TrainOptions;
 
 /**
- * How a method learns the ring in some seconds of one core. Guidance is 1 everywhere, since captions
- * say nothing.
+ * How a method learns the ring in some seconds of one core. Guidance is 1 everywhere, since
+ * captions say nothing.
  *
  * @param method that trains
  * @param options its settings
@@ -78,8 +78,7 @@ public record RingRecipe<O extends Record>(
           following(
               new InstaflowMethod(), new InstaflowOptions(0.5, 0.1, 1, 2048, 40, ""), 1500, 1),
           following(new ProgressiveMethod(), new ProgressiveOptions(16, 4, 1), 1500, 4),
-          following(
-LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
+          following(LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
           new RingRecipe<>(
               LcmMethod.LORA,
               Overrides.with(LcmOptions.LORA, "guidance", 1),
@@ -100,8 +99,7 @@ LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
               1200,
               4),
           matching(new DmdMethod(), new DmdOptions(1, 2, 0, 0, 0.25, 256, 10), 400, 1),
-          matching(
-              new Dmd2Method(), new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1), 300, 4),
+          matching(new Dmd2Method(), new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1), 300, 4),
           matching(new SwiftBrushMethod(), new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1), 450, 1),
           matching(
               new AdversarialMethod(),
@@ -175,10 +173,7 @@ LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
         options,
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
-        RingRun.TRAINING
-            .with("steps", trainingSteps)
-            .with("batch", 128)
-            .with("learningRate", 1e-3),
+        RingRun.TRAINING.with("steps", trainingSteps).with("batch", 128).with("learningRate", 1e-3),
         List.of(steps),
         1);
   }

@@ -77,8 +77,7 @@ public final class RingRun {
   public static Figures train(RingRecipe<?> recipe, Net student, Path folder, int steps)
       throws IOException {
     Figures[] figures = new Figures[1];
-    train(
-        recipe, student, folder, net -> figures[0] = figures(net, recipe.sampler(), steps));
+    train(recipe, student, folder, net -> figures[0] = figures(net, recipe.sampler(), steps));
     return figures[0];
   }
 
@@ -86,7 +85,7 @@ public final class RingRun {
   public static Figures figures(Net student, ObjectNode scheduler, int steps) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return figures(last(draw(student, scheduler, steps)));
+      return figures(draw(student, scheduler, steps).last());
     }
   }
 
@@ -95,45 +94,58 @@ public final class RingRun {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(77)) {
-      Tensor reference = last(draw(Ring.TEACHER, Ring.scheduler(), FINE_STEPS));
+      Tensor reference = draw(Ring.TEACHER, Ring.scheduler(), FINE_STEPS).last();
       double paired = drawn.sub(reference).square().sum(1).mean().item();
       return new Figures(energyDistance(drawn, Ring.points(POINTS, rng)), Math.sqrt(paired));
     }
   }
 
-  private static Tensor last(List<Tensor> states) {
-    return states.get(states.size() - 1);
+  /**
+   * What a sampler went through.
+   *
+   * @param states the noise, then the state after each step, [POINTS, 2, 1, 1]
+   * @param noisy whether it asked for noise on the way
+   */
+  record Drawn(List<Tensor> states, boolean noisy) {
+    Tensor last() {
+      return states.get(states.size() - 1);
+    }
   }
 
-  /**
-   * Noise that is the same for all, and the state after each step, [POINTS, 2, 1, 1]; owned by the
-   * caller's scope. Call it without gradients.
-   */
-  static List<Tensor> draw(Net net, ObjectNode config, int steps) {
+  /** From noise that is the same for all; owned by the caller's scope, to call without gradients. */
+  static Drawn draw(Net net, ObjectNode config, int steps) {
     try (Scheduler scheduler = Schedulers.create(config, steps);
         Rng start = Rng.seeded(99);
         Rng later = Rng.seeded(100)) {
       double[] timesteps = scheduler.timesteps();
       Tensor z = Tensor.randn(start, POINTS, 2, 1, 1).mul(scheduler.initNoiseSigma());
       List<Tensor> states = new ArrayList<>(List.of(z));
+      boolean[] noisy = new boolean[1];
       for (int i = 0; i < timesteps.length; i++) {
         float[] now = new float[POINTS];
         Arrays.fill(now, (float) timesteps[i]);
         Tensor output =
             net.given(told(scheduler.timestepCond(i), config))
                 .predict(scheduler.scaleModelInput(z, i), Tensor.of(now));
-        z = scheduler.step(output, i, z, x -> Tensor.randn(later, x.shape()));
+        z =
+            scheduler.step(
+                output,
+                i,
+                z,
+                x -> {
+                  noisy[0] = true;
+                  return Tensor.randn(later, x.shape());
+                });
         states.add(z);
       }
-      return states;
+      return new Drawn(states, noisy[0]);
     }
   }
 
   /** The number beside time: the sampler's, or else guidance − 1 as diffusers' LCM tells it. */
   private static Conditioning told(double cond, ObjectNode config) {
     double number = Double.isNaN(cond) ? config.path(Method.GUIDANCE).asDouble(1) - 1 : cond;
-    return Conditioning.of(Tensor.full(0, POINTS, 1))
-        .withTimestepCond(Tensor.full(number, POINTS));
+    return Conditioning.of(Tensor.full(0, POINTS, 1)).withTimestepCond(Tensor.full(number, POINTS));
   }
 
   /** √(2 E|X−Y| − E|X−X'| − E|Y−Y'|) (Székely and Rizzo 2013), the diagonal left out. */

@@ -25,6 +25,7 @@ public record Trajectories(Summary summary, List<float[]> states) {
    * @param name of the method
    * @param steps that were drawn
    * @param windows of time with a straight path or a consistency function each; 1 for none
+   * @param noisy whether the sampler adds fresh noise after a step
    * @param trainingSteps of the student; 0 for the teacher
    * @param trainingSeconds of the student
    * @param start what the student drew before training; null for the teacher
@@ -35,6 +36,7 @@ public record Trajectories(Summary summary, List<float[]> states) {
       String name,
       int steps,
       int windows,
+      boolean noisy,
       long trainingSteps,
       double trainingSeconds,
       RingRun.@Nullable Figures start,
@@ -45,7 +47,7 @@ public record Trajectories(Summary summary, List<float[]> states) {
   public static Trajectories ofTeacher(int steps) {
     Drawn drawn = draw(Ring.TEACHER, Ring.scheduler(), steps);
     return new Trajectories(
-        new Summary("teacher, DDIM", steps, 1, 0, 0, null, drawn.figures(), drawn.figures()),
+        new Summary("teacher, DDIM", steps, 1, drawn.noisy(), 0, 0, null, drawn.figures(), drawn.figures()),
         drawn.states());
   }
 
@@ -72,6 +74,7 @@ public record Trajectories(Summary summary, List<float[]> states) {
                       recipe.method().name(),
                       steps,
                       recipe.windows(),
+                      drawn.noisy(),
                       recipe.training().steps(),
                       seconds,
                       before.get(i),
@@ -84,21 +87,24 @@ public record Trajectories(Summary summary, List<float[]> states) {
     return all;
   }
 
-  private record Drawn(List<float[]> states, RingRun.Figures figures) {}
+  private record Drawn(List<float[]> states, boolean noisy, RingRun.Figures figures) {}
 
   private static Drawn draw(Net net, ObjectNode sampler, int steps) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      List<Tensor> states = RingRun.draw(net, sampler, steps);
+      RingRun.Drawn drawn = RingRun.draw(net, sampler, steps);
       return new Drawn(
-          states.stream().map(Tensor::toFloatArray).toList(),
-          RingRun.figures(states.get(states.size() - 1)));
+          drawn.states().stream().map(Tensor::toFloatArray).toList(),
+          drawn.noisy(),
+          RingRun.figures(drawn.last()));
     }
   }
 
   /** Whether the state after that many steps lies between two windows. */
   boolean betweenWindows(int after) {
-    return after > 0 && after < summary.steps() && after * summary.windows() % summary.steps() == 0
+    return after > 0
+        && after < summary.steps()
+        && after * summary.windows() % summary.steps() == 0
         && summary.windows() > 1;
   }
 }

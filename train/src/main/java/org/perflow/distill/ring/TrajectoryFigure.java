@@ -34,6 +34,7 @@ public final class TrajectoryFigure {
   private static final int KEY_HEIGHT = 44;
   private static final double EDGE = 2.8;
   private static final int PATHS = 20;
+  private static final int NOISY_PATHS = 6; // they cross the plane at every step
   private static final int POINTS = 300;
 
   private static final Color INK = new Color(0x1f2328);
@@ -64,8 +65,7 @@ public final class TrajectoryFigure {
             (int) (width() * scale), (int) (height() * scale), BufferedImage.TYPE_INT_RGB);
     Graphics2D graphics = image.createGraphics();
     graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
-    graphics.setRenderingHint(
-        RenderingHints.KEY_STROKE_CONTROL, RenderingHints.VALUE_STROKE_PURE);
+    graphics.setRenderingHint(RenderingHints.KEY_STROKE_CONTROL, RenderingHints.VALUE_STROKE_PURE);
     graphics.scale(scale, scale);
     paint(graphics);
     graphics.dispose();
@@ -117,17 +117,18 @@ public final class TrajectoryFigure {
     List<float[]> drawn = List.of(panel.states().get(panel.states().size() - 1));
     dots(chart, "drawn", drawn, POINTS, i -> true, new Dot(3, PALE));
     if (panel != teacher) {
-      lines(chart, "teacher", teacher.states(), TEACHER, 1f);
+      lines(chart, "teacher", teacher.states(), PATHS, TEACHER, 1f);
     }
     List<float[]> states = panel.states();
     int last = states.size() - 1;
-    lines(chart, "paths", states, PATH, 1.3f);
-    dots(chart, "noise", states, PATHS, i -> i == 0, new Dot(5, PATH, Color.WHITE));
+    int paths = panel.summary().noisy() ? NOISY_PATHS : PATHS;
+    lines(chart, "paths", states, paths, PATH, 1.3f);
+    dots(chart, "noise", states, paths, i -> i == 0, new Dot(5, PATH, Color.WHITE));
     if (last <= 16) {
-      dots(chart, "states", states, PATHS, i -> i > 0 && i < last, new Dot(4, PATH));
+      dots(chart, "states", states, paths, i -> i > 0 && i < last, new Dot(4, PATH));
     }
-    dots(chart, "windows", states, PATHS, panel::betweenWindows, new Dot(6, INK, WINDOW));
-    dots(chart, "samples", states, PATHS, i -> i == last, new Dot(6, END));
+    dots(chart, "windows", states, paths, panel::betweenWindows, new Dot(6, INK, WINDOW));
+    dots(chart, "samples", states, paths, i -> i == last, new Dot(6, END));
     return chart;
   }
 
@@ -160,11 +161,11 @@ public final class TrajectoryFigure {
 
   /** The first paths, one after the other with gaps between. */
   private static void lines(
-      XYChart chart, String name, List<float[]> states, Color color, float width) {
+      XYChart chart, String name, List<float[]> states, int paths, Color color, float width) {
     int length = states.size() + 1;
-    double[] x = new double[PATHS * length];
+    double[] x = new double[paths * length];
     double[] y = new double[x.length];
-    for (int path = 0; path < PATHS; path++) {
+    for (int path = 0; path < paths; path++) {
       for (int i = 0; i < length; i++) {
         boolean gap = i == states.size();
         x[path * length + i] = gap ? 0 : states.get(i)[2 * path];

@@ -53,7 +53,8 @@ class RingNetTest {
         trainer.withAverages(
             () -> {
               try {
-                net.save(Path.of("src/main/resources/org/perflow/distill/ring/epsilon.safetensors"));
+                net.save(
+                    Path.of("src/main/resources/org/perflow/distill/ring/epsilon.safetensors"));
               } catch (IOException e) {
                 throw new java.io.UncheckedIOException(e);
               }
