@@ -29,13 +29,13 @@ import org.perflow.tensor.Scope;
 /** Trajectories in the plane, a panel each, over the ring; PNG and SVG show the same. */
 public final class TrajectoryFigure {
   private static final int COLUMNS = 4;
-  private static final int WIDTH = 330;
-  private static final int HEIGHT = 386;
-  private static final int KEY_HEIGHT = 44;
+  private static final int WIDTH = 290;
+  private static final int HEIGHT = 346;
+  private static final int KEY_HEIGHT = 40;
   private static final double EDGE = 2.8;
   private static final int PATHS = 20;
   private static final int NOISY_PATHS = 6; // they cross the plane at every step
-  private static final int POINTS = 300;
+  private static final int POINTS = 200;
 
   private static final Color INK = new Color(0x1f2328);
   private static final Color DATA = new Color(0xd5d9df);
@@ -116,12 +116,12 @@ public final class TrajectoryFigure {
     }
     List<float[]> drawn = List.of(panel.states().get(panel.states().size() - 1));
     dots(chart, "drawn", drawn, POINTS, i -> true, new Dot(3, PALE));
-    if (panel != teacher) {
-      lines(chart, "teacher", teacher.states(), PATHS, TEACHER, 1f);
-    }
     List<float[]> states = panel.states();
     int last = states.size() - 1;
     int paths = panel.summary().noisy() ? NOISY_PATHS : PATHS;
+    if (panel != teacher) {
+      lines(chart, "teacher", teacher.states(), paths, TEACHER, 1f);
+    }
     lines(chart, "paths", states, paths, PATH, 1.3f);
     dots(chart, "noise", states, paths, i -> i == 0, new Dot(5, PATH, Color.WHITE));
     if (last <= 16) {
@@ -148,7 +148,7 @@ public final class TrajectoryFigure {
             .build();
     XYStyler style = chart.getStyler();
     style.setLocale(Locale.ROOT);
-    style.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 18));
+    style.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 17));
     style.setAxisTitleFont(new Font(Font.SANS_SERIF, Font.PLAIN, 16));
     style.setChartBackgroundColor(Color.WHITE).setPlotBackgroundColor(Color.WHITE);
     style.setChartFontColor(INK).setChartTitleBoxVisible(false).setXAxisTitleColor(INK);
@@ -231,6 +231,7 @@ public final class TrajectoryFigure {
       x = entry(graphics, x, new Dot(6, INK, WINDOW), "between two windows");
     }
     x = entry(graphics, x, new Dot(6, END), "sample");
+    x = entry(graphics, x, new Dot(3, PALE), "more samples");
     x = entry(graphics, x, new Dot(5, DATA), "the ring");
     graphics.setColor(TEACHER);
     graphics.setStroke(new BasicStroke(1.5f));
