@@ -23,8 +23,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "trajectories",
     description =
-        "Shows what each method does, in the plane: trains it for some seconds on eight Gaussians on"
-            + " a ring, whose teacher is known in closed form, and draws the paths from noise to"
+        "Shows what each method does, in the plane: trains it for some seconds on eight Gaussians"
+            + " on a ring, whose teacher is known in closed form, and draws the paths from noise to"
             + " sample. Energy distances to the ring are those before and after training. OUT gets"
             + " trajectories.png, .svg and .json.",
     footer = {

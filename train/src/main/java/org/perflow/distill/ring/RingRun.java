@@ -112,7 +112,9 @@ public final class RingRun {
     }
   }
 
-  /** From noise that is the same for all; owned by the caller's scope, to call without gradients. */
+  /**
+   * From noise that is the same for all; owned by the caller's scope, to call without gradients.
+   */
   static Drawn draw(Net net, ObjectNode config, int steps) {
     try (Scheduler scheduler = Schedulers.create(config, steps);
         Rng start = Rng.seeded(99);

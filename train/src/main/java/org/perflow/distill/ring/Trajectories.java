@@ -47,7 +47,8 @@ public record Trajectories(Summary summary, List<float[]> states) {
   public static Trajectories ofTeacher(int steps) {
     Drawn drawn = draw(Ring.TEACHER, Ring.scheduler(), steps);
     return new Trajectories(
-        new Summary("teacher, DDIM", steps, 1, drawn.noisy(), 0, 0, null, drawn.figures(), drawn.figures()),
+        new Summary(
+            "teacher, DDIM", steps, 1, drawn.noisy(), 0, 0, null, drawn.figures(), drawn.figures()),
         drawn.states());
   }
 
