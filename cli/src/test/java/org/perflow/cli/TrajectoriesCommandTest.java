@@ -4,10 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.awt.image.BufferedImage;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.Set;
-import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Images;
@@ -35,12 +35,8 @@ class TrajectoriesCommandTest {
     assertThat(energy(panels.get(0), "end")).isLessThan(energy(panels.get(1), "end") / 4);
     assertThat(energy(panels.get(2), "end")).isNotEqualTo(energy(panels.get(2), "start"));
     assertPicture(Images.read(temp.resolve("trajectories.png")), 4);
-    var svg =
-        DocumentBuilderFactory.newDefaultNSInstance()
-            .newDocumentBuilder()
-            .parse(temp.resolve("trajectories.svg").toFile());
-    assertThat(svg.getDocumentElement().getTagName()).isEqualTo("svg");
-    assertThat(svg.getDocumentElement().getTextContent()).contains("between two windows");
+    String svg = Files.readString(temp.resolve("trajectories.svg"));
+    assertThat(svg).contains("<svg", "between two windows");
   }
 
   private static double energy(JsonNode panel, String when) {
