@@ -35,6 +35,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       EvaluateCommand.class,
       CompareCommand.class,
       SolversCommand.class,
+      TrajectoriesCommand.class,
       PretrainCommand.class,
       DeltaCommand.class,
       InspectCommand.class,

@@ -20,12 +20,19 @@ public final class LcmMethod implements Method<LcmOptions> {
   private static final double SIGMA_DATA = 0.5;
   private static final double TIMESTEP_SCALING = 10;
 
+  /** {@code lcm}: the student is told its guidance. */
+  public static final LcmMethod TOLD =
+      new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS);
+
+  /** {@code lcm-lora}: low-rank factors for one guidance. */
+  public static final LcmMethod LORA =
+      new LcmMethod("lcm-lora", LcmOptions.LORA, new LoraOptions(64, 0));
+
   private final String name;
   private final LcmOptions defaults;
   private final LoraOptions lora;
 
-  /** Under {@code name}, with what is usual there. */
-  LcmMethod(String name, LcmOptions defaults, LoraOptions lora) {
+  private LcmMethod(String name, LcmOptions defaults, LoraOptions lora) {
     this.name = name;
     this.defaults = defaults;
     this.lora = lora;

@@ -1,7 +1,6 @@
 package org.perflow.distill;
 
 import java.util.List;
-import org.perflow.train.LoraOptions;
 
 /** All methods. */
 public final class Methods {
@@ -12,8 +11,8 @@ public final class Methods {
           new ReflowMethod(),
           new InstaflowMethod(),
           new ProgressiveMethod(),
-          new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS),
-          new LcmMethod("lcm-lora", LcmOptions.LORA, new LoraOptions(64, 0)),
+          LcmMethod.TOLD,
+          LcmMethod.LORA,
           new PcmMethod(),
           new TcdMethod(),
           new DmdMethod(),

@@ -8,8 +8,8 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.PerflowObjective;
 
 /**
- * A network that a method reads, trains or copies: a U-Net ({@link UnetNet}), in tests a small one.
- * Used by one thread.
+ * A network that a method reads, trains or copies: a U-Net ({@link UnetNet}), or a small one of two
+ * dimensions. Used by one thread.
  */
 public interface Net extends PerflowObjective.Network, AutoCloseable {
   /** Its output, float32, with gradients as the calling thread says. */

@@ -6,16 +6,20 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.distill.ConsistencyObjective.Draw;
 import org.perflow.distill.ConsistencyObjective.Rule;
 import org.perflow.distill.ConsistencyObjective.Settings;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Denoiser;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -84,7 +88,7 @@ class ConsistencyMethodsTest {
   // ---------------------------------------------------------------- the objective
 
   private Task task(Net teacher, Net student) {
-    var closed = new Task.Teacher(teacher, Ring.SCHEDULER);
+    var closed = new Task.Teacher(teacher, Ring.scheduler());
     return new Task(new Ring(), closed, student, false, TrainOptions.DEFAULTS, temp);
   }
 
@@ -230,91 +234,31 @@ class ConsistencyMethodsTest {
 
   // ---------------------------------------------------------------- learning
 
-  private static final TrainOptions TRAINING = RingRun.TRAINING.with("steps", 400);
-
-  @Test
-  void lcmLearnsTheRing() throws IOException {
-    LcmOptions options = LcmOptions.DEFAULTS;
-    learns("lcm", new LcmMethod("lcm", options, LoraOptions.DEFAULTS), options);
-  }
-
-  @Test
-  void pcmLearnsTheRing() throws IOException {
-    learns("pcm", new PcmMethod(), new PcmOptions(4, 40, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3));
-  }
-
-  @Test
-  void tcdLearnsTheRing() throws IOException {
-    learns("tcd", new TcdMethod(), new TcdOptions(50, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3));
-  }
-
-  private <O extends Record> void learns(String name, Method<O> method, O options)
-      throws IOException {
-    try (Net net = RingNet.pretrained();
-        Net student = name.equals("lcm") ? new Told(net) : net.copy()) {
-      var scheduler = method.scheduler(Ring.SCHEDULER, options);
-      RingRun.Figures before = RingRun.figures(student, scheduler, 4);
-      long start = System.nanoTime();
-      RingRun.Figures after = RingRun.train(method, options, student, TRAINING, temp, 4);
-      System.out.printf(
-          "%s on the ring, 4 steps: %s before, %s after %.1f s%n",
-          name, before, after, (System.nanoTime() - start) / 1e9);
+  @ParameterizedTest
+  @ValueSource(strings = {"lcm", "lcm-lora", "pcm", "tcd"})
+  void learnsTheRing(String name) throws IOException {
+    RingRecipe<?> recipe = RingRecipe.of(name).trainedFor(400);
+    try (Net student = recipe.student().get()) {
+      RingRun.Figures before = RingRun.figures(student, recipe.sampler(), 4);
+      RingRun.Figures after = RingRun.train(recipe, student, temp, 4);
+      System.out.printf("%s on the ring, 4 steps: %s, started at %s%n", name, after, before);
       assertThat(after.energy()).isLessThan(before.energy() / 1.3);
     }
-  }
-
-  /** Told a guidance of 3 where nothing else is said, as the command line does. */
-  private record Told(Net net) implements Net {
-    @Override
-    public Denoiser given(Conditioning condition) {
-      return net.given(
-          condition.timestepCond() == null
-              ? condition.withTimestepCond(Tensor.full(2, condition.text().size(0)))
-              : condition);
-    }
-
-    @Override
-    public Denoiser features(Conditioning condition) {
-      return net.features(condition);
-    }
-
-    @Override
-    public int featureChannels() {
-      return net.featureChannels();
-    }
-
-    @Override
-    public Map<String, Parameter> parameters() {
-      return net.parameters();
-    }
-
-    @Override
-    public Net copy() {
-      return net.copy();
-    }
-
-    @Override
-    public Net lora(int rank, Rng rng) {
-      return net.lora(rank, rng);
-    }
-
-    @Override
-    public void close() {} // its net's owner does
   }
 
   // ---------------------------------------------------------------- refusals
 
   @Test
   void refusals() {
-    var lcm = new LcmMethod("lcm", LcmOptions.DEFAULTS, LoraOptions.DEFAULTS);
+    var lcm = LcmMethod.TOLD;
     assertThatThrownBy(() -> lcm.require(new LoraOptions(8, 0), LcmOptions.DEFAULTS))
         .hasMessageContaining("--method lcm-lora");
     lcm.require(new LoraOptions(8, 0), LcmOptions.LORA);
     assertThatThrownBy(() -> new PcmOptions(4, 50, 3, 0, 0, Distance.L2, 1))
         .hasMessageContaining("multiple of the phases");
-    assertThatThrownBy(() -> ConsistencyObjective.require(Ring.SCHEDULER, 48))
+    assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), 48))
         .hasMessageContaining("divide the teacher's 1000 noise levels; got 48");
-    var zeroSnr = Ring.SCHEDULER.deepCopy().put("rescale_betas_zero_snr", true);
+    var zeroSnr = Ring.scheduler().put("rescale_betas_zero_snr", true);
     assertThatThrownBy(() -> ConsistencyObjective.require(zeroSnr, 50))
         .hasMessageContaining("pure noise");
     ConsistencyObjective.require(zeroSnr.put("prediction_type", "v_prediction"), 50);

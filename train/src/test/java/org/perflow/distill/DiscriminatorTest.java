@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Path;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingGenerator;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Conditioning;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -23,7 +26,7 @@ class DiscriminatorTest {
   }
 
   private static Task task(Net net) {
-    var teacher = new Task.Teacher(RingGenerator.TEACHER, Ring.SCHEDULER);
+    var teacher = new Task.Teacher(RingGenerator.TEACHER, Ring.scheduler());
     return new Task(new Ring(), teacher, net, false, RingRun.TRAINING, Path.of("unused"));
   }
 

@@ -10,6 +10,13 @@ import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingGenerator;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Device;
@@ -23,12 +30,6 @@ import org.perflow.train.Objective;
 
 /** Methods that match the teacher's distribution, on the ring. */
 class DistributionMethodsTest {
-  private static final DmdOptions DMD = new DmdOptions(1, 2, 0, 0, 0.25, 256, 10);
-  private static final Dmd2Options DMD2 = new Dmd2Options(1, 1, 5, 2e-3, 0, 0, 0, 0, 0);
-  private static final Dmd2Options DMD2_GAN = new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1);
-  private static final SwiftBrushOptions SWIFT_BRUSH = new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1);
-  private static final AdversarialOptions ADVERSARIAL =
-      new AdversarialOptions(4, 1, 2, 2e-3, 1, 0.1, 1, 0.1);
 
   @TempDir Path temp;
 
@@ -39,7 +40,7 @@ class DistributionMethodsTest {
 
   private Task task(Examples data, Net teacher, Net student) {
     return new Task(
-        data, new Task.Teacher(teacher, Ring.SCHEDULER), student, false, RingRun.TRAINING, temp);
+        data, new Task.Teacher(teacher, Ring.scheduler()), student, false, RingRun.TRAINING, temp);
   }
 
   private static Objective.Step step(int rows, Rng rng) {
@@ -48,21 +49,20 @@ class DistributionMethodsTest {
 
   // ---------------------------------------------------------------- one step
 
-  @Test
-  void onlyTheStudentIsTrainedByTheLoss() {
-    assertOnlyTheStudentLearns(new DmdMethod(), DMD);
-    assertOnlyTheStudentLearns(new Dmd2Method(), DMD2_GAN);
-    assertOnlyTheStudentLearns(new SwiftBrushMethod(), SWIFT_BRUSH);
-    assertOnlyTheStudentLearns(new AdversarialMethod(), ADVERSARIAL);
+  @ParameterizedTest
+  @ValueSource(strings = {"dmd", "dmd2", "swiftbrush", "adversarial"})
+  void onlyTheStudentIsTrainedByTheLoss(String name) {
+    assertOnlyTheStudentLearns(RingRecipe.of(name));
   }
 
   /** The teacher has trainable weights here, to which gradients could get. */
-  private <O extends Record> void assertOnlyTheStudentLearns(Method<O> method, O options) {
+  private <O extends Record> void assertOnlyTheStudentLearns(RingRecipe<O> recipe) {
     try (Net teacher = RingGenerator.pretrained();
         Net student = teacher.copy();
         Rng rng = Rng.seeded(2);
         Scope scope = Scope.open();
-        Objective objective = method.objective(task(new Ring(), teacher, student), options)) {
+        Objective objective =
+            recipe.method().objective(task(new Ring(), teacher, student), recipe.options())) {
       List<Parameter> students = List.copyOf(student.parameters().values());
       List<Parameter> teachers = List.copyOf(teacher.parameters().values());
       List<float[]> before = teachers.stream().map(p -> p.value().toFloatArray()).toList();
@@ -115,7 +115,9 @@ class DistributionMethodsTest {
         Scope scope = Scope.open();
         Objective objective =
             new SwiftBrushMethod()
-                .objective(task(captions, RingGenerator.TEACHER, student), SWIFT_BRUSH)) {
+                .objective(
+                    task(captions, RingGenerator.TEACHER, student),
+                    new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1))) {
       assertThat(objective.loss(step(8, rng)).isFinite()).isTrue();
     }
   }
@@ -191,47 +193,26 @@ class DistributionMethodsTest {
 
   // ---------------------------------------------------------------- learning
 
-  @Test
-  void dmd2Learns() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2, 150, 1, 2.5);
+  @ParameterizedTest
+  @CsvSource({"dmd, 120, 3", "dmd2, 200, 1.7", "swiftbrush, 150, 3", "adversarial, 250, 1.7"})
+  void learns(String name, int updates, double factor) throws IOException {
+    assertLearns(RingRecipe.of(name).trainedFor(updates), factor);
   }
 
   @Test
-  void dmd2LearnsWithItsDiscriminator() throws IOException {
-    assertLearns(new Dmd2Method(), DMD2_GAN, 200, 4, 1.7);
-  }
-
-  @Test
-  void dmdLearns() throws IOException {
-    assertLearns(new DmdMethod(), DMD, 120, 1, 3);
-  }
-
-  @Test
-  void swiftBrushLearns() throws IOException {
-    assertLearns(new SwiftBrushMethod(), SWIFT_BRUSH, 150, 1, 3);
-  }
-
-  @Test
-  void adversarialLearns() throws IOException {
-    assertLearns(new AdversarialMethod(), ADVERSARIAL, 250, 4, 1.7);
+  void dmd2LearnsWithoutItsDiscriminator() throws IOException {
+    Dmd2Options options = new Dmd2Options(1, 1, 5, 2e-3, 0, 0, 0, 0, 0);
+    assertLearns(RingRecipe.matching(new Dmd2Method(), options, 150, 1), 2.5);
   }
 
   /** At its own number of steps, nearer the data than the student that it started from. */
-  private <O extends Record> void assertLearns(
-      Method<O> method, O options, int updates, int steps, double factor) throws IOException {
-    try (RingGenerator student = RingGenerator.pretrained()) {
-      RingRun.Figures before =
-          RingRun.figures(student, method.scheduler(Ring.SCHEDULER, options), steps);
-      RingRun.Figures after =
-          RingRun.train(
-              method,
-              options,
-              RingGenerator.TEACHER,
-              student,
-              RingRun.TRAINING.with("steps", updates).with("batch", 128).with("learningRate", 1e-3),
-              temp,
-              steps);
-      System.out.printf("%s, %d steps: %s, started at %s%n", method.name(), steps, after, before);
+  private void assertLearns(RingRecipe<?> recipe, double factor) throws IOException {
+    int steps = recipe.steps().get(0);
+    try (Net student = recipe.student().get()) {
+      RingRun.Figures before = RingRun.figures(student, recipe.sampler(), steps);
+      RingRun.Figures after = RingRun.train(recipe, student, temp, steps);
+      System.out.printf(
+          "%s, %d steps: %s, started at %s%n", recipe.method().name(), steps, after, before);
       assertThat(after.energy()).isLessThan(before.energy() / factor);
     }
   }

@@ -9,6 +9,9 @@ import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
@@ -28,7 +31,7 @@ class FewStepStudentTest {
   }
 
   private static FewStepStudent student(Net net, int steps) {
-    var teacher = new Task.Teacher(Ring.TEACHER, Ring.SCHEDULER);
+    var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     return new FewStepStudent(
         new Task(new Ring(), teacher, net, false, RingRun.TRAINING, Path.of("unused")), steps);
   }
@@ -43,7 +46,8 @@ class FewStepStudentTest {
             NoGrad guard = NoGrad.enter();
             Rng own = Rng.seeded(seed);
             Rng same = Rng.seeded(seed);
-            Scheduler sampler = Schedulers.create(FewStepStudent.scheduler(Ring.SCHEDULER, 4), 4)) {
+            Scheduler sampler =
+                Schedulers.create(FewStepStudent.scheduler(Ring.scheduler(), 4), 4)) {
           FewStepStudent student = student(net, 4);
           FewStepStudent.Start start = student.start(ONE, own);
           Tensor drawn = student.data(ONE, start);
@@ -83,11 +87,11 @@ class FewStepStudentTest {
 
   @Test
   void refusesTeachersThatSayNothingOfDataAtTheStart() {
-    var zero = Ring.SCHEDULER.deepCopy().put("rescale_betas_zero_snr", true);
+    var zero = Ring.scheduler().put("rescale_betas_zero_snr", true);
     assertThatThrownBy(() -> FewStepStudent.require(zero, 4))
         .hasMessageContaining("expected a v_prediction teacher");
     FewStepStudent.require(zero.put("prediction_type", "v_prediction"), 4);
-    assertThatThrownBy(() -> FewStepStudent.require(Ring.SCHEDULER, 3))
+    assertThatThrownBy(() -> FewStepStudent.require(Ring.scheduler(), 3))
         .hasMessageContaining("got 3 steps");
   }
 }

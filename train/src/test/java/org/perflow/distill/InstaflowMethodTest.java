@@ -9,6 +9,10 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -65,13 +69,11 @@ class InstaflowMethodTest {
 
   @Test
   void learnsTheRingInOneStep() throws IOException {
-    try (Net student = RingNet.pretrained();
+    RingRecipe<?> recipe = RingRecipe.of("instaflow").trainedFor(500);
+    try (Net student = recipe.student().get();
         Net before = RingNet.pretrained()) {
-      InstaflowOptions options =
-          OPTIONS.with("pairs", 2048).with("pairSteps", 40).with("perceptual", 0.1);
-      var training = RingRun.TRAINING.with("steps", 500);
-      var after = RingRun.train(INSTAFLOW, options, student, training, temp, 1);
-      var start = RingRun.figures(before, Ring.SCHEDULER, 2);
+      var after = RingRun.train(recipe, student, temp, 1);
+      var start = RingRun.figures(before, Ring.scheduler(), 2);
       System.out.println("instaflow, 1 step: " + after + ", teacher's DDIM in 2 " + start);
       assertThat(after.energy()).isLessThan(start.energy() / 2);
       assertThat(after.paired()).isLessThan(start.paired() / 2);
@@ -79,7 +81,7 @@ class InstaflowMethodTest {
   }
 
   private double loss(Denoiser student, InstaflowOptions options, double progress) {
-    var flow = INSTAFLOW.scheduler(Ring.SCHEDULER, OPTIONS);
+    var flow = INSTAFLOW.scheduler(Ring.scheduler(), OPTIONS);
     Task task = new Normal(0.3, 0.5).task(TEACHER, flow, Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();

@@ -13,6 +13,9 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.io.Json;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.Rng;
@@ -70,7 +73,7 @@ class MethodsTest {
   private <O extends Record> Map<String, float[]> train(
       Method<O> method, boolean lora, Path folder, int end) throws IOException {
     O options = small(method);
-    var teacher = new Task.Teacher(Ring.TEACHER, Ring.SCHEDULER);
+    var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     try (Rng rng = Rng.seeded(2);
         Net full = RingNet.pretrained();
         Net student = lora ? full.lora(4, rng) : full.copy();
@@ -107,6 +110,6 @@ class MethodsTest {
         changes.set(name, Json.MAPPER.valueToTree(SMALL.get(name)));
       }
     }
-    return Overrides.apply(method.suited(Ring.SCHEDULER, method.defaults()), changes);
+    return Overrides.apply(method.suited(Ring.scheduler(), method.defaults()), changes);
   }
 }

@@ -2,6 +2,7 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Rng;

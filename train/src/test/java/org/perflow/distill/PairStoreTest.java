@@ -11,6 +11,8 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -84,7 +86,7 @@ class PairStoreTest {
 
   private PairStore store(int count, long seed) {
     TrainOptions training = RingRun.TRAINING.with("seed", seed);
-    var teacher = new Task.Teacher(Ring.TEACHER, Ring.SCHEDULER);
+    var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     Task task = new Task(new Ring(), teacher, Ring.TEACHER, false, training, temp);
     return PairStore.of(task, new PairStore.Settings(count, STEPS, 1, ""));
   }

@@ -12,6 +12,10 @@ import java.util.function.IntToDoubleFunction;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
@@ -29,7 +33,7 @@ class ProgressiveMethodTest {
   private static final double C = 0.5;
   private static final ProgressiveMethod PROGRESSIVE = new ProgressiveMethod();
   private static final ProgressiveOptions OPTIONS = new ProgressiveOptions(8, 2, 1);
-  private static final NoiseSchedule EXACT = NoiseSchedule.of(Ring.SCHEDULER, DType.F64);
+  private static final NoiseSchedule EXACT = NoiseSchedule.of(Ring.scheduler(), DType.F64);
 
   @TempDir Path temp;
 
@@ -69,7 +73,7 @@ class ProgressiveMethodTest {
       }
       double[] nodes = new double[steps];
       Arrays.setAll(nodes, index(steps));
-      var config = PROGRESSIVE.scheduler(Ring.SCHEDULER, OPTIONS);
+      var config = PROGRESSIVE.scheduler(Ring.scheduler(), OPTIONS);
       assertThat(Schedulers.create(config, steps).timesteps()).isEqualTo(nodes);
       assertThat(ProgressiveMethod.node(1000, steps, steps)).isEqualTo(-1);
     }
@@ -113,12 +117,11 @@ class ProgressiveMethodTest {
 
   @Test
   void learnsTheRingInFourSteps() throws IOException {
-    try (Net student = RingNet.pretrained();
+    RingRecipe<?> recipe = RingRecipe.of("progressive").trainedFor(500);
+    try (Net student = recipe.student().get();
         Net before = RingNet.pretrained()) {
-      var training = RingRun.TRAINING.with("steps", 500);
-      ProgressiveOptions options = new ProgressiveOptions(16, 4, 1);
-      var after = RingRun.train(PROGRESSIVE, options, student, training, temp, 4);
-      var start = RingRun.figures(before, Ring.SCHEDULER, 4);
+      var after = RingRun.train(recipe, student, temp, 4);
+      var start = RingRun.figures(before, Ring.scheduler(), 4);
       System.out.println("progressive, 4 steps: " + after + ", teacher's DDIM " + start);
       assertThat(after.energy()).isLessThan(start.energy() / 1.5);
       assertThat(after.paired()).isLessThan(start.paired() / 1.5);
@@ -132,7 +135,7 @@ class ProgressiveMethodTest {
           return rows(z, (i, value) -> epsilon(value, index[i]));
         };
     Normal data = new Normal(MU, C);
-    Task task = data.task(teacher, Ring.SCHEDULER, Formula.of(student), temp);
+    Task task = data.task(teacher, Ring.scheduler(), Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(11);

@@ -10,6 +10,10 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
@@ -54,7 +58,7 @@ class ReflowMethodTest {
   /** One Euler step of the straight velocity is the teacher's map; of the curved one, the mean. */
   @Test
   void oneStepOfTheStudentsScheduler() {
-    ObjectNode config = REFLOW.scheduler(Ring.SCHEDULER, OPTIONS);
+    ObjectNode config = REFLOW.scheduler(Ring.scheduler(), OPTIONS);
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(3);
         Scheduler scheduler = Schedulers.create(config, 1)) {
@@ -69,13 +73,11 @@ class ReflowMethodTest {
 
   @Test
   void learnsTheRingInTwoSteps() throws IOException {
-    try (Net student = RingNet.pretrained();
+    RingRecipe<?> recipe = RingRecipe.of("reflow").trainedFor(400);
+    try (Net student = recipe.student().get();
         Net before = RingNet.pretrained()) {
-      ReflowOptions options =
-          OPTIONS.with("pairs", 2048).with("pairSteps", 40).with("captionDropout", 0);
-      var training = RingRun.TRAINING.with("steps", 400);
-      var after = RingRun.train(REFLOW, options, student, training, temp, 2);
-      var start = RingRun.figures(before, Ring.SCHEDULER, 2);
+      var after = RingRun.train(recipe, student, temp, 2);
+      var start = RingRun.figures(before, Ring.scheduler(), 2);
       System.out.println("reflow, 2 steps: " + after + ", teacher's DDIM " + start);
       assertThat(after.energy()).isLessThan(start.energy() / 2);
       assertThat(after.paired()).isLessThan(start.paired() / 2);
@@ -85,7 +87,7 @@ class ReflowMethodTest {
   private double loss(Denoiser student, ReflowOptions options, int rows) {
     // A teacher whose one Euler step is the map z → μ + c z.
     Denoiser teacher = (z, t) -> z.mul(1 - C).sub(MU);
-    ObjectNode flow = REFLOW.scheduler(Ring.SCHEDULER, OPTIONS);
+    ObjectNode flow = REFLOW.scheduler(Ring.scheduler(), OPTIONS);
     Task task = DATA.task(teacher, flow, Formula.of(student), temp);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();

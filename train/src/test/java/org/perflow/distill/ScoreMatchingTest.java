@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.ring.Ring;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Device;

@@ -11,6 +11,10 @@ import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.ring.Ring;
+import org.perflow.distill.ring.RingNet;
+import org.perflow.distill.ring.RingRecipe;
+import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Scheduler;
@@ -103,7 +107,8 @@ class ShortcutMethodTest {
 
   @Test
   void theSamplerTellsTheStep() {
-    try (Scheduler scheduler = Schedulers.create(SHORTCUT.scheduler(Ring.SCHEDULER, OPTIONS), 4)) {
+    try (Scheduler scheduler =
+        Schedulers.create(SHORTCUT.scheduler(Ring.scheduler(), OPTIONS), 4)) {
       assertThat(scheduler.timesteps()).containsExactly(1000, 750, 500, 250);
       for (int i = 0; i < 4; i++) {
         assertThat(scheduler.timestepCond(i)).isEqualTo(0.25);
@@ -113,12 +118,11 @@ class ShortcutMethodTest {
 
   @Test
   void learnsTheRingInFourSteps() throws IOException {
-    try (Net student = RingNet.pretrained();
+    RingRecipe<?> recipe = RingRecipe.of("shortcut").trainedFor(600);
+    try (Net student = recipe.student().get();
         Net before = RingNet.pretrained()) {
-      ShortcutOptions options = OPTIONS.with("pairs", 4096).with("pairSteps", 40);
-      var training = RingRun.TRAINING.with("steps", 600);
-      var after = RingRun.train(SHORTCUT, options, student, training, temp, 4);
-      var start = RingRun.figures(before, Ring.SCHEDULER, 4);
+      var after = RingRun.train(recipe, student, temp, 4);
+      var start = RingRun.figures(before, Ring.scheduler(), 4);
       System.out.println("shortcut, 4 steps: " + after + ", teacher's DDIM " + start);
       assertThat(after.energy()).isLessThan(start.energy() / 1.3);
     }

@@ -9,16 +9,14 @@ import java.util.Collections;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.perflow.flow.Conditioning;
+import org.perflow.distill.ring.Ring;
 import org.perflow.flow.Denoiser;
-import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.TimeWindows;
-import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.Functional;
@@ -35,17 +33,8 @@ import org.perflow.tensor.nn.Module;
  * the target jumps at the window starts, exactly where it is evaluated.
  */
 class RingTest {
-  private static final double[] WEIGHTS = {.1, .2, .1, .1, .2, .1, .1, .1};
-  private static final double RADIUS = 1.4;
-  private static final double DEVIATION = 0.12;
   private static final TimeWindows FOUR = new TimeWindows(4);
-  private static final NoiseSchedule SCHEDULE =
-      NoiseSchedule.of(
-          Json.MAPPER
-              .createObjectNode()
-              .put("beta_schedule", "linear")
-              .put("set_alpha_to_one", false));
-
+  private static final Denoiser TEACHER = Ring.TEACHER.given(new Ring().nullCondition());
   @TempDir Path temp;
 
   /** Errors of the student in 4 and in 16 steps and of the teacher's DDIM in 4. */
@@ -92,8 +81,7 @@ class RingTest {
         Rng rng = Rng.seeded(0)) {
       student.initialise(rng, DType.F32);
       var teacher =
-          new PerflowObjective.Teacher(
-              condition -> RingTest::epsilon, SCHEDULE, PredictionType.EPSILON);
+          new PerflowObjective.Teacher(Ring.TEACHER, Ring.SCHEDULE, PredictionType.EPSILON);
       var objective =
           new PerflowObjective(
               new Ring(), teacher, condition -> student, student.namedParameters(), options);
@@ -109,67 +97,7 @@ class RingTest {
     return new Errors(errors[0], errors[1], error(scope -> teach(1)));
   }
 
-  // ---------------------------------------------------------------- the ring
-
-  private static Tensor centres() {
-    float[] centres = new float[16];
-    for (int k = 0; k < 8; k++) {
-      centres[2 * k] = (float) (RADIUS * Math.cos(k * Math.PI / 4));
-      centres[2 * k + 1] = (float) (RADIUS * Math.sin(k * Math.PI / 4));
-    }
-    return Tensor.of(centres, 8, 2);
-  }
-
-  /** The ideal teacher: ε = -σ ∇ log p(z), p a mixture of Gaussians of variance (α c)² + σ². */
-  private static Tensor epsilon(Tensor z, Tensor timesteps) {
-    double[] index = timesteps.toDoubleArray();
-    float[] alphas = new float[index.length];
-    float[] sigmas = new float[index.length];
-    for (int i = 0; i < index.length; i++) {
-      alphas[i] = (float) SCHEDULE.alpha((int) index[i]);
-      sigmas[i] = (float) SCHEDULE.sigma((int) index[i]);
-    }
-    Tensor alpha = Tensor.of(alphas, alphas.length, 1);
-    Tensor sigma = Tensor.of(sigmas, sigmas.length, 1);
-    Tensor variance = alpha.mul(DEVIATION).square().add(sigma.square()); // [B, 1]
-    Tensor toCentres =
-        centres().unsqueeze(0).mul(alpha.unsqueeze(2)).sub(z.unsqueeze(1)); // [B, 8, 2]
-    Tensor squares = toCentres.square().sum(2); // [B, 8]
-    Tensor share = Tensor.of(WEIGHTS).to(DType.F32).log().sub(squares.div(variance.mul(2)));
-    Tensor pull = share.softmax(1).unsqueeze(2).mul(toCentres).sum(1); // [B, 2]
-    return pull.div(variance).mul(sigma).neg();
-  }
-
-  private static final class Ring implements Examples {
-    @Override
-    public int size() {
-      return 1 << 16;
-    }
-
-    @Override
-    public Tensor latents(long[] examples, Rng rng) {
-      double[] u = Tensor.rand(rng, examples.length).toDoubleArray();
-      long[] mode = new long[u.length];
-      for (int i = 0; i < u.length; i++) {
-        double sum = WEIGHTS[0];
-        while (u[i] >= sum && mode[i] < 7) {
-          sum += WEIGHTS[(int) ++mode[i]];
-        }
-      }
-      Tensor noise = Tensor.randn(rng, u.length, 2).mul(DEVIATION);
-      return centres().indexSelect(0, Tensor.of(mode)).add(noise);
-    }
-
-    @Override
-    public Conditioning conditions(long[] examples, Rng rng) {
-      return Conditioning.of(Tensor.full(0, examples.length, 1));
-    }
-
-    @Override
-    public Conditioning nullCondition() {
-      return Conditioning.of(Tensor.full(0, 1, 1));
-    }
-  }
+  // ---------------------------------------------------------------- the student
 
   /** SiLU layers over z and Fourier features of t fine enough to tell the grid's points apart. */
   private static final class Student extends Module implements Denoiser {
@@ -191,11 +119,11 @@ class RingTest {
         frequencies[i] = (float) (Math.PI * (1 << i));
       }
       Tensor angle = timesteps.div(1000).unsqueeze(1).mul(Tensor.of(frequencies, 1, OCTAVES));
-      Tensor x = Tensor.cat(1, z, angle.sin(), angle.cos());
+      Tensor x = Tensor.cat(1, z.reshape(z.size(0), 2), angle.sin(), angle.cos());
       for (int i = 0; i < layers.length - 1; i++) {
         x = Functional.silu(layers[i].forward(x));
       }
-      return layers[layers.length - 1].forward(x);
+      return layers[layers.length - 1].forward(x).reshape(z.shape());
     }
   }
 
@@ -221,21 +149,21 @@ class RingTest {
 
   private static Tensor noise() {
     try (Rng rng = Rng.seeded(99)) {
-      return Tensor.randn(rng, 1000, 2);
+      return Tensor.randn(rng, 1000, 2, 1, 1);
     }
   }
 
   private static Tensor teach(int stepsPerWindow) {
-    PfOdeSolver solver = new PfOdeSolver(SCHEDULE, PredictionType.EPSILON, stepsPerWindow);
+    PfOdeSolver solver = new PfOdeSolver(Ring.SCHEDULE, PredictionType.EPSILON, stepsPerWindow);
     Tensor z = noise();
     for (TimeWindows.Window window : FOUR.noisyToClean()) {
-      z = solver.solve(RingTest::epsilon, z, Collections.nCopies((int) z.size(0), window));
+      z = solver.solve(TEACHER, z, Collections.nCopies((int) z.size(0), window));
     }
     return z;
   }
 
   private static Tensor sample(Denoiser student, int steps) {
-    var flow = new org.perflow.flow.PiecewiseFlow(SCHEDULE, FOUR, Parameterization.VELOCITY);
+    var flow = new org.perflow.flow.PiecewiseFlow(Ring.SCHEDULE, FOUR, Parameterization.VELOCITY);
     PerflowScheduler scheduler = new PerflowScheduler(flow, steps);
     Tensor z = noise();
     for (int i = 0; i < steps; i++) {

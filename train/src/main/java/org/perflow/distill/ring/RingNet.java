@@ -1,10 +1,15 @@
-package org.perflow.distill;
+package org.perflow.distill.ring;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import org.perflow.distill.Net;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.io.Weights;
@@ -21,8 +26,7 @@ import org.perflow.tensor.nn.Parameter;
  * SiLU layers over z, Fourier features of t fine enough to tell a time grid's points apart, and of
  * the number that a network may embed beside it (whose weights start at zero).
  */
-final class RingNet implements Net {
-  private static final Path WEIGHTS = Path.of("src/test/resources/ring/epsilon.safetensors");
+public final class RingNet implements Net {
   private static final int WIDTH = 96;
   private static final int OCTAVES = 6;
 
@@ -35,32 +39,38 @@ final class RingNet implements Net {
   }
 
   /** With weights that predict the ring's ε (rmse 0.05): where students start. */
-  static RingNet pretrained() {
-    return read(WEIGHTS);
+  public static RingNet pretrained() {
+    return read("epsilon.safetensors");
   }
 
-  static RingNet read(Path weights) {
-    try {
-      Layers layers = new Layers();
-      Weights.load(layers, weights, DType.F32);
-      return new RingNet(layers, null);
+  /** Weights that come with this package. */
+  static RingNet read(String resource) {
+    try (InputStream weights =
+        Objects.requireNonNull(RingNet.class.getResourceAsStream(resource))) {
+      Path file = Files.createTempFile("ring", ".safetensors"); // read by position, so no stream
+      try {
+        Files.copy(weights, file, StandardCopyOption.REPLACE_EXISTING);
+        Layers layers = new Layers();
+        Weights.load(layers, file, DType.F32);
+        return new RingNet(layers, null);
+      } finally {
+        Files.delete(file);
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  static RingNet random(Rng rng) {
+  /** Freshly initialised. */
+  public static RingNet random(Rng rng) {
     Layers layers = new Layers();
     layers.initialise(rng, DType.F32);
     return new RingNet(layers, null);
   }
 
-  void save() throws IOException {
-    save(WEIGHTS);
-  }
-
-  void save(Path weights) throws IOException {
-    Weights.save(layers, weights, DType.F32, Map.of());
+  /** Writes all weights, as {@link #pretrained} reads them. */
+  public void save(Path file) throws IOException {
+    Weights.save(layers, file, DType.F32, Map.of());
   }
 
   @Override

@@ -1,45 +1,44 @@
-package org.perflow.distill;
+package org.perflow.distill.ring;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
-import java.util.Map;
-import org.jspecify.annotations.Nullable;
+import org.perflow.distill.Net;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.Examples;
 
 /**
- * Eight Gaussians on a ring as latents [B, 2, 1, 1], whose teacher is known in closed form (the toy
- * of the specification). Captions say nothing, guidance therefore neither.
+ * Eight Gaussians on a ring as latents [B, 2, 1, 1], whose teacher is known in closed form.
+ * Captions say nothing, guidance therefore neither.
  */
-final class Ring implements Examples {
+public final class Ring implements Examples {
   private static final double[] WEIGHTS = {.1, .2, .1, .1, .2, .1, .1, .1};
   private static final double RADIUS = 1.4;
   private static final double DEVIATION = 0.12;
 
-  /** The teacher's: the linear betas of DDPM, on which β runs from 0.1 to 20. */
-  static final ObjectNode SCHEDULER =
-      Json.MAPPER
-          .createObjectNode()
-          .put("_class_name", "DDIMScheduler")
-          .put("beta_schedule", "linear")
-          .put("beta_start", 1e-4)
-          .put("beta_end", 2e-2)
-          .put("clip_sample", false)
-          .put("set_alpha_to_one", false)
-          .put("timestep_spacing", "trailing")
-          .put("prediction_type", "epsilon");
+  /** The noise table of {@link #scheduler}. */
+  public static final NoiseSchedule SCHEDULE = NoiseSchedule.of(scheduler());
 
-  static final NoiseSchedule SCHEDULE = NoiseSchedule.of(SCHEDULER);
+  /** The teacher itself, whose copies are {@link RingNet}s. */
+  public static final Net TEACHER = new ClosedForm(Ring::epsilon, RingNet::pretrained);
 
-  /** The teacher itself. */
-  static final Net TEACHER = new Exact();
+  /** The teacher's scheduler config: the linear betas of DDPM, on which β runs from 0.1 to 20. */
+  public static ObjectNode scheduler() {
+    return Json.MAPPER
+        .createObjectNode()
+        .put("_class_name", "DDIMScheduler")
+        .put("beta_schedule", "linear")
+        .put("beta_start", 1e-4)
+        .put("beta_end", 2e-2)
+        .put("clip_sample", false)
+        .put("set_alpha_to_one", false)
+        .put("timestep_spacing", "trailing")
+        .put("prediction_type", "epsilon");
+  }
 
   private static Tensor centres() {
     float[] centres = new float[16];
@@ -61,7 +60,8 @@ final class Ring implements Examples {
     return points(examples.length, rng);
   }
 
-  static Tensor points(int count, Rng rng) {
+  /** That many points of the ring, [count, 2, 1, 1]; owned by the caller's scope. */
+  public static Tensor points(int count, Rng rng) {
     double[] u = Tensor.rand(rng, count).toDoubleArray();
     long[] mode = new long[count];
     for (int i = 0; i < count; i++) {
@@ -85,7 +85,7 @@ final class Ring implements Examples {
   }
 
   /** ε = -σ ∇ log p(z), p a mixture of Gaussians of variance (α c)² + σ². */
-  private static Tensor epsilon(Tensor z, Tensor timesteps) {
+  static Tensor epsilon(Tensor z, Tensor timesteps) {
     double[] index = timesteps.toDoubleArray();
     float[] alphas = new float[index.length];
     float[] sigmas = new float[index.length];
@@ -103,50 +103,5 @@ final class Ring implements Examples {
     Tensor share = Tensor.of(WEIGHTS).to(DType.F32).log().sub(squares.div(variance.mul(2)));
     Tensor pull = share.softmax(1).unsqueeze(2).mul(toCentres).sum(1); // [B, 2]
     return pull.div(variance).mul(sigma).neg().reshape(z.shape());
-  }
-
-  /** The closed form; copies to train and features are those of a network near it. */
-  private static final class Exact implements Net {
-    private @Nullable Net near;
-
-    private Net near() {
-      near = near == null ? RingNet.pretrained() : near;
-      return near;
-    }
-
-    @Override
-    public Denoiser given(Conditioning condition) {
-      return Ring::epsilon;
-    }
-
-    @Override
-    public Denoiser features(Conditioning condition) {
-      return near().features(condition);
-    }
-
-    @Override
-    public int featureChannels() {
-      return near().featureChannels();
-    }
-
-    @Override
-    public Map<String, Parameter> parameters() {
-      return Map.of();
-    }
-
-    @Override
-    public Net copy() {
-      return RingNet.pretrained();
-    }
-
-    @Override
-    public Net lora(int rank, Rng rng) {
-      try (Net near = RingNet.pretrained()) {
-        return near.lora(rank, rng);
-      }
-    }
-
-    @Override
-    public void close() {}
   }
 }

@@ -1,4 +1,4 @@
-package org.perflow.distill;
+package org.perflow.distill.ring;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -33,11 +33,11 @@ class RingNetTest {
         NoGrad guard = NoGrad.enter()) {
       double error = new Denoising(net).loss(step(0, 4000, rng)).item();
       assertThat(Math.sqrt(error)).isLessThan(0.15);
-      RingRun.Figures fine = RingRun.figures(net, Ring.SCHEDULER, 100);
-      RingRun.Figures four = RingRun.figures(net, Ring.SCHEDULER, 4);
+      RingRun.Figures fine = RingRun.figures(net, Ring.scheduler(), 100);
+      RingRun.Figures four = RingRun.figures(net, Ring.scheduler(), 4);
       System.out.println("ring network: 100 steps " + fine + ", 4 steps " + four);
       assertThat(fine.energy()).isLessThan(0.5 * four.energy());
-      assertThat(RingRun.figures(Ring.TEACHER, Ring.SCHEDULER, 100).energy()).isLessThan(0.06);
+      assertThat(RingRun.figures(Ring.TEACHER, Ring.scheduler(), 100).energy()).isLessThan(0.06);
     }
   }
 
@@ -53,7 +53,8 @@ class RingNetTest {
         trainer.withAverages(
             () -> {
               try {
-                net.save();
+                net.save(
+                    Path.of("src/main/resources/org/perflow/distill/ring/epsilon.safetensors"));
               } catch (IOException e) {
                 throw new java.io.UncheckedIOException(e);
               }

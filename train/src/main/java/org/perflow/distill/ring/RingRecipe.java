@@ -1,0 +1,187 @@
+package org.perflow.distill.ring;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import java.util.function.Supplier;
+import org.perflow.distill.AdversarialMethod;
+import org.perflow.distill.AdversarialOptions;
+import org.perflow.distill.Dmd2Method;
+import org.perflow.distill.Dmd2Options;
+import org.perflow.distill.DmdMethod;
+import org.perflow.distill.DmdOptions;
+import org.perflow.distill.InstaflowMethod;
+import org.perflow.distill.InstaflowOptions;
+import org.perflow.distill.LcmMethod;
+import org.perflow.distill.LcmOptions;
+import org.perflow.distill.Method;
+import org.perflow.distill.Net;
+import org.perflow.distill.PcmMethod;
+import org.perflow.distill.PcmOptions;
+import org.perflow.distill.PerflowMethod;
+import org.perflow.distill.ProgressiveMethod;
+import org.perflow.distill.ProgressiveOptions;
+import org.perflow.distill.ReflowMethod;
+import org.perflow.distill.ReflowOptions;
+import org.perflow.distill.ShortcutMethod;
+import org.perflow.distill.ShortcutOptions;
+import org.perflow.distill.SwiftBrushMethod;
+import org.perflow.distill.SwiftBrushOptions;
+import org.perflow.distill.TcdMethod;
+import org.perflow.distill.TcdOptions;
+import org.perflow.tensor.Rng;
+import org.perflow.train.Overrides;
+import org.perflow.train.PerflowOptions;
+import org.perflow.train.PerflowOptions.Distance;
+import org.perflow.train.TrainOptions;
+
+/**
+ * How a method learns the ring in some seconds of one core. Guidance is 1 everywhere, since
+ * captions say nothing.
+ *
+ * @param method that trains
+ * @param options its settings
+ * @param teacher the closed form, with copies of the student's kind
+ * @param student makes a network to train, the caller's to close
+ * @param training of the run
+ * @param steps that the student is drawn in: its own number, and others worth looking at
+ * @param windows of time with a straight path or a consistency function each; 1 for none
+ */
+public record RingRecipe<O extends Record>(
+    Method<O> method,
+    O options,
+    Net teacher,
+    Supplier<Net> student,
+    TrainOptions training,
+    List<Integer> steps,
+    int windows) {
+  private static final int LORA_RANK = 32;
+
+  /** Of all methods, in the order of {@code Methods.ALL}. */
+  public static final List<RingRecipe<?>> ALL =
+      List.of(
+          new RingRecipe<>(
+              new PerflowMethod(),
+              PerflowOptions.DEFAULTS
+                  .with("drawsPerChord", 4)
+                  .with("captionDropout", 0)
+                  .with("discreteTimesteps", 16), // the target jumps between windows
+              RingGenerator.TEACHER, // its first window is where ε's error would be 14 times itself
+              RingGenerator::pretrained,
+              RingRun.TRAINING.with("steps", 2000).with("learningRate", 5e-3),
+              List.of(4, 8),
+              4),
+          following(
+              new ReflowMethod(),
+              new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, 40, "", 0),
+              1200,
+              2),
+          following(
+              new InstaflowMethod(), new InstaflowOptions(0.5, 0.1, 1, 2048, 40, ""), 1500, 1),
+          following(new ProgressiveMethod(), new ProgressiveOptions(16, 4, 1), 1500, 4),
+          following(LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
+          new RingRecipe<>(
+              LcmMethod.LORA,
+              Overrides.with(LcmOptions.LORA, "guidance", 1),
+              Ring.TEACHER,
+              RingRecipe::lora,
+              RingRun.TRAINING.with("steps", 1200),
+              List.of(4),
+              1),
+          following(
+                  new PcmMethod(),
+                  new PcmOptions(4, 40, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3),
+                  1200,
+                  4)
+              .inWindows(4),
+          following(
+              new TcdMethod(),
+              new TcdOptions(50, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3),
+              1200,
+              4),
+          matching(new DmdMethod(), new DmdOptions(1, 2, 0, 0, 0.25, 256, 10), 400, 1),
+          matching(new Dmd2Method(), new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1), 300, 4),
+          matching(new SwiftBrushMethod(), new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1), 450, 1),
+          matching(
+              new AdversarialMethod(),
+              new AdversarialOptions(4, 1, 2, 2e-3, 1, 0.1, 1, 0.1),
+              400,
+              4),
+          following(
+              new ShortcutMethod(),
+              ShortcutOptions.DEFAULTS
+                  .with("guidance", 1)
+                  .with("pairs", 4096)
+                  .with("pairSteps", 40)
+                  .with("finestSteps", 16),
+              1500,
+              4));
+
+  /**
+   * The recipe of the method of that name.
+   *
+   * @throws IllegalArgumentException naming those there are
+   */
+  public static RingRecipe<?> of(String method) {
+    return ALL.stream()
+        .filter(recipe -> recipe.method.name().equals(method))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "no method '%s'; expected one of %s"
+                        .formatted(
+                            method, ALL.stream().map(recipe -> recipe.method.name()).toList())));
+  }
+
+  /** How its students are drawn: the scheduler config that its method writes. */
+  public ObjectNode sampler() {
+    return method.scheduler(Ring.scheduler(), options);
+  }
+
+  /** Another number of training steps. */
+  public RingRecipe<O> trainedFor(long trainingSteps) {
+    return training(training.with("steps", trainingSteps));
+  }
+
+  /** Other settings of the run. */
+  public RingRecipe<O> training(TrainOptions changed) {
+    return new RingRecipe<>(method, options, teacher, student, changed, steps, windows);
+  }
+
+  private RingRecipe<O> inWindows(int count) {
+    return new RingRecipe<>(method, options, teacher, student, training, steps, count);
+  }
+
+  /** A method that follows the teacher's trajectories. */
+  private static <O extends Record> RingRecipe<O> following(
+      Method<O> method, O options, long trainingSteps, Integer... steps) {
+    return new RingRecipe<>(
+        method,
+        options,
+        Ring.TEACHER,
+        RingNet::pretrained,
+        RingRun.TRAINING.with("steps", trainingSteps),
+        List.of(steps),
+        1);
+  }
+
+  /** A method that matches a distribution, with a student that may start from pure noise. */
+  public static <O extends Record> RingRecipe<O> matching(
+      Method<O> method, O options, long trainingSteps, int steps) {
+    return new RingRecipe<>(
+        method,
+        options,
+        RingGenerator.TEACHER,
+        RingGenerator::pretrained,
+        RingRun.TRAINING.with("steps", trainingSteps).with("batch", 128).with("learningRate", 1e-3),
+        List.of(steps),
+        1);
+  }
+
+  private static Net lora() {
+    try (Rng rng = Rng.seeded(2);
+        Net net = RingNet.pretrained()) {
+      return net.lora(LORA_RANK, rng);
+    }
+  }
+}
