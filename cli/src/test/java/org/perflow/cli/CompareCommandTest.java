@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -28,7 +29,7 @@ import org.perflow.train.TrainingCurve;
 
 /** A tiny teacher, students of two steps of training each, and a fine-tune that they move to. */
 class CompareCommandTest {
-  private static final Path TEACHER = Path.of("../models/src/test/resources/golden/models/sd15");
+  private static final Path GOLDEN = Path.of("../models/src/test/resources/golden/models/sd15");
   private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
 
   /** Its text encoder, VAE and noise are not the tiny teacher's, nor is its U-Net. */
@@ -94,9 +95,9 @@ class CompareCommandTest {
 
   /** The fine-tune, what was added to it, and what was measured. */
   private static void moved(Path folder, JsonNode result) throws IOException {
-    assertThat(maximum(folder.resolve("model/vae"), TEACHER.resolve("vae"))).isZero();
+    assertThat(maximum(folder.resolve("model/vae"), GOLDEN.resolve("vae"))).isZero();
     Path tuned = folder.resolve("model").resolve(UNET);
-    assertThat(difference(tuned, TEACHER.resolve(UNET), "conv_in.weight")).isGreaterThan(1e-3);
+    assertThat(difference(tuned, GOLDEN.resolve(UNET), "conv_in.weight")).isGreaterThan(1e-3);
     assertThat(Json.read(folder.resolve("model/provenance.json")).at("/data/0/file").asText())
         .isEqualTo("train-0.tar");
     for (String name : List.of("reflow", "lcm", "perflow")) { // sum - tuned = student - teacher
@@ -160,11 +161,27 @@ class CompareCommandTest {
     Path plan =
         Files.writeString(
             temp.resolve("plan.yaml"),
-            PLAN.formatted(TEACHER, data("data", 0xff8800), FOREIGN) + transfer + "\n");
+            PLAN.formatted(teacher(), data("data", 0xff8800), FOREIGN) + transfer + "\n");
     List<String> args =
         new ArrayList<>(List.of("compare", plan.toString(), "--out=" + temp.resolve("out")));
     args.addAll(List.of(more));
     return Commands.run(args.toArray(String[]::new));
+  }
+
+  /** The tiny teacher, its timesteps spaced so that windows have edges among them. */
+  private Path teacher() throws IOException {
+    Path folder = temp.resolve("teacher");
+    if (!Files.exists(folder)) {
+      try (Stream<Path> files = Files.walk(GOLDEN)) {
+        for (Path file : files.toList()) {
+          Files.copy(file, folder.resolve(GOLDEN.relativize(file).toString()));
+        }
+      }
+      Path scheduler = folder.resolve("scheduler/scheduler_config.json");
+      ObjectNode config = (ObjectNode) Json.read(scheduler);
+      Json.write(scheduler, config.put("timestep_spacing", "trailing"));
+    }
+    return folder;
   }
 
   /** Six pictures to learn from, and six captions held out. */
@@ -199,7 +216,7 @@ class CompareCommandTest {
       throws IOException {
     try (Scope scope = Scope.open()) {
       Tensor got = read(sum, weight).sub(read(tuned, weight));
-      Tensor wanted = read(student, weight).sub(read(TEACHER.resolve(UNET), weight));
+      Tensor wanted = read(student, weight).sub(read(GOLDEN.resolve(UNET), weight));
       assertThat(wanted.abs().max().item()).as(weight).isGreaterThan(1e-3); // it did learn
       return got.sub(wanted).abs().max().item();
     }

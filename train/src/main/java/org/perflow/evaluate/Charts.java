@@ -12,6 +12,8 @@ import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.text.DecimalFormat;
+import java.text.DecimalFormatSymbols;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,6 +29,7 @@ import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler.LegendLayout;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
+import org.knowm.xchart.style.lines.SeriesLines;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 import org.perflow.train.TrainingCurve.Point;
 
@@ -148,7 +151,7 @@ public final class Charts {
   public static Optional<Report.Plot> errorOverCost(List<Measurement> rows) {
     return overCost(
         "Error over cost",
-        "error (RMSE)",
+        new Axis("error (RMSE)", false),
         rows.stream().filter(row -> !row.isReference()).toList(),
         row -> row.pictures() == null ? null : row.pictures().error());
   }
@@ -157,7 +160,7 @@ public final class Charts {
   public static Optional<Report.Plot> distanceOverCost(String features, List<Measurement> rows) {
     return overCost(
         "Distance over cost",
-        "FD (" + features + ")",
+        new Axis("FD (" + features + ")", true),
         rows.stream().filter(row -> row.steps() > 0).toList(),
         row -> row.set() == null ? null : row.set().frechet());
   }
@@ -202,7 +205,8 @@ public final class Charts {
       List<Point> points = run.getValue();
       XYChart chart = panel("minutes", "loss", theme);
       long images = points.get(points.size() - 1).images();
-      chart.setTitle("%s, %,d images".formatted(run.getKey(), images));
+      chart.setTitle(run.getKey());
+      chart.setXAxisTitle("minutes (%,d images)".formatted(images));
       double[] x = points.stream().mapToDouble(point -> point.seconds() / 60).toArray();
       double[] y = points.stream().mapToDouble(Point::loss).toArray();
       lossSeries(chart, x, y);
@@ -213,24 +217,41 @@ public final class Charts {
     return new Drawn(panels, theme);
   }
 
+  /** An axis of figures; on a logarithmic one their logarithms are drawn. */
+  private record Axis(String title, boolean logarithmic) {
+    double place(double value) {
+      return logarithmic ? Math.log10(value) : value;
+    }
+
+    String tick(double place) {
+      double value = logarithmic ? Math.pow(10, place) : place;
+      String pattern = value < 1 ? "0.##" : value < 10 ? "0.#" : "0";
+      return new DecimalFormat(pattern, DecimalFormatSymbols.getInstance(Locale.ROOT))
+          .format(value);
+    }
+  }
+
   private static Optional<Report.Plot> overCost(
       String title,
-      String axis,
+      Axis wanted,
       List<Measurement> rows,
       Function<Measurement, @Nullable Estimate> figure) {
     List<Measurement> measured = rows.stream().filter(row -> figure.apply(row) != null).toList();
-    return measured.isEmpty()
-        ? Optional.empty()
-        : Optional.of(
-            new Report.Plot(
-                title,
-                axis + " over network evaluations, bars: 95 % intervals",
-                overCost(axis, measured, figure, Theme.LIGHT),
-                overCost(axis, measured, figure, Theme.DARK)));
+    if (measured.isEmpty()) {
+      return Optional.empty();
+    }
+    boolean positive = measured.stream().map(figure).allMatch(f -> f.low() > 0);
+    Axis axis = new Axis(wanted.title(), wanted.logarithmic() && positive);
+    return Optional.of(
+        new Report.Plot(
+            title,
+            axis.title() + " over network evaluations, bars: 95 % intervals",
+            overCost(axis, measured, figure, Theme.LIGHT),
+            overCost(axis, measured, figure, Theme.DARK)));
   }
 
   private static Drawn overCost(
-      String axis,
+      Axis axis,
       List<Measurement> rows,
       Function<Measurement, @Nullable Estimate> figure,
       Theme theme) {
@@ -238,27 +259,28 @@ public final class Charts {
     for (Measurement row : rows) {
       byLabel.computeIfAbsent(row.label(), label -> new ArrayList<>()).add(row);
     }
-    List<Line> lines = byLabel.entrySet().stream().map(e -> line(e, figure)).toList();
+    List<Line> lines = byLabel.entrySet().stream().map(e -> line(axis, e, figure)).toList();
     if (lines.size() <= MOST_LINES) {
-      XYChart chart = chart("network evaluations a picture", axis, theme);
+      XYChart chart = chart("network evaluations a picture", axis.title(), theme);
       lines.forEach(line -> add(chart, line));
-      scale(chart, lines, 120);
+      scale(chart, axis, lines, 120);
       return new Drawn(List.of(chart), theme);
     }
     List<XYChart> panels = new ArrayList<>();
     for (Line line : lines) { // each before all the others in grey
-      XYChart chart = panel("network evaluations", axis, theme);
+      XYChart chart = panel("network evaluations", axis.title(), theme);
       chart.setTitle(line.label());
       for (Line other : lines) {
         if (other != line) {
           XYSeries grey = chart.addSeries(other.label(), other.x(), other.y());
           grey.setMarker(SeriesMarkers.NONE).setLineColor(theme.faint).setLineWidth(1.2f);
+          grey.setLineStyle(SeriesLines.SOLID);
         }
       }
       XYSeries own = add(chart, line);
       own.setMarkerColor(SERIES[0]);
-      own.setLineColor(SERIES[0]);
-      scale(chart, lines, 45);
+      own.setLineColor(SERIES[0]).setLineStyle(SeriesLines.SOLID);
+      scale(chart, axis, lines, 45);
       panels.add(chart);
     }
     return new Drawn(panels, theme);
@@ -269,15 +291,19 @@ public final class Charts {
   private record Line(String label, double[] x, double[] y, double[] bars) {}
 
   private static Line line(
-      Map.Entry<String, List<Measurement>> rows, Function<Measurement, @Nullable Estimate> figure) {
+      Axis axis,
+      Map.Entry<String, List<Measurement>> rows,
+      Function<Measurement, @Nullable Estimate> figure) {
     List<Measurement> points = new ArrayList<>(rows.getValue());
     points.sort((a, b) -> Integer.compare(a.networkEvaluations(), b.networkEvaluations()));
     List<Estimate> figures = points.stream().map(figure).toList();
     return new Line(
         rows.getKey(),
         points.stream().mapToDouble(m -> log2(m.networkEvaluations())).toArray(),
-        figures.stream().mapToDouble(Estimate::value).toArray(),
-        figures.stream().mapToDouble(f -> (f.high() - f.low()) / 2).toArray());
+        figures.stream().mapToDouble(f -> axis.place(f.value())).toArray(),
+        figures.stream()
+            .mapToDouble(f -> (axis.place(f.high()) - axis.place(f.low())) / 2)
+            .toArray());
   }
 
   private static XYSeries add(XYChart chart, Line line) {
@@ -287,23 +313,26 @@ public final class Charts {
   }
 
   /** Axes that hold all lines, so that panels compare. */
-  private static void scale(XYChart chart, List<Line> lines, int spacing) {
-    double most = 0;
+  private static void scale(XYChart chart, Axis axis, List<Line> lines, int spacing) {
+    double least = Double.MAX_VALUE;
+    double most = -Double.MAX_VALUE;
     double first = Double.MAX_VALUE;
     double last = 0;
     for (Line line : lines) {
       for (int i = 0; i < line.x().length; i++) {
+        least = Math.min(least, line.y()[i] - line.bars()[i]);
         most = Math.max(most, line.y()[i] + line.bars()[i]);
         first = Math.min(first, line.x()[i]);
         last = Math.max(last, line.x()[i]);
       }
     }
     XYStyler style = chart.getStyler();
-    style.setYAxisMin(0.0).setYAxisMax(most * 1.08);
-    style.setXAxisMin(Math.floor(first - 0.2)).setXAxisMax(Math.ceil(last + 0.2));
-    style.setXAxisTickLabelsFormattingFunction(x -> String.valueOf(Math.round(Math.pow(2, x))));
+    style.setYAxisMin(axis.logarithmic() ? least - 0.1 : 0.0);
+    style.setYAxisMax(axis.logarithmic() ? most + 0.1 : most * 1.08);
+    style.setYAxisTickLabelsFormattingFunction(axis::tick);
+    style.setXAxisMin(first - 0.3).setXAxisMax(last + 0.3);
+    style.setXAxisTickLabelsFormattingFunction(Charts::powerOfTwo);
     style.setXAxisTickMarkSpacingHint(spacing);
-    style.setYAxisDecimalPattern("0.##");
   }
 
   private static Drawn loss(double[] losses, Theme theme) {
@@ -316,10 +345,10 @@ public final class Charts {
     return new Drawn(List.of(chart), theme);
   }
 
-  /** Pale as measured, strong as a running mean over 2 % of the run. */
+  /** Pale as measured, strong as a running mean over 5 % of the run. */
   private static void lossSeries(XYChart chart, double[] x, double[] losses) {
     double[] smooth = new double[losses.length];
-    int span = Math.max(1, losses.length / 50);
+    int span = Math.max(1, losses.length / 20);
     double sum = 0;
     for (int i = 0; i < losses.length; i++) {
       sum += losses[i] - (i >= span ? losses[i - span] : 0);
@@ -390,6 +419,12 @@ public final class Charts {
     style.setErrorBarsColorSeriesColor(true);
     style.setChartPadding(8);
     return chart;
+  }
+
+  /** Of a whole exponent; nothing between two of them. */
+  private static String powerOfTwo(double exponent) {
+    boolean whole = Math.abs(exponent - Math.rint(exponent)) < 1e-6;
+    return whole && exponent > -0.5 ? String.valueOf(1L << Math.round(exponent)) : "";
   }
 
   private static double log2(double value) {
