@@ -120,7 +120,8 @@ final class CompareCommand extends Verb {
     Map<ComparePlan.Entry, Optional<Path>> folders = new LinkedHashMap<>();
     for (ComparePlan.Entry entry : entries) {
       Optional<Path> own = Optional.ofNullable(entry.model()).map(CompareCommand::path);
-      folders.put(entry, Optional.ofNullable(runs.get(entry)).map(AccelerateRun::student).or(() -> own));
+      folders.put(
+          entry, Optional.ofNullable(runs.get(entry)).map(AccelerateRun::student).or(() -> own));
     }
     return folders;
   }
@@ -233,7 +234,9 @@ final class CompareCommand extends Verb {
         if (transfer.isPresent()) {
           moved =
               Optional.of(
-                  transfer.get().measure(students(folders, entrants), features, options, this::tell));
+                  transfer
+                      .get()
+                      .measure(students(folders, entrants), features, options, this::tell));
         }
         write(plan, comparison, trained, moved, settings(plan, features, transfer));
       } finally {
@@ -343,9 +346,7 @@ final class CompareCommand extends Verb {
         settings);
     report(
         new Result(
-            comparison.figures(),
-            training,
-            moved.map(TransferRun.Outcome::figures).orElse(null)),
+            comparison.figures(), training, moved.map(TransferRun.Outcome::figures).orElse(null)),
         comparison.table()
             + moved.map(outcome -> "%n%n%s".formatted(outcome.table())).orElse("")
             + "%n%s".formatted(out.resolve("report.html")));

@@ -120,7 +120,9 @@ record ComparePlan(
       }
       if (model != null && train != null) {
         throw new IllegalArgumentException(
-            "transfer has the model " + model + " and settings to train one: leave one of them out");
+            "transfer has the model "
+                + model
+                + " and settings to train one: leave one of them out");
       }
       if (pictures < 0) {
         throw new IllegalArgumentException(

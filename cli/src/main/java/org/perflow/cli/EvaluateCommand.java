@@ -252,9 +252,7 @@ final class EvaluateCommand extends Verb {
       settings.put("resamples", Integer.toString(resamples(network)));
       settings.put("software", Main.VERSION + ", Java " + Runtime.version());
       Comparison comparison =
-          new Comparison(
-              new FigureTables(network.name(), fewest, rows, null),
-              Report.Grid.none());
+          new Comparison(new FigureTables(network.name(), fewest, rows, null), Report.Grid.none());
       write(
           comparison,
           "Pictures against pictures",

@@ -112,8 +112,7 @@ record TransferRun(
     return target;
   }
 
-  private void trainInto(Path target, ObjectNode inputs, Provenance provenance)
-      throws IOException {
+  private void trainInto(Path target, ObjectNode inputs, Provenance provenance) throws IOException {
     List<Sample> samples = ShardReader.readAll(shards);
     Path cache = out.resolve("cache/latents.safetensors");
     try (DiffusionModel model = Models.load(teacher, DType.F32)) {
@@ -151,8 +150,7 @@ record TransferRun(
     if (model.second() != null || PredictionType.parse(predicts) != PredictionType.EPSILON) {
       throw new IllegalArgumentException(
           "transfer: fine-tuning is for teachers with one text encoder that predict epsilon; %s %s:"
-                  .formatted(
-                      teacher, model.second() != null ? "has two" : "predicts " + predicts)
+                  .formatted(teacher, model.second() != null ? "has two" : "predicts " + predicts)
               + " name a fine-tune of it as model");
     }
   }

@@ -140,8 +140,7 @@ class CompareCommandTest {
     refused("transfer: {model: a, train: {steps: 5}}", "leave one of them out");
     refused("transfer: {model: a, picture: 8}", "picture");
     refused("transfer: {data: [missing-style], train: {steps: 5}}", "missing-style", "no such");
-    refused(
-        "transfer: {data: [%s], train: {stepps: 5}}".formatted(data("other", 0)), "stepps");
+    refused("transfer: {data: [%s], train: {stepps: 5}}".formatted(data("other", 0)), "stepps");
     assertThat(temp.resolve("out")).doesNotExist();
   }
 

@@ -99,8 +99,7 @@ public final class PairStore implements AutoCloseable {
   /** Pairs, and what making them took. */
   private record Part(Map<String, Tensor> tensors, double seconds) {}
 
-  private static Part all(Task task, Settings settings, Path folder)
-      throws IOException {
+  private static Part all(Task task, Settings settings, Path folder) throws IOException {
     Files.createDirectories(folder);
     String key = key(task, settings);
     int count = settings.count();
@@ -114,8 +113,7 @@ public final class PairStore implements AutoCloseable {
         Part part = Files.exists(file) ? stored(file, key, rows) : null;
         if (part == null) {
           part = made(task, settings, shard, rows, progress);
-          Map<String, String> header =
-              Map.of("key", key, SECONDS, Double.toString(part.seconds()));
+          Map<String, String> header = Map.of("key", key, SECONDS, Double.toString(part.seconds()));
           SafetensorsWriter.write(file, part.tensors(), header);
         }
         parts.add(part);
@@ -173,8 +171,7 @@ public final class PairStore implements AutoCloseable {
   }
 
   /** The first {@code rows} of a shard; null where it holds fewer and must be made longer. */
-  private static @Nullable Part stored(Path file, String key, int rows)
-      throws IOException {
+  private static @Nullable Part stored(Path file, String key, int rows) throws IOException {
     try (SafetensorsFile shard = SafetensorsFile.open(file)) {
       if (!key.equals(shard.metadata().get("key"))) {
         throw new IOException(
@@ -207,8 +204,7 @@ public final class PairStore implements AutoCloseable {
 
   // ---------------------------------------------------------------- the teacher draws
 
-  private static Part made(
-      Task task, Settings settings, int shard, int rows, Progress progress) {
+  private static Part made(Task task, Settings settings, int shard, int rows, Progress progress) {
     long begin = System.nanoTime();
     long[] seeds;
     Conditioning told;

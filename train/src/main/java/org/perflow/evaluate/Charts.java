@@ -178,7 +178,8 @@ public final class Charts {
   }
 
   /**
-   * Training loss over minutes, a panel with its own scale a run; empty where no run has two points.
+   * Training loss over minutes, a panel with its own scale a run; empty where no run has two
+   * points.
    */
   public static Optional<Report.Plot> trainingCurves(Map<String, List<Point>> runs) {
     Map<String, List<Point>> shown = new LinkedHashMap<>(runs);

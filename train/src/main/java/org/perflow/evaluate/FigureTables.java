@@ -160,9 +160,7 @@ public record FigureTables(
   }
 
   private static boolean startsGroup(Measurement row, int evaluationsBefore) {
-    return row.steps() > 0
-        && !row.isReference()
-        && row.networkEvaluations() != evaluationsBefore;
+    return row.steps() > 0 && !row.isReference() && row.networkEvaluations() != evaluationsBefore;
   }
 
   private boolean isMeasured(Column column) {

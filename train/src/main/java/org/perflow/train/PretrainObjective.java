@@ -14,9 +14,9 @@ import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 
 /**
- * Trains a text-to-image model: U-Net and text encoder together, or the U-Net alone, learn to predict
- * the noise in latents (Ho et al., arXiv 2006.11239), weighted by min-SNR-γ (Hang et al., arXiv
- * 2303.09556). One thread.
+ * Trains a text-to-image model: U-Net and text encoder together, or the U-Net alone, learn to
+ * predict the noise in latents (Ho et al., arXiv 2006.11239), weighted by min-SNR-γ (Hang et al.,
+ * arXiv 2303.09556). One thread.
  */
 public final class PretrainObjective implements Objective {
   private static final double GAMMA = 5;

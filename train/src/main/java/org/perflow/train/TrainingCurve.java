@@ -31,8 +31,7 @@ public final class TrainingCurve implements TrainListener, AutoCloseable {
    * @param loss of that step
    * @param imagesPerSecond since the run was started or resumed
    */
-  public record Point(
-      long step, long images, double seconds, double loss, double imagesPerSecond) {
+  public record Point(long step, long images, double seconds, double loss, double imagesPerSecond) {
     String line() {
       return String.format(
           Locale.ROOT, "%d,%d,%.2f,%.6g,%.4g\n", step, images, seconds, loss, imagesPerSecond);

@@ -121,9 +121,7 @@ class ReportTest {
   @Test
   void everyLineOfTheGridHasAPicturePerPrompt() {
     assertThatThrownBy(
-            () ->
-                new Report.Grid(
-                    "g", List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
+            () -> new Report.Grid("g", List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
         .hasMessageContaining("\"x\" has 0 pictures for 2 prompts");
     assertThatThrownBy(
             () ->
