@@ -45,11 +45,11 @@ class CompareCommandTest {
       steps: [1, 2]
       train: {steps: 2, batch: 2, warmup: 0, ema: 0, learningRate: 1.0e-2, compute: F32}
       entries:
-        - {name: DDIM, sampler: ddim}
+        - {name: DDIM, sampler: ddim, steps: [1]}
         - {name: Reflow, method: reflow, options: {guidance: 2, pairs: 4, pairSteps: 2}}
         - {name: LCM, method: lcm, options: {guidance: 2, guidanceMin: 1, guidanceMax: 4}}
         - {name: PeRFlow, method: perflow, steps: [2], lora: {loraRank: 2}, options: {windows: 2, solvingSteps: 1}}
-        - {name: Foreign, model: %s, steps: [4]}
+        - {name: Foreign, model: %s, sampler: unipc, steps: [2]}
       """;
 
   @TempDir Path temp;
@@ -100,12 +100,12 @@ class CompareCommandTest {
     assertThat(difference(tuned, GOLDEN.resolve(UNET), "conv_in.weight")).isGreaterThan(1e-3);
     assertThat(Json.read(folder.resolve("model/provenance.json")).at("/data/0/file").asText())
         .isEqualTo("train-0.tar");
+    String attention = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight";
     for (String name : List.of("reflow", "lcm", "perflow")) { // sum - tuned = student - teacher
       Path student = folder.resolveSibling(name).resolve("student").resolve(UNET);
-      for (String weight : List.of("conv_out.weight", "mid_block.resnets.0.conv1.weight")) {
-        double error = sumError(folder.resolve(name).resolve(UNET), tuned, student, weight);
-        assertThat(error).as(name + " " + weight).isCloseTo(0, within(2e-3)); // float16
-      }
+      Path sum = folder.resolve(name).resolve(UNET);
+      double error = sumError(sum, tuned, student, attention); // of a LoRA's factors, too
+      assertThat(error).as(name).isLessThan(4e-4); // float16, three times
     }
     // the guidance embedding of lcm is carried, and its own architecture
     try (SafetensorsFile sum = SafetensorsFile.open(folder.resolve("lcm").resolve(UNET))) {
