@@ -331,7 +331,8 @@ public final class Charts {
     style.setYAxisMin(axis.logarithmic() ? least - 0.1 : 0.0);
     style.setYAxisMax(axis.logarithmic() ? most + 0.1 : most * 1.08);
     style.setYAxisTickLabelsFormattingFunction(axis::tick);
-    style.setXAxisMin(first - 0.3).setXAxisMax(last + 0.3);
+    style.setXAxisMin(Math.floor(first - 0.2)); // ticks are counted from here
+    style.setXAxisMax(Math.ceil(last + 0.2));
     style.setXAxisTickLabelsFormattingFunction(Charts::powerOfTwo);
     style.setXAxisTickMarkSpacingHint(spacing);
   }
