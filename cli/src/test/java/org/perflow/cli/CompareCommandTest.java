@@ -125,11 +125,12 @@ class CompareCommandTest {
         .containsExactly(
             "Fine-tune, DDIM 4/8",
             "Fine-tune, DDIM 1/2", // as costly as two steps without guidance
+            "Fine-tune, DDIM 2/4",
             "Reflow 1/1",
             "Reflow 2/2",
             "LCM 1/1",
             "LCM 2/2",
-            "PeRFlow 2/2");
+            "PeRFlow 2/4");
     assertThat(result.at("/comparison/systems/0/rmse/value").asDouble()).isZero();
     assertThat(result.at("/comparison/systems/1/rmse/value").asDouble()).isPositive();
   }
