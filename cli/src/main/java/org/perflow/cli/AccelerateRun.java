@@ -35,6 +35,7 @@ import org.perflow.train.TensorBoardWriter;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
+import org.perflow.train.TrainingCurve;
 
 /**
  * Training from a teacher's folder to a student's: what {@code accelerate} and {@code demo} do.
@@ -61,6 +62,11 @@ record AccelerateRun<O extends Record>(
   /** Where the model goes. */
   Path student() {
     return out.resolve("student");
+  }
+
+  /** Loss over the run. */
+  Path curve() {
+    return out.resolve("training.csv");
   }
 
   /**
@@ -121,13 +127,14 @@ record AccelerateRun<O extends Record>(
                 options);
         Trainer trainer = new Trainer(objective, train, out);
         TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
+        TrainingCurve curve = new TrainingCurve(curve());
         ProgressListener progress = new ProgressListener(method.name())) {
       trainer
           .config("method", method.name())
           .config(method.name(), options)
           .config("lora", lora)
           .config("inputs", inputs());
-      trainer.listen(progress).listen(board).sampler(() -> samples(model));
+      trainer.listen(progress).listen(board).listen(curve).sampler(() -> samples(model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
         throw new IllegalArgumentException(

@@ -13,12 +13,16 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
 import org.perflow.distill.Methods;
+import org.perflow.evaluate.Charts;
 import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.evaluate.Report;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
+import org.perflow.flow.Schedulers;
 import org.perflow.io.Json;
+import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -28,6 +32,7 @@ import org.perflow.train.Overrides;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
+import org.perflow.train.TrainingCurve;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -37,9 +42,11 @@ import picocli.CommandLine.Parameters;
     name = "compare",
     description =
         "Trains several methods on one teacher with one budget, and measures them and the teacher's"
-            + " samplers from the same noise. What is trained already is not trained again, and a run"
-            + " that was cut off goes on. OUT gets a folder an entry, report.html, plots, grid.png and"
-            + " measurements.json.",
+            + " samplers from the same noise. Where the plan says transfer, what each student learned"
+            + " is then added to another fine-tune of the teacher, and measured there. What is trained"
+            + " already is not trained again, and a run that was cut off goes on. OUT gets a folder an"
+            + " entry, report.html, plots, grid.png and measurements.json; OUT/transfer gets its own"
+            + " grid.png and measurements.json.",
     footer = {
       "",
       "Examples:",
@@ -62,11 +69,25 @@ final class CompareCommand extends Verb {
 
   /** What training an entry took; beside its student as {@code training.json}. */
   record Training(
-      String method, long steps, long images, double seconds, double loss, double peakGigabytes) {}
+      String method,
+      long steps,
+      long images,
+      double preparation,
+      double seconds,
+      double loss,
+      double peakGigabytes) {}
+
+  /** Everything, for JSON. */
+  private record Result(
+      Comparison.Result comparison,
+      Map<String, Training> training,
+      TransferRun.@Nullable Result transfer) {}
+
+  /** A trained entry. */
+  private record Trained(ComparePlan.Entry entry, AccelerateRun<?> run, Training training) {}
 
   /** An entry with its model, if it has one of its own. */
-  private record Entrant(
-      ComparePlan.Entry entry, DiffusionModel model, boolean owned, @Nullable Training training) {}
+  private record Entrant(ComparePlan.Entry entry, DiffusionModel model, boolean owned) {}
 
   @Override
   void run() throws Exception {
@@ -78,12 +99,31 @@ final class CompareCommand extends Verb {
         runs.put(entry, prepare(plan, entry, Methods.of(entry.method())));
       }
     }
-    Map<ComparePlan.Entry, Training> trained = new LinkedHashMap<>();
+    Optional<TransferRun> transfer =
+        plan.transfer() == null
+            ? Optional.empty()
+            : Optional.of(TransferRun.of(plan, teacher(plan), data(plan), out.resolve("transfer")));
+    if (transfer.isPresent()) { // what it cannot do shows before the methods have taken their time
+      err().println("fine-tune of the transfer: " + transfer.get().fineTune());
+    }
+    List<Trained> trained = new ArrayList<>();
     for (var each : runs.entrySet()) {
       err().println("training " + each.getKey().name());
-      trained.put(each.getKey(), train(each.getValue()));
+      trained.add(new Trained(each.getKey(), each.getValue(), train(each.getValue())));
     }
-    measure(plan, entries, runs, trained);
+    measure(plan, folders(entries, runs), trained, transfer);
+  }
+
+  /** Where the entries' models lie; an entry of the teacher's has none. */
+  private static Map<ComparePlan.Entry, Optional<Path>> folders(
+      List<ComparePlan.Entry> entries, Map<ComparePlan.Entry, AccelerateRun<?>> runs) {
+    Map<ComparePlan.Entry, Optional<Path>> folders = new LinkedHashMap<>();
+    for (ComparePlan.Entry entry : entries) {
+      Optional<Path> own = Optional.ofNullable(entry.model()).map(CompareCommand::path);
+      folders.put(
+          entry, Optional.ofNullable(runs.get(entry)).map(AccelerateRun::student).or(() -> own));
+    }
+    return folders;
   }
 
   private List<ComparePlan.Entry> chosen(ComparePlan plan) {
@@ -131,13 +171,7 @@ final class CompareCommand extends Verb {
   /** Trains what is not trained; refuses a folder that was trained with other settings. */
   private Training train(AccelerateRun<?> run) throws IOException {
     Path done = run.out().resolve("training.json");
-    Path config = run.out().resolve("config.json");
-    if (Files.exists(config) && !Json.read(config).equals(run.config())) {
-      throw new IllegalArgumentException(
-          config
-              + " was written with other settings than the plan has now; choose another --out, or"
-              + " move that folder away");
-    }
+    refuseOtherSettings(run.out().resolve("config.json"), run.config());
     if (Files.exists(done)) {
       err().println("  trained already: " + run.student());
       return Json.read(done, Training.class);
@@ -157,6 +191,7 @@ final class CompareCommand extends Verb {
             run.method().name(),
             result.steps(),
             result.steps() * run.train().batch() * run.train().accumulate(),
+            result.preparation(),
             result.seconds(),
             result.loss(),
             peak[0] / 1e9);
@@ -164,80 +199,106 @@ final class CompareCommand extends Verb {
     return training;
   }
 
+  /** Compared as text: whole numbers are of one kind in memory and of another when read. */
+  static void refuseOtherSettings(Path config, ObjectNode wanted) throws IOException {
+    if (Files.exists(config) && !Json.read(config).toString().equals(wanted.toString())) {
+      throw new IllegalArgumentException(
+          config
+              + " was written with other settings than the plan has now; choose another --out, or"
+              + " move that folder away");
+    }
+  }
+
   // ---------------------------------------------------------------- measuring
 
   private void measure(
       ComparePlan plan,
-      List<ComparePlan.Entry> entries,
-      Map<ComparePlan.Entry, AccelerateRun<?>> runs,
-      Map<ComparePlan.Entry, Training> trained)
-      throws Exception {
+      Map<ComparePlan.Entry, Optional<Path>> folders,
+      List<Trained> trained,
+      Optional<TransferRun> transfer)
+      throws IOException {
     List<Entrant> entrants = new ArrayList<>();
     try (DiffusionModel teacher = Models.load(teacher(plan), DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
       try {
-        for (ComparePlan.Entry entry : entries) {
-          Path folder =
-              runs.containsKey(entry)
-                  ? runs.get(entry).student()
-                  : entry.model() == null ? null : path(entry.model());
-          DiffusionModel model = folder == null ? teacher : Models.load(folder, DType.F32);
-          entrants.add(new Entrant(entry, model, folder != null, trained.get(entry)));
+        for (var each : folders.entrySet()) {
+          boolean owned = each.getValue().isPresent();
+          DiffusionModel model = owned ? Models.load(each.getValue().get(), DType.F32) : teacher;
+          entrants.add(new Entrant(each.getKey(), model, owned));
         }
-        compare(plan, teacher, entrants, features);
+        TensorCache cache = new TensorCache(out.resolve("cache"));
+        Evaluation.Options options =
+            new Evaluation.Options(
+                plan.batch(), DType.parse(plan.dtype()), 4, 48, 4, 8, cache, true);
+        Comparison comparison = compare(plan, teacher, entrants, features, options);
+        Optional<TransferRun.Outcome> moved = Optional.empty();
+        if (transfer.isPresent()) {
+          moved =
+              Optional.of(
+                  transfer
+                      .get()
+                      .measure(students(folders, entrants), features, options, this::tell));
+        }
+        write(plan, comparison, trained, moved, settings(plan, features, transfer));
       } finally {
         entrants.stream().filter(Entrant::owned).forEach(entrant -> entrant.model().close());
       }
     }
   }
 
-  private void compare(
-      ComparePlan plan, DiffusionModel teacher, List<Entrant> entrants, FeatureNetwork features)
+  private void tell(String line) {
+    err().println(line);
+  }
+
+  /** The folders of those that a teacher was accelerated to. */
+  private static Map<ComparePlan.Entry, Path> students(
+      Map<ComparePlan.Entry, Optional<Path>> folders, List<Entrant> entrants) {
+    Map<ComparePlan.Entry, Path> students = new LinkedHashMap<>();
+    for (Entrant entrant : entrants) {
+      Optional<Path> folder = folders.get(entrant.entry());
+      if (folder.isPresent() && Schedulers.isStudents(entrant.model().schedulerConfig())) {
+        students.put(entrant.entry(), folder.get());
+      }
+    }
+    return students;
+  }
+
+  private Comparison compare(
+      ComparePlan plan,
+      DiffusionModel teacher,
+      List<Entrant> entrants,
+      FeatureNetwork features,
+      Evaluation.Options options)
       throws IOException {
     List<Evaluation.System> systems = new ArrayList<>();
     for (Entrant entrant : entrants) {
-      List<Integer> steps = Objects.requireNonNullElse(entrant.entry().steps(), plan.steps());
-      steps.forEach(count -> systems.add(system(plan, entrant, count)));
+      systems.addAll(systems(plan, entrant.entry(), entrant.model()));
     }
-    TensorCache cache = new TensorCache(out.resolve("cache"));
-    Evaluation.Options options =
-        new Evaluation.Options(plan.batch(), DType.parse(plan.dtype()), 4, 48, 4, 8, cache, true);
     List<Path> held = Shards.find(data(plan), "test*.tar");
-    List<Evaluation.Case> cases = Comparison.cases(held, plan.pictures(), plan.seed());
-    try (TextAgreement text = textAgreement(plan, teacher, features, cases, cache)) {
-      Estimate ceiling = text == null ? null : text.agreement(ShardReader.readAll(held));
-      Comparison comparison =
-          Comparison.of(
-              new Evaluation.System(
-                  "Teacher, DDIM", teacher, "ddim", plan.referenceSteps(), plan.guidance()),
-              systems,
-              cases,
-              new Evaluation.Measures(features, null, text, 100),
-              ceiling,
-              options,
-              line -> err().println(line));
-      comparison.write(
-          out,
-          "Methods compared",
-          "%,d pictures each, of captions of the test shards; reference: %d DDIM steps of the"
-                  .formatted(plan.pictures(), plan.referenceSteps())
-              + " teacher.",
-          new double[0],
-          settings(plan, entrants, features));
-      report(
-          comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
+    List<Sample> real = ShardReader.readAll(held);
+    try (TextAgreement text = reader(plan, teacher, features, options.cache(), real)) {
+      Estimate ceiling = text == null ? null : text.agreement(real);
+      return Comparison.of(
+          new Evaluation.System(
+              "Teacher, DDIM", teacher, "ddim", plan.referenceSteps(), plan.guidance()),
+          systems,
+          Comparison.cases(held, plan.pictures(), plan.seed()),
+          new Evaluation.Measures(features, null, text, 100),
+          ceiling,
+          options,
+          this::tell);
     }
   }
 
-  /** Trained on the training shards; null where the captions are too few to choose among. */
-  private static @Nullable TextAgreement textAgreement(
+  /** What tells captions apart; null where the held-out pictures have too few of them. */
+  private static @Nullable TextAgreement reader(
       ComparePlan plan,
       DiffusionModel teacher,
       FeatureNetwork features,
-      List<Evaluation.Case> cases,
-      TensorCache cache)
+      @Nullable TensorCache cache,
+      List<Sample> held)
       throws IOException {
-    if (!TextAgreement.canChooseAmong(cases.stream().map(Evaluation.Case::prompt).toList())) {
+    if (!TextAgreement.canChooseAmong(held.stream().map(Sample::caption).toList())) {
       return null;
     }
     return TextAgreement.train(
@@ -245,42 +306,106 @@ final class CompareCommand extends Verb {
         teacher,
         ShardReader.readAll(Shards.find(data(plan), "train-*.tar")),
         TextAgreement.Options.DEFAULTS,
-        Optional.of(cache));
+        Optional.ofNullable(cache));
   }
 
-  private static Evaluation.System system(ComparePlan plan, Entrant entrant, int steps) {
-    ComparePlan.Entry entry = entrant.entry();
-    double own = entrant.model().schedulerConfig().path(Method.GUIDANCE).asDouble(plan.guidance());
-    return new Evaluation.System(
-        entry.name(),
-        entrant.model(),
-        entry.sampler() == null ? Evaluation.System.OWN : entry.sampler(),
-        steps,
-        entry.guidance() == null ? own : entry.guidance());
+  /** An entry's model at each of its numbers of steps. */
+  static List<Evaluation.System> systems(
+      ComparePlan plan, ComparePlan.Entry entry, DiffusionModel model) {
+    double own = model.schedulerConfig().path(Method.GUIDANCE).asDouble(plan.guidance());
+    String sampler = entry.sampler() == null ? Evaluation.System.OWN : entry.sampler();
+    double guidance = entry.guidance() == null ? own : entry.guidance();
+    return Objects.requireNonNullElse(entry.steps(), plan.steps()).stream()
+        .map(steps -> new Evaluation.System(entry.name(), model, sampler, steps, guidance))
+        .toList();
+  }
+
+  // ---------------------------------------------------------------- writing
+
+  private void write(
+      ComparePlan plan,
+      Comparison comparison,
+      List<Trained> trained,
+      Optional<TransferRun.Outcome> moved,
+      Map<String, String> settings)
+      throws IOException {
+    List<Report.Section> more = new ArrayList<>();
+    Map<String, Training> training = new LinkedHashMap<>();
+    trained.forEach(each -> training.put(each.entry().name(), each.training()));
+    if (!trained.isEmpty()) {
+      more.add(table(training));
+      Charts.trainingCurves(curves(trained)).ifPresent(more::add);
+    }
+    moved.ifPresent(outcome -> more.addAll(outcome.sections()));
+    comparison.write(
+        out,
+        "Methods compared",
+        "%,d pictures each, of captions of the test shards; reference: %d DDIM steps of the"
+                .formatted(plan.pictures(), plan.referenceSteps())
+            + " teacher.",
+        more,
+        settings);
+    report(
+        new Result(
+            comparison.figures(), training, moved.map(TransferRun.Outcome::figures).orElse(null)),
+        comparison.table()
+            + moved.map(outcome -> "%n%n%s".formatted(outcome.table())).orElse("")
+            + "%n%s".formatted(out.resolve("report.html")));
+  }
+
+  private static Map<String, List<TrainingCurve.Point>> curves(List<Trained> trained)
+      throws IOException {
+    Map<String, List<TrainingCurve.Point>> curves = new LinkedHashMap<>();
+    for (Trained each : trained) {
+      if (Files.exists(each.run().curve())) {
+        curves.put(each.entry().name(), TrainingCurve.read(each.run().curve()));
+      }
+    }
+    return curves;
+  }
+
+  private static Report.Table table(Map<String, Training> trained) {
+    List<Report.Row> rows = new ArrayList<>();
+    trained.forEach(
+        (name, training) ->
+            rows.add(
+                new Report.Row(
+                    Report.Row.Kind.FIGURES,
+                    name,
+                    List.of(
+                        training.method(),
+                        "%,d".formatted(training.images()),
+                        "%,d".formatted(training.steps()),
+                        "%,.0f".formatted(training.preparation()),
+                        "%,.0f".formatted(training.seconds()),
+                        "%.4f".formatted(training.loss()),
+                        "%.2f".formatted(training.peakGigabytes())))));
+    return new Report.Table(
+        "Training",
+        List.of(
+            "Entry",
+            "Method",
+            "Images",
+            "Steps",
+            "Preparing, s",
+            "Training, s",
+            "Last loss",
+            "Peak memory, GB"),
+        rows,
+        "Preparing: drawing the teacher's pictures that reflow, instaflow and shortcut learn from,"
+            + " before the clock of training starts; as long for each of them, though those that share"
+            + " a folder draw only once. What other methods have the teacher draw is part of their"
+            + " training. Losses of methods cannot be compared.");
   }
 
   private Map<String, String> settings(
-      ComparePlan plan, List<Entrant> entrants, FeatureNetwork features) {
+      ComparePlan plan, FeatureNetwork features, Optional<TransferRun> transfer) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("plan", file.toString());
     settings.put("teacher", Installation.name(teacher(plan)));
     settings.put("guidance of the teacher", Double.toString(plan.guidance()));
     settings.put("features", features.name());
-    for (Entrant entrant : entrants) {
-      Training training = entrant.training();
-      if (training != null) {
-        settings.put(
-            "training of " + entrant.entry().name(),
-            "%s, %,d steps, %,d images, %.0f s, last loss %.4f, peak %.2f GB"
-                .formatted(
-                    training.method(),
-                    training.steps(),
-                    training.images(),
-                    training.seconds(),
-                    training.loss(),
-                    training.peakGigabytes()));
-      }
-    }
+    transfer.ifPresent(run -> settings.put("fine-tune of the transfer", run.name()));
     settings.put("software", Main.VERSION + ", Java " + Runtime.version());
     return settings;
   }
@@ -298,7 +423,7 @@ final class CompareCommand extends Verb {
   }
 
   /** As given, else as it came with the program. */
-  private static Path path(String name) {
+  static Path path(String name) {
     Path here = Path.of(name);
     return Files.exists(here) ? here : Installation.home().resolve(name);
   }

@@ -29,7 +29,8 @@ import org.perflow.io.FormatException;
  * @param batch pictures drawn at a time
  * @param dtype to draw with
  * @param train training settings of all methods, the budget among them: steps or minutes
- * @param entries what is compared, in the order of the table
+ * @param entries what is compared, in the order of the plan within equal costs
+ * @param transfer the plug-and-play test; null for none
  */
 record ComparePlan(
     @Nullable String teacher,
@@ -42,7 +43,8 @@ record ComparePlan(
     int batch,
     String dtype,
     @Nullable ObjectNode train,
-    List<Entry> entries) {
+    List<Entry> entries,
+    @Nullable Transfer transfer) {
   private static final YAMLMapper MAPPER =
       YAMLMapper.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -93,6 +95,40 @@ record ComparePlan(
       return name.toLowerCase(java.util.Locale.ROOT)
           .replaceAll("[^a-z0-9]+", "-")
           .replaceAll("^-|-$", "");
+    }
+  }
+
+  /**
+   * The plug-and-play test: what the students learned is added to another fine-tune of the teacher.
+   *
+   * @param model diffusers folder of the fine-tune; null to train one
+   * @param data folders with test*.tar whose captions are drawn, and train-*.tar to fine-tune the
+   *     teacher's U-Net on; null, with a model, for the plan's
+   * @param train settings of the fine-tuning
+   * @param pictures drawn by each entry at each number of steps; 0 for the plan's
+   */
+  record Transfer(
+      @Nullable String model,
+      @Nullable List<String> data,
+      @Nullable ObjectNode train,
+      int pictures) {
+    Transfer {
+      if (model == null && data == null) {
+        throw new IllegalArgumentException(
+            "transfer needs model: FOLDER, a fine-tune of the teacher, or data: [FOLDER] to"
+                + " fine-tune it on");
+      }
+      if (model != null && train != null) {
+        throw new IllegalArgumentException(
+            "transfer has the model "
+                + model
+                + " and settings to train one: leave one of them out");
+      }
+      if (pictures < 0) {
+        throw new IllegalArgumentException(
+            "transfer: pictures must be 0 (as many as the plan's) or more; got " + pictures);
+      }
+      data = data == null ? null : List.copyOf(data);
     }
   }
 

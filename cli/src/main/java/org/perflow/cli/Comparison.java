@@ -80,29 +80,40 @@ record Comparison(FigureTables tables, Report.Grid grid) {
     return tables.toText();
   }
 
-  /** Writes the files into {@code folder}. */
+  /** Writes the files into {@code folder}; the report ends with {@code more} and settings. */
   void write(
-      Path folder, String title, String summary, double[] losses, Map<String, String> settings)
+      Path folder,
+      String title,
+      String summary,
+      List<? extends Report.Section> more,
+      Map<String, String> settings)
       throws IOException {
-    Files.createDirectories(folder);
     List<Report.Plot> plots =
         Stream.of(
                 Charts.errorOverCost(tables.rows()),
-                Charts.distanceOverCost(tables.features(), tables.rows()),
-                Charts.trainingLoss(losses))
+                Charts.distanceOverCost(tables.features(), tables.rows()))
             .flatMap(Optional::stream)
             .toList();
     List<Report.Section> sections = new ArrayList<>(tables.sections());
     sections.add(Math.min(1, sections.size()), grid);
     sections.addAll(Math.min(2, sections.size()), plots);
+    sections.addAll(more);
     sections.add(new Report.Settings(settings));
+    writeFigures(folder);
     new Report(title, summary, sections).write(folder.resolve("report.html"));
-    for (Report.Plot plot : plots) {
-      String name = plot.title().toLowerCase(Locale.ROOT).replace(' ', '-');
-      byte[] svg = plot.light().svg();
-      AtomicFiles.write(folder.resolve(name + ".svg"), out -> out.write(svg));
-      Images.writePng(folder.resolve(name + ".png"), plot.light().png(), Map.of());
+    for (Report.Section section : sections) {
+      if (section instanceof Report.Plot plot) {
+        String name = plot.title().toLowerCase(Locale.ROOT).replace(' ', '-');
+        byte[] svg = plot.light().svg();
+        AtomicFiles.write(folder.resolve(name + ".svg"), out -> out.write(svg));
+        Images.writePng(folder.resolve(name + ".png"), plot.light().png(), Map.of());
+      }
     }
+  }
+
+  /** Writes {@code measurements.json} and {@code grid.png} alone. */
+  void writeFigures(Path folder) throws IOException {
+    Files.createDirectories(folder);
     writeGrid(folder);
     Json.write(folder.resolve("measurements.json"), figures());
   }

@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.perflow.distill.PerflowMethod;
+import org.perflow.evaluate.Charts;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
@@ -88,7 +89,8 @@ final class DemoCommand extends Verb {
         "A 4-step student trained just now for "
             + train.steps()
             + " steps, the one that comes with perflow, and their teacher, from the same noise.",
-        losses.stream().mapToDouble(Double::doubleValue).toArray(),
+        Charts.trainingLoss(losses.stream().mapToDouble(Double::doubleValue).toArray()).stream()
+            .toList(),
         settings(train, perflow, comparison));
     report(
         comparison.figures(),

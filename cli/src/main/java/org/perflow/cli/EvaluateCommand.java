@@ -252,9 +252,7 @@ final class EvaluateCommand extends Verb {
       settings.put("resamples", Integer.toString(resamples(network)));
       settings.put("software", Main.VERSION + ", Java " + Runtime.version());
       Comparison comparison =
-          new Comparison(
-              new FigureTables(network.name(), fewest, rows, null),
-              new Report.Grid(List.of(), List.of()));
+          new Comparison(new FigureTables(network.name(), fewest, rows, null), Report.Grid.none());
       write(
           comparison,
           "Pictures against pictures",
@@ -459,7 +457,7 @@ final class EvaluateCommand extends Verb {
   private void write(
       Comparison comparison, String title, String summary, Map<String, String> settings)
       throws IOException {
-    comparison.write(out, title, summary, new double[0], settings);
+    comparison.write(out, title, summary, List.of(), settings);
     report(comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
   }
 }

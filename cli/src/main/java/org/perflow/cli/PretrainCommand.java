@@ -27,6 +27,7 @@ import org.perflow.train.Provenance;
 import org.perflow.train.TensorBoardWriter;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
+import org.perflow.train.TrainingCurve;
 import org.perflow.train.VaeObjective;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -239,11 +240,12 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
   }
 
   /** What is done with the averaged weights at the end of a run. */
-  private interface Saver {
+  interface Saver {
     void save() throws IOException;
   }
 
-  private static Trainer.Result train(
+  /** Trains into {@code folder}, shows and records the run, and saves. */
+  static Trainer.Result train(
       String name,
       Objective objective,
       TrainOptions options,
@@ -256,8 +258,9 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     Files.createDirectories(folder);
     try (Trainer trainer = new Trainer(objective, options, folder);
         TensorBoardWriter board = new TensorBoardWriter(folder.resolve("tensorboard"));
+        TrainingCurve curve = new TrainingCurve(folder.resolve("training.csv"));
         ProgressListener progress = new ProgressListener(name)) {
-      trainer.listen(progress).listen(board);
+      trainer.listen(progress).listen(board).listen(curve);
       if (inputs != null) {
         trainer.config("inputs", inputs);
       }

@@ -40,6 +40,11 @@ public final class NoiseSchedule {
     return of(config, DType.F32);
   }
 
+  /** Whether a scheduler config has one: those of flow matching have none. */
+  public static boolean isIn(JsonNode config) {
+    return SchedulerConfig.of(config).has("beta_schedule");
+  }
+
   /** As {@link #of(JsonNode)}, in {@code precision}: F32 as PyTorch, or F64 for closed forms. */
   public static NoiseSchedule of(JsonNode config, DType precision) {
     try (Scope scope = Scope.open()) {

@@ -100,6 +100,11 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
     }
 
     @Override
+    public double preparationSeconds() {
+      return store.seconds();
+    }
+
+    @Override
     public void close() {
       store.close();
     }

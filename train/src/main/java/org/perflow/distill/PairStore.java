@@ -37,16 +37,20 @@ import org.perflow.train.Progress;
 public final class PairStore implements AutoCloseable {
   private static final int SHARD = 256;
   private static final int BATCH = 64;
+  private static final String SECONDS = "seconds";
   private static final long MIX = 0x9E3779B97F4A7C15L; // spreads neighbouring shards over all seeds
 
   private final long[] seeds;
   private final Tensor samples; // [N, C, h, w] float32
   private final Conditioning conditions; // N rows
+  private final double seconds;
 
-  private PairStore(Map<String, Tensor> all, Scope theirs) {
+  private PairStore(Part whole, Scope theirs) {
+    Map<String, Tensor> all = whole.tensors();
     seeds = all.get("seed").toLongArray();
     samples = theirs.release(all.get("sample"));
     conditions = condition(all).each(theirs::release);
+    seconds = whole.seconds();
   }
 
   /**
@@ -92,32 +96,35 @@ public final class PairStore implements AutoCloseable {
     }
   }
 
-  private static Map<String, Tensor> all(Task task, Settings settings, Path folder)
-      throws IOException {
+  /** Pairs, and what making them took. */
+  private record Part(Map<String, Tensor> tensors, double seconds) {}
+
+  private static Part all(Task task, Settings settings, Path folder) throws IOException {
     Files.createDirectories(folder);
     String key = key(task, settings);
     int count = settings.count();
     int shards = (count + SHARD - 1) / SHARD;
     refuseGaps(folder, shards);
-    List<Map<String, Tensor>> parts = new ArrayList<>();
+    List<Part> parts = new ArrayList<>();
     try (Progress progress = new Progress("pairs of the teacher", count)) {
       for (int shard = 0; shard < shards; shard++) {
         int rows = Math.min(SHARD, count - shard * SHARD);
         Path file = file(folder, shard);
-        Map<String, Tensor> part = Files.exists(file) ? stored(file, key, rows) : null;
+        Part part = Files.exists(file) ? stored(file, key, rows) : null;
         if (part == null) {
           part = made(task, settings, shard, rows, progress);
-          SafetensorsWriter.write(file, part, Map.of("key", key));
+          Map<String, String> header = Map.of("key", key, SECONDS, Double.toString(part.seconds()));
+          SafetensorsWriter.write(file, part.tensors(), header);
         }
         parts.add(part);
         progress.at((long) shard * SHARD + rows);
       }
     }
     Map<String, Tensor> all = new LinkedHashMap<>();
-    for (String name : parts.get(0).keySet()) {
-      all.put(name, Tensor.cat(0, parts.stream().map(part -> part.get(name)).toList()));
+    for (String name : parts.get(0).tensors().keySet()) {
+      all.put(name, Tensor.cat(0, parts.stream().map(part -> part.tensors().get(name)).toList()));
     }
-    return all;
+    return new Part(all, parts.stream().mapToDouble(Part::seconds).sum());
   }
 
   private static Path file(Path folder, int shard) {
@@ -164,8 +171,7 @@ public final class PairStore implements AutoCloseable {
   }
 
   /** The first {@code rows} of a shard; null where it holds fewer and must be made longer. */
-  private static @Nullable Map<String, Tensor> stored(Path file, String key, int rows)
-      throws IOException {
+  private static @Nullable Part stored(Path file, String key, int rows) throws IOException {
     try (SafetensorsFile shard = SafetensorsFile.open(file)) {
       if (!key.equals(shard.metadata().get("key"))) {
         throw new IOException(
@@ -174,14 +180,17 @@ public final class PairStore implements AutoCloseable {
                 + " --pairs-folder (or --out), or remove the shards and they are made again");
       }
       Map<String, Tensor> part = new LinkedHashMap<>();
+      double seconds = Double.parseDouble(shard.metadata().getOrDefault(SECONDS, "0"));
+      double share = 1;
       for (String name : shard.entries().keySet()) {
         Tensor tensor = shard.read(name);
         if (tensor.size(0) < rows) {
           return null;
         }
+        share = (double) rows / tensor.size(0);
         part.put(name, tensor.narrow(0, 0, rows));
       }
-      return part;
+      return new Part(part, share * seconds);
     } catch (FormatException e) {
       throw new FormatException(e.getMessage() + ", or remove it and it is made again", e);
     }
@@ -195,8 +204,8 @@ public final class PairStore implements AutoCloseable {
 
   // ---------------------------------------------------------------- the teacher draws
 
-  private static Map<String, Tensor> made(
-      Task task, Settings settings, int shard, int rows, Progress progress) {
+  private static Part made(Task task, Settings settings, int shard, int rows, Progress progress) {
+    long begin = System.nanoTime();
     long[] seeds;
     Conditioning told;
     try (Rng rng = Rng.seeded(task.train().seed() + (shard + 1) * MIX)) {
@@ -219,7 +228,7 @@ public final class PairStore implements AutoCloseable {
       part.put("pooled", told.added().textEmbeds());
       part.put("sizes", told.added().timeIds());
     }
-    return part;
+    return new Part(part, (System.nanoTime() - begin) / 1e9);
   }
 
   /** What the teacher's sampler makes of those noises. */
@@ -248,6 +257,14 @@ public final class PairStore implements AutoCloseable {
   }
 
   // ---------------------------------------------------------------- use
+
+  /**
+   * Seconds that the teacher drew them for, whether for this run or an earlier one; 0 where shards
+   * of earlier versions do not say.
+   */
+  public double seconds() {
+    return seconds;
+  }
 
   /** How many pairs. */
   public int size() {

@@ -87,6 +87,11 @@ public final class ReflowMethod implements Method<ReflowOptions> {
     }
 
     @Override
+    public double preparationSeconds() {
+      return lines.seconds();
+    }
+
+    @Override
     public void close() {
       lines.close();
     }

@@ -152,6 +152,11 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
     }
 
     @Override
+    public double preparationSeconds() {
+      return lines.seconds();
+    }
+
+    @Override
     public void close() {
       lines.close();
     }

@@ -32,6 +32,11 @@ final class StraightLines implements AutoCloseable {
     return store == null ? task.data().size() : store.size();
   }
 
+  /** What making the pairs took. */
+  double seconds() {
+    return store == null ? 0 : store.seconds();
+  }
+
   /** Ends of lines, in the caller's scope. */
   PairStore.Batch ends(long[] examples, Rng rng) {
     if (store == null) {

@@ -1,5 +1,8 @@
 package org.perflow.evaluate;
 
+import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
+import de.erichseifert.vectorgraphics2d.svg.SVGProcessor;
+import de.erichseifert.vectorgraphics2d.util.PageSize;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
@@ -9,6 +12,8 @@ import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.text.DecimalFormat;
+import java.text.DecimalFormatSymbols;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -16,16 +21,17 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
-import org.knowm.xchart.VectorGraphicsEncoder;
-import org.knowm.xchart.VectorGraphicsEncoder.VectorGraphicsFormat;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler.LegendLayout;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
+import org.knowm.xchart.style.lines.SeriesLines;
 import org.knowm.xchart.style.markers.SeriesMarkers;
+import org.perflow.train.TrainingCurve.Point;
 
 /**
  * The plots of a {@link Report}: as SVG for the page, and as PNG at twice their size for sharp
@@ -37,19 +43,28 @@ public final class Charts {
   private static final int SCALE = 2;
   private static final int MOST_POINTS = 400;
 
+  /** More lines than this are told apart by a panel each. */
+  private static final int MOST_LINES = 6;
+
+  private static final int PANEL_WIDTH = 300;
+  private static final int PANEL_HEIGHT = 220;
+  private static final int PANELS_ACROSS = 3;
+
   /** Colours of the page around a chart. */
   enum Theme {
-    LIGHT(Color.WHITE, new Color(0x1f2328), new Color(0xe3e6ea)),
-    DARK(new Color(0x1b1f24), new Color(0xd5dae1), new Color(0x343b44));
+    LIGHT(Color.WHITE, new Color(0x1f2328), new Color(0xe3e6ea), new Color(0xc4cad2)),
+    DARK(new Color(0x1b1f24), new Color(0xd5dae1), new Color(0x343b44), new Color(0x525b66));
 
     final Color ground;
     final Color ink;
     final Color grid;
+    final Color faint; // lines in the background
 
-    Theme(Color ground, Color ink, Color grid) {
+    Theme(Color ground, Color ink, Color grid, Color faint) {
       this.ground = ground;
       this.ink = ink;
       this.grid = grid;
+      this.faint = faint;
     }
   }
 
@@ -61,26 +76,67 @@ public final class Charts {
 
   private Charts() {}
 
-  /** A finished plot on one ground. */
+  /** A finished plot on one ground: a chart, or panels of one size in rows. */
   public static final class Drawn {
-    private final XYChart chart;
+    private final List<XYChart> panels;
     private final Theme theme;
 
-    private Drawn(XYChart chart, Theme theme) {
-      this.chart = chart;
+    private Drawn(List<XYChart> panels, Theme theme) {
+      this.panels = List.copyOf(panels);
       this.theme = theme;
+    }
+
+    /** Whether it is of panels, which want the width of the page. */
+    boolean isWide() {
+      return panels.size() > 1;
+    }
+
+    private int across() {
+      return Math.min(PANELS_ACROSS, panels.size());
+    }
+
+    private int width() {
+      return across() * panels.get(0).getWidth();
+    }
+
+    private int height() {
+      return (panels.size() + across() - 1) / across() * panels.get(0).getHeight();
+    }
+
+    private void paint(Graphics2D graphics) {
+      graphics.setColor(theme.ground);
+      graphics.fillRect(0, 0, width(), height());
+      for (int i = 0; i < panels.size(); i++) {
+        XYChart panel = panels.get(i);
+        int x = i % across() * panel.getWidth();
+        int y = i / across() * panel.getHeight();
+        graphics.translate(x, y);
+        panel.paint(graphics, panel.getWidth(), panel.getHeight());
+        graphics.translate(-x, -y);
+      }
     }
 
     /** As a picture. */
     public BufferedImage png() {
-      return paint(chart, theme);
+      BufferedImage image =
+          new BufferedImage(width() * SCALE, height() * SCALE, BufferedImage.TYPE_INT_RGB);
+      Graphics2D graphics = image.createGraphics();
+      graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
+      graphics.scale(SCALE, SCALE);
+      paint(graphics);
+      graphics.dispose();
+      return image;
     }
 
     /** As the bytes of an SVG file. */
     public byte[] svg() {
+      VectorGraphics2D graphics = new VectorGraphics2D();
+      paint(graphics);
       ByteArrayOutputStream out = new ByteArrayOutputStream();
       try {
-        VectorGraphicsEncoder.saveVectorGraphic(chart, out, VectorGraphicsFormat.SVG);
+        new SVGProcessor()
+            .getDocument(graphics.getCommands(), new PageSize(0, 0, width(), height()))
+            .writeTo(out);
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
@@ -89,13 +145,13 @@ public final class Charts {
   }
 
   /**
-   * Error of the pictures over network evaluations, one line a label; empty where nothing but the
-   * reference was measured.
+   * Error of the pictures over network evaluations, one line a label, and where these are many a
+   * panel each; empty where nothing but the reference was measured.
    */
   public static Optional<Report.Plot> errorOverCost(List<Measurement> rows) {
     return overCost(
         "Error over cost",
-        "error (RMSE)",
+        new Axis("error (RMSE)", false),
         rows.stream().filter(row -> !row.isReference()).toList(),
         row -> row.pictures() == null ? null : row.pictures().error());
   }
@@ -104,7 +160,7 @@ public final class Charts {
   public static Optional<Report.Plot> distanceOverCost(String features, List<Measurement> rows) {
     return overCost(
         "Distance over cost",
-        "FD (" + features + ")",
+        new Axis("FD (" + features + ")", true),
         rows.stream().filter(row -> row.steps() > 0).toList(),
         row -> row.set() == null ? null : row.set().frechet());
   }
@@ -121,84 +177,200 @@ public final class Charts {
                 loss(losses, Theme.DARK)));
   }
 
-  private static Optional<Report.Plot> overCost(
-      String title,
-      String axis,
-      List<Measurement> rows,
-      Function<Measurement, @Nullable Estimate> figure) {
-    List<Measurement> measured = rows.stream().filter(row -> figure.apply(row) != null).toList();
-    return measured.isEmpty()
+  /**
+   * Training loss over minutes, a panel with its own scale a run; empty where no run has two
+   * points.
+   */
+  public static Optional<Report.Plot> trainingCurves(Map<String, List<Point>> runs) {
+    Map<String, List<Point>> shown = new LinkedHashMap<>(runs);
+    shown.values().removeIf(points -> points.size() < 2);
+    return shown.isEmpty()
         ? Optional.empty()
         : Optional.of(
             new Report.Plot(
-                title,
-                axis + " over network evaluations, bars: 95 % intervals",
-                overCost(axis, measured, figure, Theme.LIGHT),
-                overCost(axis, measured, figure, Theme.DARK)));
+                "Training curves",
+                "Loss over minutes of training: pale each step, strong its running mean. Every method"
+                    + " minimises a loss of its own, so that curves tell who still learns and not who"
+                    + " is better",
+                curves(shown, Theme.LIGHT),
+                curves(shown, Theme.DARK)));
+  }
+
+  private static Drawn curves(Map<String, List<Point>> runs, Theme theme) {
+    double minutes = 0;
+    for (List<Point> points : runs.values()) {
+      minutes = Math.max(minutes, points.get(points.size() - 1).seconds() / 60);
+    }
+    List<XYChart> panels = new ArrayList<>();
+    for (Map.Entry<String, List<Point>> run : runs.entrySet()) {
+      List<Point> points = run.getValue();
+      XYChart chart = panel("minutes", "loss", theme);
+      long images = points.get(points.size() - 1).images();
+      chart.setTitle(run.getKey());
+      chart.setXAxisTitle("minutes (%,d images)".formatted(images));
+      double[] x = points.stream().mapToDouble(point -> point.seconds() / 60).toArray();
+      double[] y = points.stream().mapToDouble(Point::loss).toArray();
+      lossSeries(chart, x, y);
+      chart.getStyler().setXAxisMin(0.0).setXAxisMax(minutes).setXAxisDecimalPattern("#,##0.##");
+      chart.getStyler().setYAxisDecimalPattern("0.####");
+      panels.add(chart);
+    }
+    return new Drawn(panels, theme);
+  }
+
+  /** An axis of figures; on a logarithmic one their logarithms are drawn. */
+  private record Axis(String title, boolean logarithmic) {
+    double place(double value) {
+      return logarithmic ? Math.log10(value) : value;
+    }
+
+    String tick(double place) {
+      double value = logarithmic ? Math.pow(10, place) : place;
+      String pattern = value < 1 ? "0.##" : value < 10 ? "0.#" : "0";
+      return new DecimalFormat(pattern, DecimalFormatSymbols.getInstance(Locale.ROOT))
+          .format(value);
+    }
+  }
+
+  private static Optional<Report.Plot> overCost(
+      String title,
+      Axis wanted,
+      List<Measurement> rows,
+      Function<Measurement, @Nullable Estimate> figure) {
+    List<Measurement> measured = rows.stream().filter(row -> figure.apply(row) != null).toList();
+    if (measured.isEmpty()) {
+      return Optional.empty();
+    }
+    boolean positive = measured.stream().map(figure).allMatch(f -> f.low() > 0);
+    Axis axis = new Axis(wanted.title(), wanted.logarithmic() && positive);
+    return Optional.of(
+        new Report.Plot(
+            title,
+            axis.title() + " over network evaluations, bars: 95 % intervals",
+            overCost(axis, measured, figure, Theme.LIGHT),
+            overCost(axis, measured, figure, Theme.DARK)));
   }
 
   private static Drawn overCost(
-      String axis,
+      Axis axis,
       List<Measurement> rows,
       Function<Measurement, @Nullable Estimate> figure,
       Theme theme) {
-    XYChart chart = chart("network evaluations a picture", axis, theme);
     Map<String, List<Measurement>> byLabel = new LinkedHashMap<>();
     for (Measurement row : rows) {
       byLabel.computeIfAbsent(row.label(), label -> new ArrayList<>()).add(row);
     }
-    double most = 0;
-    for (Map.Entry<String, List<Measurement>> line : byLabel.entrySet()) {
-      List<Measurement> points = new ArrayList<>(line.getValue());
-      points.sort((a, b) -> Integer.compare(a.networkEvaluations(), b.networkEvaluations()));
-      List<Estimate> figures = points.stream().map(figure).toList();
-      double[] x = points.stream().mapToDouble(m -> log2(m.networkEvaluations())).toArray();
-      double[] y = figures.stream().mapToDouble(Estimate::value).toArray();
-      double[] bars = figures.stream().mapToDouble(f -> (f.high() - f.low()) / 2).toArray();
-      chart.addSeries(line.getKey(), x, y, bars).setMarker(SeriesMarkers.CIRCLE).setLineWidth(2.5f);
-      for (Estimate each : figures) {
-        most = Math.max(most, each.high());
+    List<Line> lines = byLabel.entrySet().stream().map(e -> line(axis, e, figure)).toList();
+    if (lines.size() <= MOST_LINES) {
+      XYChart chart = chart("network evaluations a picture", axis.title(), theme);
+      lines.forEach(line -> add(chart, line));
+      scale(chart, axis, lines, 120);
+      return new Drawn(List.of(chart), theme);
+    }
+    List<XYChart> panels = new ArrayList<>();
+    for (Line line : lines) { // each before all the others in grey
+      XYChart chart = panel("network evaluations", axis.title(), theme);
+      chart.setTitle(line.label());
+      for (Line other : lines) {
+        if (other != line) {
+          XYSeries grey = chart.addSeries(other.label(), other.x(), other.y());
+          grey.setMarker(SeriesMarkers.NONE).setLineColor(theme.faint).setLineWidth(1.2f);
+          grey.setLineStyle(SeriesLines.SOLID);
+        }
+      }
+      XYSeries own = add(chart, line);
+      own.setMarkerColor(SERIES[0]);
+      own.setLineColor(SERIES[0]).setLineStyle(SeriesLines.SOLID);
+      scale(chart, axis, lines, 45);
+      panels.add(chart);
+    }
+    return new Drawn(panels, theme);
+  }
+
+  /** A figure of systems that differ in steps alone, against log2 of their network evaluations. */
+  @SuppressWarnings("ArrayRecordComponent") // drawn, never compared
+  private record Line(String label, double[] x, double[] y, double[] bars) {}
+
+  private static Line line(
+      Axis axis,
+      Map.Entry<String, List<Measurement>> rows,
+      Function<Measurement, @Nullable Estimate> figure) {
+    List<Measurement> points = new ArrayList<>(rows.getValue());
+    points.sort((a, b) -> Integer.compare(a.networkEvaluations(), b.networkEvaluations()));
+    List<Estimate> figures = points.stream().map(figure).toList();
+    return new Line(
+        rows.getKey(),
+        points.stream().mapToDouble(m -> log2(m.networkEvaluations())).toArray(),
+        figures.stream().mapToDouble(f -> axis.place(f.value())).toArray(),
+        figures.stream()
+            .mapToDouble(f -> (axis.place(f.high()) - axis.place(f.low())) / 2)
+            .toArray());
+  }
+
+  private static XYSeries add(XYChart chart, Line line) {
+    XYSeries series = chart.addSeries(line.label(), line.x(), line.y(), line.bars());
+    series.setMarker(SeriesMarkers.CIRCLE).setLineWidth(2.5f);
+    return series;
+  }
+
+  /** Axes that hold all lines, so that panels compare. */
+  private static void scale(XYChart chart, Axis axis, List<Line> lines, int spacing) {
+    double least = Double.MAX_VALUE;
+    double most = -Double.MAX_VALUE;
+    double first = Double.MAX_VALUE;
+    double last = 0;
+    for (Line line : lines) {
+      for (int i = 0; i < line.x().length; i++) {
+        least = Math.min(least, line.y()[i] - line.bars()[i]);
+        most = Math.max(most, line.y()[i] + line.bars()[i]);
+        first = Math.min(first, line.x()[i]);
+        last = Math.max(last, line.x()[i]);
       }
     }
     XYStyler style = chart.getStyler();
-    style.setYAxisMin(0.0).setYAxisMax(most * 1.08);
-    style.setXAxisMin(Math.floor(lowest(byLabel) - 0.2));
-    style.setXAxisMax(Math.ceil(highest(byLabel) + 0.2));
-    style.setXAxisTickLabelsFormattingFunction(x -> String.valueOf(Math.round(Math.pow(2, x))));
-    style.setXAxisTickMarkSpacingHint(120);
-    style.setYAxisDecimalPattern("0.##");
-    return new Drawn(chart, theme);
+    style.setYAxisMin(axis.logarithmic() ? least - 0.1 : 0.0);
+    style.setYAxisMax(axis.logarithmic() ? most + 0.1 : most * 1.08);
+    style.setYAxisTickLabelsFormattingFunction(axis::tick);
+    style.setXAxisMin(Math.floor(first - 0.2)); // ticks are counted from here
+    style.setXAxisMax(Math.ceil(last + 0.2));
+    style.setXAxisTickLabelsFormattingFunction(Charts::powerOfTwo);
+    style.setXAxisTickMarkSpacingHint(spacing);
   }
 
-  /** Training loss by step: pale as measured, strong as a running mean over 2 % of the run. */
   private static Drawn loss(double[] losses, Theme theme) {
     XYChart chart = chart("step", "loss", theme);
+    double[] steps = IntStream.rangeClosed(1, losses.length).asDoubleStream().toArray();
+    lossSeries(chart, steps, losses);
+    XYStyler style = chart.getStyler();
+    style.setXAxisMin(0.0).setXAxisMax((double) losses.length).setXAxisDecimalPattern("#,##0");
+    style.setXAxisTickMarkSpacingHint(100).setYAxisDecimalPattern("0.###");
+    return new Drawn(List.of(chart), theme);
+  }
+
+  /** Pale as measured, strong as a running mean over 5 % of the run. */
+  private static void lossSeries(XYChart chart, double[] x, double[] losses) {
     double[] smooth = new double[losses.length];
-    int span = Math.max(1, losses.length / 50);
+    int span = Math.max(1, losses.length / 20);
     double sum = 0;
     for (int i = 0; i < losses.length; i++) {
       sum += losses[i] - (i >= span ? losses[i - span] : 0);
       smooth[i] = sum / Math.min(i + 1, span);
     }
     Color strong = SERIES[0];
-    XYSeries raw = add(chart, "each step", losses);
+    XYSeries raw = add(chart, "each step", x, losses);
     raw.setLineColor(new Color(strong.getRed(), strong.getGreen(), strong.getBlue(), 120));
     raw.setLineWidth(1f);
-    XYSeries mean = add(chart, "running mean", smooth);
+    XYSeries mean = add(chart, "running mean", x, smooth);
     mean.setLineColor(strong);
     mean.setLineWidth(2.5f);
-    XYStyler style = chart.getStyler();
-    style.setXAxisMin(0.0).setXAxisMax((double) losses.length).setXAxisDecimalPattern("#,##0");
-    style.setXAxisTickMarkSpacingHint(100).setYAxisDecimalPattern("0.###");
-    return new Drawn(chart, theme);
   }
 
-  private static XYSeries add(XYChart chart, String name, double[] values) {
+  private static XYSeries add(XYChart chart, String name, double[] at, double[] values) {
     int stride = Math.max(1, (values.length + MOST_POINTS - 1) / MOST_POINTS);
     double[] x = new double[(values.length + stride - 1) / stride];
     double[] y = new double[x.length];
     for (int i = 0; i < x.length; i++) {
-      x[i] = i * stride + 1;
+      x[i] = at[i * stride];
       y[i] = values[i * stride];
     }
     XYSeries series = chart.addSeries(name, x, y);
@@ -206,9 +378,27 @@ public final class Charts {
     return series;
   }
 
+  /** One of several: small, titled, without legend. */
+  private static XYChart panel(String x, String y, Theme theme) {
+    XYChart chart = chart(x, y, theme, PANEL_WIDTH, PANEL_HEIGHT);
+    XYStyler style = chart.getStyler();
+    style.setLegendVisible(false);
+    style.setChartTitleVisible(true).setChartTitleBoxVisible(false).setChartTitlePadding(2);
+    style.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 13));
+    style.setAxisTitleFont(new Font(Font.SANS_SERIF, Font.PLAIN, 11));
+    style.setAxisTickLabelsFont(new Font(Font.SANS_SERIF, Font.PLAIN, 11));
+    style.setXAxisTickMarkSpacingHint(60).setYAxisTickMarkSpacingHint(30);
+    style.setMarkerSize(6);
+    return chart;
+  }
+
   private static XYChart chart(String x, String y, Theme theme) {
+    return chart(x, y, theme, WIDTH, HEIGHT);
+  }
+
+  private static XYChart chart(String x, String y, Theme theme, int width, int height) {
     XYChart chart =
-        new XYChartBuilder().width(WIDTH).height(HEIGHT).xAxisTitle(x).yAxisTitle(y).build();
+        new XYChartBuilder().width(width).height(height).xAxisTitle(x).yAxisTitle(y).build();
     XYStyler style = chart.getStyler();
     style.setLocale(Locale.ROOT);
     style.setBaseFont(new Font(Font.SANS_SERIF, Font.PLAIN, 14));
@@ -233,33 +423,10 @@ public final class Charts {
     return chart;
   }
 
-  private static BufferedImage paint(XYChart chart, Theme theme) {
-    BufferedImage image =
-        new BufferedImage(WIDTH * SCALE, HEIGHT * SCALE, BufferedImage.TYPE_INT_RGB);
-    Graphics2D graphics = image.createGraphics();
-    graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
-    graphics.setColor(theme.ground);
-    graphics.fillRect(0, 0, image.getWidth(), image.getHeight());
-    graphics.scale(SCALE, SCALE);
-    chart.paint(graphics, WIDTH, HEIGHT);
-    graphics.dispose();
-    return image;
-  }
-
-  private static double lowest(Map<String, List<Measurement>> lines) {
-    return lines.values().stream()
-        .flatMap(List::stream)
-        .mapToDouble(m -> log2(m.networkEvaluations()))
-        .min()
-        .orElse(0);
-  }
-
-  private static double highest(Map<String, List<Measurement>> lines) {
-    return lines.values().stream()
-        .flatMap(List::stream)
-        .mapToDouble(m -> log2(m.networkEvaluations()))
-        .max()
-        .orElse(1);
+  /** Of a whole exponent; nothing between two of them. */
+  private static String powerOfTwo(double exponent) {
+    boolean whole = Math.abs(exponent - Math.rint(exponent)) < 1e-6;
+    return whole && exponent > -0.5 ? String.valueOf(1L << Math.round(exponent)) : "";
   }
 
   private static double log2(double value) {

@@ -264,7 +264,7 @@ public final class Evaluation implements AutoCloseable {
   /** The first pictures of every candidate measured so far. */
   public Report.Grid grid() {
     List<String> prompts = prompts().subList(0, Math.min(options.gridCases(), cases.size()));
-    return new Report.Grid(prompts, lines);
+    return new Report.Grid("Pictures", prompts, lines);
   }
 
   private List<String> prompts() {

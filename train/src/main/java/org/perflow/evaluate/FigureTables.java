@@ -1,28 +1,31 @@
 package org.perflow.evaluate;
 
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
+import org.perflow.evaluate.Report.Row.Kind;
 
 /**
  * Measurements as tables, for a terminal and for a {@link Report}. Every figure has its 95 %
- * interval in brackets and its feature network in its name. Of systems with as many network
- * evaluations, all that cannot be told from the best of a column are marked ≈: the interval of
- * their paired difference from it holds zero.
+ * interval in brackets and its feature network in its name. Systems stand beside those with as many
+ * network evaluations; of these the best of a column is marked *, and all that cannot be told from
+ * it ≈: the interval of their paired difference holds zero.
  *
  * @param features name of the feature network
  * @param pictures of each system
- * @param rows the reference first, if there is one
+ * @param rows the reference first, if there is one; tables have the rest by network evaluations
  * @param textOfReal {@link TextAgreement} of real pictures; null where it was not measured
  */
 public record FigureTables(
     String features, int pictures, List<Measurement> rows, @Nullable Estimate textOfReal) {
   private static final String SAME = "≈";
+  private static final String BEST = "*";
 
   private enum Better {
     LOWER,
@@ -101,8 +104,10 @@ public record FigureTables(
     if (textOfReal != null) {
       text.append("text found: caption nearest of 32; ").append(ofReal()).append('\n');
     }
-    text.append(SAME)
-        .append(": cannot be told from the best of as many evaluations (paired bootstrap)");
+    text.append(BEST)
+        .append(": best of as many evaluations; ")
+        .append(SAME)
+        .append(": cannot be told from it (paired bootstrap)");
     return text.toString();
   }
 
@@ -123,7 +128,10 @@ public record FigureTables(
         .append(drawn ? costs ? " steps  evals" : " steps" : "");
     columns.forEach(column -> text.append(("%" + width + "s").formatted(column.heading())));
     text.append(timed ? " s/picture       S%n".formatted() : "%n".formatted());
-    for (Measurement row : rows) {
+    int evaluations = -1;
+    for (Measurement row : byCost()) {
+      text.append(startsGroup(row, evaluations) && evaluations >= 0 ? "%n".formatted() : "");
+      evaluations = row.networkEvaluations();
       text.append("%-26s".formatted(row.label()));
       text.append(drawn ? "%6d".formatted(row.steps()) : "");
       text.append(timed ? "%7d".formatted(row.networkEvaluations()) : "");
@@ -142,6 +150,19 @@ public record FigureTables(
     text.append("%n".formatted());
   }
 
+  /** The reference first, then by network evaluations, else in the order of the rows. */
+  private List<Measurement> byCost() {
+    return rows.stream()
+        .sorted(
+            Comparator.comparing((Measurement row) -> !row.isReference())
+                .thenComparing(Measurement::networkEvaluations))
+        .toList();
+  }
+
+  private static boolean startsGroup(Measurement row, int evaluationsBefore) {
+    return row.steps() > 0 && !row.isReference() && row.networkEvaluations() != evaluationsBefore;
+  }
+
   private boolean isMeasured(Column column) {
     return rows.stream().anyMatch(row -> column.figure().apply(row) != null);
   }
@@ -151,29 +172,27 @@ public record FigureTables(
     if (figure == null) {
       return "-";
     }
-    return figure.toText(column.format()) + (isNearBest(column, row) ? SAME : " ");
+    return figure.toText(column.format()) + mark(column, row);
   }
 
-  /** Whether another system of equal cost is better, or as good, but not for certain. */
-  private boolean isNearBest(Column column, Measurement row) {
-    Optional<Measurement> best = best(column, row.networkEvaluations());
-    return best.isPresent()
-        && best.get() != row
-        && !row.isReference()
-        && !figure(column, row).minus(figure(column, best.get())).isNotZero();
-  }
-
-  private Optional<Measurement> best(Column column, int networkEvaluations) {
-    if (column.better() == Better.NEITHER) {
-      return Optional.empty();
+  /** How a system stands among those of equal cost: best, perhaps as good, worse for certain. */
+  private String mark(Column column, Measurement row) {
+    List<Measurement> equals =
+        rows.stream()
+            .filter(other -> other.networkEvaluations() == row.networkEvaluations())
+            .filter(other -> !other.isReference() && column.figure().apply(other) != null)
+            .toList();
+    if (column.better() == Better.NEITHER || row.isReference() || equals.size() < 2) {
+      return " ";
     }
     int sign = column.better() == Better.LOWER ? 1 : -1;
-    return rows.stream()
-        .filter(row -> row.networkEvaluations() == networkEvaluations && !row.isReference())
-        .filter(row -> column.figure().apply(row) != null)
-        .min(
-            (a, b) ->
-                Double.compare(sign * figure(column, a).value(), sign * figure(column, b).value()));
+    Measurement best =
+        Collections.min(
+            equals, Comparator.comparing(other -> sign * figure(column, other).value()));
+    if (best == row) {
+      return BEST;
+    }
+    return figure(column, row).minus(figure(column, best)).isNotZero() ? " " : SAME;
   }
 
   private static Estimate figure(Column column, Measurement row) {
@@ -216,7 +235,7 @@ public record FigureTables(
 
   /** For a {@link Report}: comparison, then straightness where it was measured. */
   public List<Report.Section> sections() {
-    List<Report.Section> sections = new ArrayList<>(List.of(comparison()));
+    List<Report.Section> sections = new ArrayList<>(List.of(comparison("Comparison")));
     Map<String, Measurement> byLabel = new LinkedHashMap<>();
     rows.forEach(row -> byLabel.putIfAbsent(row.label(), row)); // does not depend on the steps
     byLabel.values().removeIf(row -> row.inWindows() == null || row.rectified() == null);
@@ -226,7 +245,8 @@ public record FigureTables(
     return sections;
   }
 
-  private Report.Table comparison() {
+  /** All figures, in groups of as many network evaluations. */
+  public Report.Table comparison(String title) {
     List<Column> columns = columns().stream().filter(this::isMeasured).toList();
     boolean drawn = rows.stream().anyMatch(row -> row.steps() > 0);
     List<String> headings = new ArrayList<>(List.of("System"));
@@ -235,7 +255,12 @@ public record FigureTables(
     }
     columns.forEach(column -> headings.add(column.heading()));
     List<Report.Row> lines = new ArrayList<>();
-    for (Measurement row : rows) {
+    int evaluations = -1;
+    for (Measurement row : byCost()) {
+      if (startsGroup(row, evaluations)) {
+        lines.add(new Report.Row(Kind.HEADING, evaluations(row.networkEvaluations()), List.of()));
+      }
+      evaluations = row.networkEvaluations();
       List<String> cells = new ArrayList<>();
       if (drawn) {
         cells.add(Integer.toString(row.steps()));
@@ -243,17 +268,26 @@ public record FigureTables(
         cells.add(format("%.3f", row.seconds()));
       }
       columns.forEach(column -> cells.add(cell(column, row).strip()));
-      lines.add(new Report.Row(row.label(), row.isReference(), cells));
+      lines.add(new Report.Row(kind(row), row.label(), cells));
     }
-    return new Report.Table("Comparison", headings, lines, note());
+    return new Report.Table(title, headings, lines, note());
+  }
+
+  private static Kind kind(Measurement row) {
+    return row.isReference() ? Kind.REFERENCE : Kind.FIGURES;
+  }
+
+  private static String evaluations(int count) {
+    return count + (count == 1 ? " network evaluation" : " network evaluations");
   }
 
   private String note() {
     return "%,d pictures of each system; 95 %% bootstrap intervals in brackets, captions resampled. "
             .formatted(pictures)
+        + BEST
+        + ": best of as many network evaluations. "
         + SAME
-        + ": cannot be told from the best of as many network evaluations, the interval of the paired"
-        + " difference holds zero. Error: root mean square difference to the reference's pictures"
+        + ": cannot be told from it, the interval of the paired difference holds zero. Error: root mean square difference to the reference's pictures"
         + " from the same noise, for values in [0, 1]. FD, KD: Fréchet and kernel distance of"
         + " features of "
         + features
@@ -271,8 +305,8 @@ public record FigureTables(
             .map(
                 row ->
                     new Report.Row(
+                        Kind.FIGURES,
                         row.label(),
-                        false,
                         List.of(
                             format("%.4f", row.inWindows().deviation()),
                             format("%.4f", row.inWindows().curvature()),

@@ -41,7 +41,7 @@ public record Report(String title, String lead, List<Section> sections) {
       columns = List.copyOf(columns);
       rows = List.copyOf(rows);
       for (Row row : rows) {
-        if (row.cells().size() + 1 != columns.size()) {
+        if (row.kind() != Row.Kind.HEADING && row.cells().size() + 1 != columns.size()) {
           throw new IllegalArgumentException(
               "row \""
                   + row.name()
@@ -55,18 +55,31 @@ public record Report(String title, String lead, List<Section> sections) {
     }
   }
 
-  /** A row of a table; {@code muted} where the others are measured against it. */
-  public record Row(String name, boolean muted, List<String> cells) {}
+  /** A row of a table. */
+  public record Row(Kind kind, String name, List<String> cells) {
+    /** What a row is. */
+    public enum Kind {
+      FIGURES,
+      /** The others are measured against it. */
+      REFERENCE,
+      /** Names the rows below it, without cells. */
+      HEADING
+    }
+
+    public Row {
+      cells = List.copyOf(cells);
+    }
+  }
 
   /** Names and values: settings of the run, versions, hashes. */
   public record Settings(Map<String, String> values) implements Section {}
 
-  /** A plot: what it shows, and its drawing for either ground of the page. */
+  /** A plot: what it shows, which stands below it too, and its drawing for either ground. */
   public record Plot(String title, String alt, Charts.Drawn light, Charts.Drawn dark)
       implements Section {}
 
   /** Pictures: a line a system, a column a prompt. */
-  public record Grid(List<String> prompts, List<Line> lines) implements Section {
+  public record Grid(String title, List<String> prompts, List<Line> lines) implements Section {
     public Grid {
       prompts = List.copyOf(prompts);
       lines = List.copyOf(lines);
@@ -86,7 +99,7 @@ public record Report(String title, String lead, List<Section> sections) {
 
     /** No pictures. */
     public static Grid none() {
-      return new Grid(List.of(), List.of());
+      return new Grid("Pictures", List.of(), List.of());
     }
   }
 
@@ -126,7 +139,13 @@ public record Report(String title, String lead, List<Section> sections) {
     }
     body.append("</tr></thead><tbody>\n");
     for (Row row : table.rows()) {
-      body.append(row.muted() ? "<tr class=\"reference\">" : "<tr>");
+      if (row.kind() == Row.Kind.HEADING) {
+        body.append("<tr class=\"heading\"><th scope=\"rowgroup\">")
+            .append(text(row.name()))
+            .append("</th><td colspan=\"%d\"></td></tr>%n".formatted(table.columns().size() - 1));
+        continue;
+      }
+      body.append(row.kind() == Row.Kind.REFERENCE ? "<tr class=\"reference\">" : "<tr>");
       body.append("<th scope=\"row\">").append(text(row.name())).append("</th>");
       for (String cell : row.cells()) {
         body.append("<td>").append(interval(text(cell))).append("</td>");
@@ -144,8 +163,8 @@ public record Report(String title, String lead, List<Section> sections) {
   }
 
   private static void pictures(StringBuilder body, Grid grid) {
-    body.append(
-        "<h2>Pictures</h2>\n<p class=\"note\">Each column starts from the same noise.</p>\n");
+    body.append("<h2>").append(text(grid.title()));
+    body.append("</h2>\n<p class=\"note\">Each column starts from the same noise.</p>\n");
     body.append("<div class=\"wide\"><table class=\"grid\"><thead><tr><td></td>");
     for (String prompt : grid.prompts()) {
       body.append("<th scope=\"col\">").append(text(prompt)).append("</th>");
@@ -170,11 +189,16 @@ public record Report(String title, String lead, List<Section> sections) {
     body.append("<h2>").append(text(plot.title())).append("</h2>\n");
     body.append("<picture><source media=\"(prefers-color-scheme: dark)\" srcset=\"")
         .append(dataUri("svg+xml", plot.dark().svg()))
-        .append("\"><img class=\"chart\" alt=\"")
+        .append(
+            plot.light().isWide()
+                ? "\"><img class=\"chart panels\" alt=\""
+                : "\"><img class=\"chart\" alt=\"")
         .append(text(plot.alt()))
         .append("\" src=\"")
         .append(dataUri("svg+xml", plot.light().svg()))
-        .append("\"></picture>\n");
+        .append("\"></picture>\n<p class=\"note\">")
+        .append(text(plot.alt()))
+        .append(".</p>\n");
   }
 
   private static void settings(StringBuilder body, Settings settings) {

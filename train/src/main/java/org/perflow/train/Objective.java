@@ -39,6 +39,14 @@ public interface Objective extends AutoCloseable {
   }
 
   /**
+   * Seconds that it took to make what this learns from, such as a teacher's pictures, in whichever
+   * run that was. Training has its own clock.
+   */
+  default double preparationSeconds() {
+    return 0;
+  }
+
+  /**
    * Called once, before the first step of a new run; returns what to tell the user, or nothing.
    *
    * @throws IllegalStateException where training cannot come to anything

@@ -14,9 +14,9 @@ import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 
 /**
- * Trains a text-to-image model from scratch: U-Net and text encoder together learn to predict the
- * noise in latents (Ho et al., arXiv 2006.11239), weighted by min-SNR-γ (Hang et al., arXiv
- * 2303.09556). One thread.
+ * Trains a text-to-image model: U-Net and text encoder together, or the U-Net alone, learn to
+ * predict the noise in latents (Ho et al., arXiv 2006.11239), weighted by min-SNR-γ (Hang et al.,
+ * arXiv 2303.09556). One thread.
  */
 public final class PretrainObjective implements Objective {
   private static final double GAMMA = 5;
@@ -28,6 +28,7 @@ public final class PretrainObjective implements Objective {
   private final CLIPTextModel text;
   private final NoiseSchedule schedule;
   private final DType compute;
+  private final boolean keepsText;
 
   /** Both models must have float32 weights; the caches belong to the caller. */
   public PretrainObjective(
@@ -37,6 +38,17 @@ public final class PretrainObjective implements Objective {
       CLIPTextModel text,
       NoiseSchedule schedule,
       DType compute) {
+    this(latents, captions, unet, text, schedule, compute, false);
+  }
+
+  private PretrainObjective(
+      LatentCache latents,
+      Captions captions,
+      UNet2DConditionModel unet,
+      CLIPTextModel text,
+      NoiseSchedule schedule,
+      DType compute,
+      boolean keepsText) {
     if (latents.size() != captions.size()) {
       throw new IllegalArgumentException(
           "got " + latents.size() + " pictures and " + captions.size() + " captions");
@@ -47,12 +59,21 @@ public final class PretrainObjective implements Objective {
     this.text = text;
     this.schedule = schedule;
     this.compute = compute;
+    this.keepsText = keepsText;
+  }
+
+  /** The same, but the text encoder stays as it is: fine-tuning. */
+  public PretrainObjective keepingText() {
+    return new PretrainObjective(latents, captions, unet, text, schedule, compute, true);
   }
 
   @Override
   public Map<String, Parameter> parameters() {
     Map<String, Parameter> all = new LinkedHashMap<>();
     unet.namedParameters().forEach((name, parameter) -> all.put("unet." + name, parameter));
+    if (keepsText) {
+      return all;
+    }
     text.namedParameters().forEach((name, parameter) -> all.put("text_encoder." + name, parameter));
     return all;
   }
@@ -81,10 +102,20 @@ public final class PretrainObjective implements Objective {
               .toArray();
       noisy = scope.keep(schedule.addNoise(z0, noise, indices));
     }
-    Tensor condition = text.forward(ids, compute).lastHiddenState(); // [B, L, D]
+    Tensor condition = read(ids); // [B, L, D]
     Tensor timesteps = Tensor.of(floats(indices));
     Tensor predicted = unet.forward(noisy.to(compute), timesteps, condition).to(DType.F32);
     return predicted.sub(noise).square().mul(weights(indices)).mean();
+  }
+
+  private Tensor read(Tensor ids) {
+    if (!keepsText) {
+      return text.forward(ids, compute).lastHiddenState();
+    }
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      return scope.keep(text.forward(ids, compute).lastHiddenState());
+    }
   }
 
   private Tensor ids(long[] examples, Rng rng) {

@@ -14,6 +14,8 @@ public interface TrainListener {
    * @param loss mean over the step's micro-batches
    * @param gradientNorm before clipping
    * @param learningRate of this step
+   * @param images seen so far, those of earlier sittings too
+   * @param seconds trained so far, in all sittings
    * @param imagesPerSecond since the run was started or resumed
    * @param secondsLeft estimate
    */
@@ -23,6 +25,8 @@ public interface TrainListener {
       double loss,
       double gradientNorm,
       double learningRate,
+      long images,
+      double seconds,
       double imagesPerSecond,
       double secondsLeft) {}
 

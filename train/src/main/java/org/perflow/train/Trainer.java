@@ -37,8 +37,15 @@ import org.perflow.tensor.optim.FlatParameters;
  * }</pre>
  */
 public final class Trainer implements AutoCloseable {
-  /** How a run ended: steps in all, loss of the last one, wall time over all sittings. */
-  public record Result(long steps, double loss, double seconds) {}
+  /**
+   * How a run ended.
+   *
+   * @param steps in all
+   * @param loss of the last one
+   * @param seconds of wall time over all sittings
+   * @param preparation {@link Objective#preparationSeconds}, which are not among them
+   */
+  public record Result(long steps, double loss, double seconds, double preparation) {}
 
   /** Draws a picture of how far the model has come; gets its averaged weights, without grad. */
   @FunctionalInterface
@@ -155,7 +162,7 @@ public final class Trainer implements AutoCloseable {
     for (TrainListener listener : listeners) {
       listener.onEnd();
     }
-    return new Result(step, loss, seconds());
+    return new Result(step, loss, seconds(), objective.preparationSeconds());
   }
 
   /** Asks {@link #run} to write a checkpoint after the step it is at and end; from any thread. */
@@ -237,6 +244,8 @@ public final class Trainer implements AutoCloseable {
             loss,
             norm,
             learningRate,
+            step * options.batch() * options.accumulate(),
+            seconds(),
             stepsNow * options.batch() * options.accumulate() / now,
             Math.max(0, now * (1 - progress) / gained));
     for (TrainListener listener : listeners) {

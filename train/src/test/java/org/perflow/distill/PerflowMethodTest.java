@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.ring.Ring;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
 import org.perflow.train.PerflowOptions;

@@ -10,10 +10,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.train.TrainingCurve;
 
 class ReportTest {
   @Test
@@ -21,6 +23,7 @@ class ReportTest {
     BufferedImage picture = new BufferedImage(64, 64, BufferedImage.TYPE_INT_RGB);
     Report.Grid grid =
         new Report.Grid(
+            "Pictures",
             List.of("red apple", "a \"cat\" & <dog>"),
             List.of(new Report.Line("Teacher, 50 steps", List.of(picture, picture))));
     List<Report.Section> sections = new ArrayList<>(tables().sections());
@@ -50,14 +53,83 @@ class ReportTest {
   }
 
   @Test
+  void manyLinesAndTheCurvesOfSeveralRunsGetAPanelEach() throws IOException {
+    List<Measurement> rows = new ArrayList<>();
+    Map<String, List<TrainingCurve.Point>> runs = new LinkedHashMap<>();
+    for (int i = 0; i < 8; i++) {
+      Estimate error = new Estimate(0.1 * (i + 1), new double[] {0.1 * i, 0.1 * (i + 2)}, 20);
+      rows.add(row("Method " + i, 1, error));
+      rows.add(row("Method " + i, 4, error));
+      List<TrainingCurve.Point> points = new ArrayList<>();
+      for (int step = 1; step <= 100; step++) {
+        points.add(new TrainingCurve.Point(step, 32L * step, 0.6 * step, (i + 1.0) / step, 53));
+      }
+      runs.put("Method " + i, points);
+    }
+    runs.put("cut off", List.of(new TrainingCurve.Point(1, 32, 0.6, 1, 53)));
+    assertRowsOfThree(Charts.errorOverCost(rows).orElseThrow(), 8);
+    assertRowsOfThree(Charts.trainingCurves(runs).orElseThrow(), 8);
+    assertThat(Charts.trainingCurves(Map.of("cut off", runs.get("cut off")))).isEmpty();
+    BufferedImage few = Charts.errorOverCost(rows.subList(0, 12)).orElseThrow().light().png();
+    assertThat(few.getWidth()).isEqualTo(1000); // one chart with a legend
+  }
+
+  private static void assertRowsOfThree(Report.Plot plot, int panels) throws IOException {
+    BufferedImage png = plot.light().png();
+    int height = png.getHeight() / ((panels + 2) / 3);
+    for (int i = 0; i < panels; i++) { // something of the series' colour is in every panel
+      int width = png.getWidth() / 3;
+      BufferedImage panel = png.getSubimage(i % 3 * width, i / 3 * height, width, height);
+      int[] pixels = panel.getRGB(0, 0, width, height, null, 0, width);
+      assertThat(pixels).as(plot.title() + ", panel " + i).contains(0xff0072b2);
+    }
+    String svg = new String(plot.dark().svg(), StandardCharsets.UTF_8);
+    assertThat(svg).contains("<svg").doesNotContain("<image");
+  }
+
+  @Test
+  void systemsStandBesideThoseThatCostAsMuch() {
+    Estimate small = new Estimate(0.1, new double[] {0.1, 0.1, 0.1}, 20);
+    Estimate large = new Estimate(0.2, new double[] {0.2, 0.2, 0.2}, 20);
+    FigureTables tables =
+        new FigureTables(
+            "tiny",
+            20,
+            List.of(
+                row("Teacher", 50, new Estimate(0, new double[3], 20)),
+                row("One", 8, small),
+                row("One", 4, large),
+                row("Two", 4, small),
+                row("Two", 2, large)),
+            null);
+    Report.Table table = tables.comparison("Figures");
+    assertThat(table.rows().stream().map(Report.Row::name))
+        .containsExactly(
+            "Teacher",
+            "4 network evaluations",
+            "Two",
+            "8 network evaluations",
+            "One",
+            "Two",
+            "16 network evaluations",
+            "One");
+    assertThat(table.rows().get(4).cells()).contains("0.200 [0.200, 0.200]");
+    assertThat(table.rows().get(5).cells()).contains("0.100 [0.100, 0.100]*");
+    assertThat(table.rows().get(7).cells()).contains("0.100 [0.100, 0.100]"); // alone: no best
+  }
+
+  @Test
   void everyLineOfTheGridHasAPicturePerPrompt() {
     assertThatThrownBy(
-            () -> new Report.Grid(List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
+            () -> new Report.Grid("g", List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
         .hasMessageContaining("\"x\" has 0 pictures for 2 prompts");
     assertThatThrownBy(
             () ->
                 new Report.Table(
-                    "t", List.of("a", "b"), List.of(new Report.Row("x", false, List.of())), ""))
+                    "t",
+                    List.of("a", "b"),
+                    List.of(new Report.Row(Report.Row.Kind.FIGURES, "x", List.of())),
+                    ""))
         .hasMessageContaining("0 cells for 1 columns");
   }
 
@@ -65,7 +137,7 @@ class ReportTest {
   void whatSamplingNoiseExplainsIsMarked() {
     String text = tables().toText();
     assertThat(text)
-        .contains(".063 [.062, .064]≈", ".062 [.061, .063] ", "FD (tiny)", "200 pictures");
+        .contains(".063 [.062, .064]≈", ".062 [.061, .063]*", "FD (tiny)", "200 pictures");
     assertThat(text).contains(".200 [.190, .210] ");
     assertThat(text.lines().map(String::length)).allMatch(length -> length <= 130);
     List<FigureTables.Difference> differences = tables().differences();

@@ -8,6 +8,7 @@ import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -68,6 +69,39 @@ class TrainerTest {
 
     assertBitEqual(train(run, OPTIONS, true), straight);
     assertThat(halfWritten).doesNotExist();
+  }
+
+  @Test
+  void theCurveOfAResumedRunHasEveryStepOnce() throws IOException {
+    Path file = temp.resolve("training.csv");
+    try (Line line = new Line();
+        TrainingCurve curve = new TrainingCurve(file)) {
+      line.divergesAt = 7;
+      try (Trainer trainer = new Trainer(line, OPTIONS, temp).listen(curve)) {
+        assertThatThrownBy(trainer::run).isInstanceOf(DivergedException.class);
+      }
+    }
+    List<TrainingCurve.Point> before = TrainingCurve.read(file);
+    assertThat(before).hasSize(7);
+    Files.writeString(file, "8,64,0.", StandardOpenOption.APPEND); // killed in mid line
+    try (Line line = new Line();
+        TrainingCurve curve = new TrainingCurve(file);
+        Trainer trainer = new Trainer(line, OPTIONS, temp).listen(curve)) {
+      assertThat(trainer.resume()).isTrue(); // from step 5
+      trainer.run();
+    }
+    List<TrainingCurve.Point> all = TrainingCurve.read(file);
+    assertThat(all.stream().map(TrainingCurve.Point::step))
+        .containsExactly(1L, 2L, 3L, 4L, 5L, 6L, 7L, 8L, 9L, 10L);
+    assertThat(all.subList(0, 5)).isEqualTo(before.subList(0, 5));
+    assertThat(all.stream().mapToDouble(TrainingCurve.Point::seconds)).isSorted();
+    assertThat(all.get(9).images()).isEqualTo(80); // 10 steps of 2 batches of 4
+    assertThat(all.get(6).loss()).isEqualTo(before.get(6).loss()); // bit-exact, so the same again
+
+    Files.writeString(file, "nine,1,1,1,1\n", StandardOpenOption.APPEND);
+    assertThatThrownBy(() -> TrainingCurve.read(file))
+        .hasMessageContaining("training.csv: line 12")
+        .hasMessageContaining("nine");
   }
 
   @Test

@@ -1,0 +1,287 @@
+package org.perflow.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
+import org.perflow.evaluate.Evaluation;
+import org.perflow.evaluate.Evaluation.System;
+import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.evaluate.Report;
+import org.perflow.evaluate.Report.Row.Kind;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PredictionType;
+import org.perflow.io.FormatException;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.train.Captions;
+import org.perflow.train.Delta;
+import org.perflow.train.DeltaFolder;
+import org.perflow.train.LatentCache;
+import org.perflow.train.Overrides;
+import org.perflow.train.PretrainObjective;
+import org.perflow.train.Provenance;
+import org.perflow.train.TrainOptions;
+
+/**
+ * The plug-and-play test of {@code compare}: what a student learned, student − teacher (of one
+ * trained as a LoRA the product of its factors), is added to another fine-tune of the teacher and
+ * measured against that fine-tune's own pictures.
+ *
+ * @param plan with a transfer
+ * @param settings that transfer
+ * @param teacher diffusers folder
+ * @param shards to fine-tune on; none where the plan names a fine-tune
+ * @param captions shards whose captions are drawn
+ * @param train settings of the fine-tuning
+ * @param out folder of the fine-tune, and of a folder a student
+ */
+record TransferRun(
+    ComparePlan plan,
+    ComparePlan.Transfer settings,
+    Path teacher,
+    List<Path> shards,
+    List<Path> captions,
+    TrainOptions train,
+    Path out) {
+
+  /** Checks settings and data, before anything is trained. */
+  static TransferRun of(ComparePlan plan, Path teacher, List<Path> data, Path out)
+      throws IOException {
+    ComparePlan.Transfer settings = Objects.requireNonNull(plan.transfer());
+    List<Path> own =
+        settings.data() == null
+            ? data
+            : settings.data().stream().map(CompareCommand::path).toList();
+    try {
+      return new TransferRun(
+          plan,
+          settings,
+          teacher,
+          settings.model() == null ? Shards.find(own, "train-*.tar") : List.of(),
+          Shards.find(own, "test*.tar"),
+          settings.train() == null
+              ? TrainOptions.DEFAULTS
+              : Overrides.apply(TrainOptions.DEFAULTS, settings.train()),
+          out);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("transfer: " + e.getMessage(), e);
+    }
+  }
+
+  /** How a report names the fine-tune. */
+  String name() {
+    return settings.model() == null
+        ? "the teacher's U-Net on " + String.join(", ", names(shards)) + ", " + train
+        : settings.model();
+  }
+
+  private static List<String> names(List<Path> files) {
+    return files.stream().map(Installation::name).toList();
+  }
+
+  // ---------------------------------------------------------------- fine-tuning
+
+  /** The fine-tune's folder: as given, trained by an earlier run, or trained now. */
+  Path fineTune() throws IOException {
+    if (settings.model() != null) {
+      return CompareCommand.path(settings.model());
+    }
+    ObjectNode inputs = Json.MAPPER.createObjectNode().put("teacher", Installation.name(teacher));
+    inputs.set("data", Json.MAPPER.valueToTree(names(shards)));
+    ObjectNode config = Json.MAPPER.createObjectNode();
+    config.set("train", Json.MAPPER.valueToTree(train));
+    config.set("inputs", inputs);
+    CompareCommand.refuseOtherSettings(out.resolve("config.json"), config);
+    Path target = out.resolve("model");
+    if (!Files.exists(target)) {
+      trainInto(target, inputs, Provenance.of(DeltaFolder.weights(teacher), shards, config));
+    }
+    return target;
+  }
+
+  private void trainInto(Path target, ObjectNode inputs, Provenance provenance) throws IOException {
+    List<Sample> samples = ShardReader.readAll(shards);
+    Path cache = out.resolve("cache/latents.safetensors");
+    try (DiffusionModel model = Models.load(teacher, DType.F32)) {
+      requireKnown(model);
+      try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache);
+          Captions texts = Captions.of(model.tokenizer(), samples)) {
+        PretrainObjective objective =
+            new PretrainObjective(
+                    latents,
+                    texts,
+                    model.unet(),
+                    model.textEncoder(),
+                    NoiseSchedule.of(model.schedulerConfig()),
+                    train.compute())
+                .keepingText();
+        boolean resume = Files.isDirectory(out.resolve("checkpoints"));
+        PretrainCommand.train(
+            "fine-tune",
+            objective,
+            train,
+            out,
+            inputs,
+            null,
+            resume,
+            () -> {
+              model.save(target, DType.F16, provenance.asMetadata());
+              provenance.write(target);
+            });
+      }
+    }
+  }
+
+  private void requireKnown(DiffusionModel model) {
+    String predicts = model.schedulerConfig().path("prediction_type").asText("epsilon");
+    if (model.second() != null || PredictionType.parse(predicts) != PredictionType.EPSILON) {
+      throw new IllegalArgumentException(
+          "transfer: fine-tuning is for teachers with one text encoder that predict epsilon; %s %s:"
+                  .formatted(teacher, model.second() != null ? "has two" : "predicts " + predicts)
+              + " name a fine-tune of it as model");
+    }
+  }
+
+  // ---------------------------------------------------------------- measuring
+
+  /** What was measured, and why the others have no delta, by their names. */
+  record Outcome(Comparison comparison, Map<String, String> refused, String summary) {
+    /** For a terminal. */
+    String table() {
+      StringBuilder text = new StringBuilder(summary).append("%n".formatted());
+      refused.forEach((name, why) -> text.append("%s: no delta: %s%n".formatted(name, why)));
+      return text + comparison.table();
+    }
+
+    Result figures() {
+      return new Result(comparison.figures(), refused);
+    }
+
+    /** For the report: a table and pictures. */
+    List<Report.Section> sections() {
+      Report.Table figures = comparison.tables().comparison("Transfer to another fine-tune");
+      List<Report.Row> rows = new ArrayList<>(figures.rows());
+      StringBuilder note = new StringBuilder(summary).append(' ').append(figures.note());
+      refused.forEach(
+          (name, why) -> {
+            List<String> cells =
+                new ArrayList<>(Collections.nCopies(figures.columns().size() - 1, "-"));
+            cells.set(0, "no delta");
+            rows.add(new Report.Row(Kind.FIGURES, name, cells));
+            note.append(" No delta of ").append(name).append(": ").append(why).append('.');
+          });
+      Report.Grid grid = comparison.grid();
+      return List.of(
+          new Report.Table(figures.title(), figures.columns(), rows, note.toString()),
+          new Report.Grid("Pictures of the fine-tune", grid.prompts(), grid.lines()));
+    }
+  }
+
+  /** The same for JSON. */
+  record Result(Comparison.Result comparison, Map<String, String> withoutDelta) {}
+
+  /**
+   * Adds what each student learned to the fine-tune and measures it at the entry's steps, beside
+   * the fine-tune's own DDIM with as many network evaluations.
+   *
+   * @param students folders of the students, by entry
+   */
+  Outcome measure(
+      Map<ComparePlan.Entry, Path> students,
+      FeatureNetwork features,
+      Evaluation.Options options,
+      Consumer<String> progress)
+      throws IOException {
+    Path base = fineTune();
+    Map<String, String> refused = new LinkedHashMap<>();
+    List<DiffusionModel> sums = new ArrayList<>();
+    List<System> systems = new ArrayList<>();
+    try (DiffusionModel tuned = Models.load(base, DType.F32)) {
+      for (var student : students.entrySet()) {
+        ComparePlan.Entry entry = student.getKey();
+        Path sum = out.resolve(entry.slug());
+        Optional<String> refusal = add(base, entry, student.getValue(), sum);
+        if (refusal.isPresent()) {
+          refused.put(entry.name(), refusal.get());
+        } else {
+          sums.add(Models.load(sum, DType.F32));
+          systems.addAll(CompareCommand.systems(plan, entry, sums.get(sums.size() - 1)));
+        }
+      }
+      int pictures = settings.pictures() == 0 ? plan.pictures() : settings.pictures();
+      Comparison comparison =
+          Comparison.of(
+              ddim(tuned, plan.referenceSteps()),
+              Stream.concat(atEqualCost(tuned, systems).stream(), systems.stream()).toList(),
+              Comparison.cases(captions, pictures, plan.seed()),
+              new Evaluation.Measures(features, null, null, 100),
+              null,
+              options,
+              line -> progress.accept("transfer: " + line));
+      comparison.writeFigures(out);
+      return new Outcome(comparison, refused, summary(pictures));
+    } finally {
+      sums.forEach(DiffusionModel::close);
+    }
+  }
+
+  private String summary(int pictures) {
+    return ("The change that made the student of the teacher, added to another fine-tune; %,d"
+            + " pictures each against %d DDIM steps of the fine-tune itself.")
+        .formatted(pictures, plan.referenceSteps());
+  }
+
+  /** Writes fine-tune + student − teacher; the reason where they do not fit together. */
+  private Optional<String> add(Path base, ComparePlan.Entry entry, Path student, Path sum)
+      throws IOException {
+    try {
+      Path delta = student.resolve("delta.safetensors"); // a trained student's, in float32
+      if (entry.model() != null) {
+        delta = out.resolve("deltas").resolve(entry.slug() + ".safetensors");
+        Files.createDirectories(delta.getParent());
+        String scheduler = "scheduler/scheduler_config.json";
+        Map<String, String> about =
+            Delta.sampler(
+                Json.read(student.resolve(scheduler)), Json.read(teacher.resolve(scheduler)));
+        Delta.extract(
+            DeltaFolder.weights(teacher), DeltaFolder.weights(student), delta, DType.F32, about);
+      }
+      Delta.Options anyBase = new Delta.Options(1, null, true, List.of());
+      DeltaFolder.apply(base, delta, sum, DeltaFolder.Sampler.OF_DELTA, anyBase, Map.of());
+      return Optional.empty();
+    } catch (FormatException | IllegalArgumentException e) {
+      return Optional.of(String.valueOf(e.getMessage()));
+    }
+  }
+
+  private System ddim(DiffusionModel tuned, int steps) {
+    return new System("Fine-tune, DDIM", tuned, "ddim", steps, plan.guidance());
+  }
+
+  /** The fine-tune's own DDIM at every cost that another has, as far as guidance allows. */
+  private List<System> atEqualCost(DiffusionModel tuned, List<System> others) {
+    int aStep = ddim(tuned, 1).networkEvaluations();
+    return others.stream()
+        .map(System::networkEvaluations)
+        .filter(evaluations -> evaluations % aStep == 0)
+        .map(evaluations -> evaluations / aStep)
+        .filter(steps -> steps != plan.referenceSteps())
+        .distinct()
+        .sorted()
+        .map(steps -> ddim(tuned, steps))
+        .toList();
+  }
+}
