@@ -13,7 +13,7 @@ class PerflowMethodTest {
   @Test
   void aStudentOfTheDdimPathIsSampledByDdimFromWindowToWindow() {
     PerflowOptions options = PerflowOptions.DEFAULTS.with("path", "DDIM");
-    ObjectNode config = new PerflowMethod().scheduler(Ring.SCHEDULER, options);
+    ObjectNode config = new PerflowMethod().scheduler(Ring.scheduler(), options);
     assertThat(config.path("_class_name").asText()).isEqualTo("DDIMScheduler");
     try (Scheduler sampler = Schedulers.create(config, 4)) {
       assertThat(sampler.timesteps()).containsExactly(999, 749, 499, 249);
