@@ -33,7 +33,8 @@ import picocli.CommandLine.Option;
             + " report.html, grid.png and the run.",
     footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
 final class DemoCommand extends Verb {
-  private static final double GUIDANCE = 2; // as the shipped student
+  private static final double GUIDANCE =
+      5; // of the teacher: it is in the weights of the shipped student
   private static final long FIRST_SEED = 1_000_000;
 
   @Option(
@@ -54,7 +55,7 @@ final class DemoCommand extends Verb {
             .with("warmup", quick ? 4 : 20)
             .with("steps", quick ? 16 : 160)
             .with("batch", 64)
-            .with("learningRate", 1e-4)
+            .with("learningRate", 3e-4)
             .with("beta2", 0.99)
             .with("ema", 0.97)
             .with("decay", TrainOptions.Decay.LINEAR);
@@ -103,14 +104,15 @@ final class DemoCommand extends Verb {
         PerflowOptions.DEFAULTS,
         Json.MAPPER
             .createObjectNode()
-            .put("guidanceMode", "MATCHED")
+            .put("guidanceMode", "FIXED")
             .put("guidance", GUIDANCE)
-            .put("captionDropout", 0.0)
+            .put("captionDropout", 0.05)
             .put("simulatedStarts", true)
             .put("mixedCaptions", 0.75)
-            .put("drawsPerChord", 4)
+            .put("drawsPerChord", 2)
             .put("chordPool", 1024)
-            .put("solvingSteps", 5)
+            .put("solver", "DEIS_2")
+            .put("solvingSteps", 4)
             .put("discreteTimesteps", 4)
             .put("matching", "VELOCITY"));
   }

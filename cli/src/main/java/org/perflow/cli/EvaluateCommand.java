@@ -131,7 +131,7 @@ final class EvaluateCommand extends Verb {
   @Option(
       names = "--guidance",
       paramLabel = "W",
-      description = "Guidance of the teacher (default: that of a student which is guided, else 3).")
+      description = "Guidance of the teacher (default: what its student was taught, else 3).")
   @Nullable Double guidance;
 
   @Option(
@@ -383,12 +383,12 @@ final class EvaluateCommand extends Verb {
     return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
   }
 
-  /** Like with like: a guided student follows its teacher under that guidance. */
+  /** Like with like: a student follows its teacher under one guidance. */
   private static double studentsGuidance(List<Entrant> entrants) {
     return entrants.stream()
         .filter(Entrant::few)
-        .mapToDouble(entrant -> Models.guidance(entrant.model()))
-        .filter(scale -> scale > 1) // 1: the teacher's is in the weights, and not known here
+        .mapToDouble(entrant -> Models.teacherGuidance(entrant.model()))
+        .filter(scale -> scale > 1) // 1: it is in the weights of a student that does not say it
         .findFirst()
         .orElse(3);
   }

@@ -247,6 +247,12 @@ final class GenerateCommand extends Verb {
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
     Guidance scale =
         guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
+    if (negativePrompt != null && scale.isNone()) {
+      throw new IllegalArgumentException(
+          "--negative-prompt says nothing at guidance %s, %s; add --guidance 1.5, or more"
+              .formatted(
+                  scale, guidance == null ? "which this model is drawn with" : "as you asked for"));
+    }
     Request request =
         pictures.apply(
             Request.of("")

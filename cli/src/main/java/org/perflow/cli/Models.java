@@ -41,6 +41,11 @@ final class Models {
     return model.schedulerConfig().path(Method.GUIDANCE).asDouble(3);
   }
 
+  /** The guidance of the teacher that a student follows: in its weights, or the student's own. */
+  static double teacherGuidance(DiffusionModel student) {
+    return student.schedulerConfig().path(Method.TAUGHT_GUIDANCE).asDouble(guidance(student));
+  }
+
   /** What the model says it was made for; else one step a window for a PeRFlow model, or 50. */
   static int defaultSteps(DiffusionModel model) {
     return model.schedulerConfig().path(Method.STEPS).asInt(isPerflow(model) ? windows(model) : 50);

@@ -95,6 +95,16 @@ class CommandLineTest {
   }
 
   @Test
+  void aNegativePromptWithoutGuidanceIsNotDroppedInSilence() {
+    String teacher = Path.of("..", "models", "emoji-64").toString();
+    Commands result =
+        Commands.run(
+            "generate", "--model", teacher, "--prompt=cat", "--negative-prompt=x", "--guidance=1");
+    assertThat(result.exitCode()).isEqualTo(2);
+    assertThat(result.err()).contains("--negative-prompt", "add --guidance 1.5").hasLineCount(1);
+  }
+
+  @Test
   void dryRunPrintsTheEffectiveSettings() throws Exception {
     Path config =
         Files.writeString(

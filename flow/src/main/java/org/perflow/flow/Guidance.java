@@ -62,6 +62,11 @@ public record Guidance(List<Double> scales) {
     return scales.get(which);
   }
 
+  /** Whether no step is guided, so that a negative prompt says nothing. */
+  public boolean isNone() {
+    return scales.stream().allMatch(scale -> scale <= 1);
+  }
+
   /** As {@link #parse} reads it. */
   @Override
   public String toString() {

@@ -18,6 +18,9 @@ public interface Method<O extends Record> {
 
   String STEPS = Schedulers.STEPS;
 
+  /** The teacher's guidance that is in the student's weights, to compare the two by. */
+  String TAUGHT_GUIDANCE = "teacher_guidance_scale";
+
   /** Its name on the command line and in configs. */
   String name();
 

@@ -48,7 +48,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
             : PerflowScheduler.config(
                 teacher, new TimeWindows(options.windows()), options.parameterization(), toOne);
     switch (options.guidanceMode()) {
-      case FIXED -> config.put(GUIDANCE, 1.0); // the teacher's is in the student's weights already
+      case FIXED -> config.put(GUIDANCE, 1.0).put(TAUGHT_GUIDANCE, options.guidance());
       case MATCHED -> config.put(GUIDANCE, options.guidance());
       case SYNC -> {} // any, as for the teacher
     }

@@ -27,6 +27,7 @@ import org.perflow.tensor.Tensor;
  * itself runs on an arc: there a teacher's own bend shows, but a chord of z is bent.
  */
 public record Straightness(double deviation, double curvature) {
+  private static final double NEAR = 5e-3; // a time this near to a window's edge stands for it
 
   /** Points of a batch of trajectories: latents [B, ...] at times that fall from noise to data. */
   public record Trajectory(List<Tensor> points, double[] times) {
@@ -76,12 +77,17 @@ public record Straightness(double deviation, double curvature) {
   }
 
   /**
-   * Mean over {@code windows} equal windows of time [0, 1] of the straightness within each. A point
-   * must lie within 5e-3 of every window edge: record a multiple of {@code windows} steps. The
-   * earliest and latest points stand for times 1 and 0.
+   * Mean over {@code windows} equal windows of time [0, 1] of the straightness within each; every
+   * window needs two steps. Where no point lies within 5e-3 of a window's edge, as on the leading
+   * timesteps of a teacher, the path is cut between points; such a point belongs to the caller's
+   * scope. The earliest and latest points stand for times 1 and 0.
    */
   public static Straightness inWindows(Trajectory trajectory, int windows) {
-    double[] times = trajectory.times();
+    Trajectory path = trajectory;
+    for (int window = 1; window < windows; window++) {
+      path = withPointAt(path, 1 - (double) window / windows);
+    }
+    double[] times = path.times();
     double deviation = 0;
     double curvature = 0;
     int from = 0;
@@ -94,13 +100,39 @@ public record Straightness(double deviation, double curvature) {
       Straightness part =
           of(
               new Trajectory(
-                  trajectory.points().subList(from, to + 1),
-                  Arrays.copyOfRange(times, from, to + 1)));
+                  path.points().subList(from, to + 1), Arrays.copyOfRange(times, from, to + 1)));
       deviation += part.deviation() / windows;
       curvature += part.curvature() / windows;
       from = to;
     }
     return new Straightness(deviation, curvature);
+  }
+
+  /** With a point on the line between two, unless there is one near enough. */
+  private static Trajectory withPointAt(Trajectory path, double edge) {
+    double[] times = path.times();
+    if (Math.abs(times[nearest(times, edge)] - edge) <= NEAR) {
+      return path;
+    }
+    int after = 0;
+    while (after < times.length && times[after] > edge) {
+      after++;
+    }
+    if (after == 0 || after == times.length) {
+      throw new IllegalArgumentException(
+          "the path from time %s to %s does not cross the window edge %s; record all of it"
+              .formatted(times[0], times[times.length - 1], edge));
+    }
+    double share = (times[after - 1] - edge) / (times[after - 1] - times[after]);
+    Tensor a = path.points().get(after - 1).to(DType.F64);
+    Tensor b = path.points().get(after).to(DType.F64);
+    List<Tensor> points = new ArrayList<>(path.points());
+    points.add(after, a.mul(1 - share).add(b.mul(share)));
+    double[] longer = new double[times.length + 1];
+    System.arraycopy(times, 0, longer, 0, after);
+    longer[after] = edge;
+    System.arraycopy(times, after, longer, after + 1, times.length - after);
+    return new Trajectory(points, longer);
   }
 
   /**
@@ -121,14 +153,6 @@ public record Straightness(double deviation, double curvature) {
     int best = 0;
     for (int i = 1; i < times.length; i++) {
       best = Math.abs(times[i] - edge) < Math.abs(times[best] - edge) ? i : best;
-    }
-    if (Math.abs(times[best] - edge) > 5e-3) {
-      throw new IllegalArgumentException(
-          "no recorded point at the window edge "
-              + edge
-              + " (nearest "
-              + times[best]
-              + "): record a multiple of the number of windows");
     }
     return best;
   }

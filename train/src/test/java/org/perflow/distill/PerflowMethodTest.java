@@ -7,9 +7,22 @@ import org.junit.jupiter.api.Test;
 import org.perflow.distill.ring.Ring;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
+import org.perflow.io.Json;
+import org.perflow.train.Overrides;
 import org.perflow.train.PerflowOptions;
 
 class PerflowMethodTest {
+  @Test
+  void aStudentSaysWhichGuidanceItWasTaught() {
+    PerflowOptions fixed =
+        Overrides.apply(
+            PerflowOptions.DEFAULTS,
+            Json.MAPPER.createObjectNode().put("guidanceMode", "FIXED").put("guidance", 5));
+    ObjectNode config = new PerflowMethod().scheduler(Ring.scheduler(), fixed);
+    assertThat(config.path("recommended_guidance_scale").asDouble()).isEqualTo(1);
+    assertThat(config.path("teacher_guidance_scale").asDouble()).isEqualTo(5);
+  }
+
   @Test
   void aStudentOfTheDdimPathIsSampledByDdimFromWindowToWindow() {
     PerflowOptions options = PerflowOptions.DEFAULTS.with("path", "DDIM");

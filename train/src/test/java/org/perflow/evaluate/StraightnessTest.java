@@ -52,8 +52,11 @@ class StraightnessTest {
       Trajectory broken = path(even(40), t -> new double[] {t, Math.abs(t - 0.5)});
       assertThat(Straightness.inWindows(broken, 2).deviation()).isCloseTo(0, within(1e-6));
       assertThat(Straightness.inWindows(broken, 1).deviation()).isCloseTo(1, within(1e-5));
-      assertThatThrownBy(() -> Straightness.inWindows(broken, 3))
-          .hasMessageContaining("multiple of the number of windows");
+      // thirds of time end between points of 40 steps; the kink is the middle one's
+      assertThat(Straightness.inWindows(broken, 3).deviation()).isCloseTo(1 / 3.0, within(1e-5));
+      Trajectory half = path(new double[] {0.4, 0.3, 0.2, 0}, t -> new double[] {t, 0});
+      assertThatThrownBy(() -> Straightness.inWindows(half, 2))
+          .hasMessageContaining("does not cross the window edge 0.5");
       Trajectory coarse = path(even(2), t -> new double[] {t, 0});
       assertThatThrownBy(() -> Straightness.inWindows(coarse, 2))
           .hasMessageContaining("more steps");
