@@ -27,7 +27,16 @@ public record PiecewiseFlow(
      * phased Rectified Diffusion (Wang et al. 2024, arXiv 2410.07303, section 3), sampled by plain
      * DDIM. Both paths give the same picture in K steps; only steps in between differ.
      */
-    DDIM
+    DDIM;
+
+    /** Refuses a parameterisation without the ε that the path is made of. */
+    public void require(Parameterization parameterization) {
+      if (this == DDIM && parameterization != Parameterization.DDIM_EPS) {
+        throw new IllegalArgumentException(
+            "path DDIM is a path of one ε and needs parameterization DDIM_EPS; got "
+                + parameterization);
+      }
+    }
   }
 
   /** On the straight line. */
@@ -36,13 +45,9 @@ public record PiecewiseFlow(
     this(schedule, windows, parameterization, Path.CHORD);
   }
 
-  /** Refuses a path without the ε that it is made of. */
+  /** Refuses a path that the parameterisation cannot follow. */
   public PiecewiseFlow {
-    if (path == Path.DDIM && parameterization != Parameterization.DDIM_EPS) {
-      throw new IllegalArgumentException(
-          "path DDIM is a path of one ε: it needs parameterization DDIM_EPS, got "
-              + parameterization);
-    }
+    path.require(parameterization);
   }
 
   /** Window starts as diffusion states: z_s = α z0 + σ ε at the start of each t's window. */

@@ -169,6 +169,13 @@ public final class Schedulers {
         base, new TimeWindows(4), Parameterization.DDIM_EPS, NoiseSchedule.setAlphaToOne(base));
   }
 
+  /** DDIM whose steps begin at pure noise and end where {@code base}'s do, for students of it. */
+  public static ObjectNode trailingDdim(ObjectNode base) {
+    return config("ddim", base)
+        .put("timestep_spacing", "trailing")
+        .put("set_alpha_to_one", NoiseSchedule.of(base).finalAlphaBar() == 1);
+  }
+
   private static void asEpsilonModel(String name, ObjectNode base, ObjectNode config) {
     Parameterization kind = PerflowScheduler.flow(base).parameterization();
     if (kind != Parameterization.DDIM_EPS) {

@@ -36,11 +36,7 @@ public final class PcmMethod implements Method<PcmOptions> {
 
   @Override
   public ObjectNode scheduler(ObjectNode teacher, PcmOptions options) {
-    ObjectNode config =
-        Schedulers.config("ddim", teacher)
-            .put("timestep_spacing", "trailing")
-            .put("set_alpha_to_one", NoiseSchedule.of(teacher).finalAlphaBar() == 1)
-            .put(STEPS, options.phases());
+    ObjectNode config = Schedulers.trailingDdim(teacher).put(STEPS, options.phases());
     return options.guidance() == 1 ? config : config.put(GUIDANCE, 1.0); // it is in the weights
   }
 

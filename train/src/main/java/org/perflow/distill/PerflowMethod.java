@@ -4,8 +4,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PerflowScheduler;
-import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.Schedulers;
 import org.perflow.flow.TimeWindows;
 import org.perflow.train.Objective;
 import org.perflow.train.PerflowObjective;
@@ -41,29 +41,22 @@ public final class PerflowMethod implements Method<PerflowOptions> {
 
   @Override
   public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
-    boolean toOne = NoiseSchedule.of(teacher).finalAlphaBar() == 1;
     ObjectNode config =
-        options.path() == Path.DDIM
-            ? ddim(teacher, toOne)
-            : PerflowScheduler.config(
-                teacher, new TimeWindows(options.windows()), options.parameterization(), toOne);
+        switch (options.path()) {
+          case DDIM -> Schedulers.trailingDdim(teacher).put("clip_sample", false);
+          case CHORD ->
+              PerflowScheduler.config(
+                  teacher,
+                  new TimeWindows(options.windows()),
+                  options.parameterization(),
+                  NoiseSchedule.of(teacher).finalAlphaBar() == 1);
+        };
     switch (options.guidanceMode()) {
       case FIXED -> config.put(GUIDANCE, 1.0).put(TAUGHT_GUIDANCE, options.guidance());
       case MATCHED -> config.put(GUIDANCE, options.guidance());
       case SYNC -> {} // any, as for the teacher
     }
     return config.put(STEPS, options.windows());
-  }
-
-  /** Trailing, so that K steps begin where windows do. */
-  private static ObjectNode ddim(ObjectNode teacher, boolean toOne) {
-    return teacher
-        .deepCopy()
-        .put("_class_name", "DDIMScheduler")
-        .put("timestep_spacing", "trailing")
-        .put("steps_offset", 0)
-        .put("clip_sample", false)
-        .put("set_alpha_to_one", toOne);
   }
 
   @Override

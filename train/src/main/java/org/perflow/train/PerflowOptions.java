@@ -160,10 +160,7 @@ public record PerflowOptions(
     require(
         chordPool == 0 || curriculumWindows == 0 || curriculumWindows == windows,
         "chordPool keeps chords of one number of windows; it does not go with curriculumWindows");
-    require(
-        path == Path.CHORD || parameterization == Parameterization.DDIM_EPS,
-        "path DDIM is a path of one ε and needs parameterization DDIM_EPS; got "
-            + parameterization);
+    path.require(parameterization);
     require(
         path == Path.CHORD || discreteTimesteps != CONTINUOUS,
         "path DDIM goes over the teacher's noise levels and needs a time grid; got"
