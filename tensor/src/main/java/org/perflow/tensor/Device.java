@@ -3,9 +3,26 @@ package org.perflow.tensor;
 import org.bytedeco.openblas.global.openblas_full;
 import org.bytedeco.pytorch.global.torch;
 
-/** Where tensors live, and how many threads compute. */
+/**
+ * Where tensors live, and how many threads compute: as many as libtorch finds cores, but no more
+ * than the JVM may use (a container's share, which libtorch does not see), and all of these where
+ * libtorch cannot read the machine's layout and takes one. {@code OMP_NUM_THREADS} overrules it.
+ */
 public final class Device {
+  static {
+    // Never faster than oneDNN, and warns at every convolution on CPUs it does not know.
+    torch.globalContext().setUserEnabledNNPACK(false);
+    int found = torch.get_num_threads();
+    int usable = Runtime.getRuntime().availableProcessors();
+    if (System.getenv("OMP_NUM_THREADS") == null && (found > usable || found == 1)) {
+      threads(usable);
+    }
+  }
+
   private Device() {}
+
+  /** Settles the number of threads before the first tensor is there. */
+  static void prepare() {}
 
   /** Threads that one operation uses on the CPU. */
   public static int threads() {

@@ -32,17 +32,37 @@ public final class Functional {
               + weight.size(1)
               + ", H, W]");
     }
+    if (x.dtype() == DType.BF16 && weight.size(0) % 2 == 1) {
+      return evenConvolution(x, weight, bias, stride, padding).narrow(1, 0, weight.size(0));
+    }
+    return convolution(x.raw, weight.to(x.dtype()).raw, optional(bias, x.dtype()), stride, padding);
+  }
+
+  /**
+   * With one filter of zeros more: oneDNN (as in libtorch 2.10, on CPUs with AVX-512 BF16)
+   * multiplies bfloat16 output channels in pairs, and where the last one has no partner the
+   * gradient of the input is wrong, with whatever lies behind it in memory in it.
+   */
+  private static Tensor evenConvolution(
+      Tensor x, Tensor weight, @Nullable Tensor bias, int stride, int padding) {
+    var filters = torch.pad(weight.to(x.dtype()).raw, 0, 0, 0, 0, 0, 0, 0, 1);
+    var shifts =
+        bias == null
+            ? new TensorOptional()
+            : new TensorOptional(torch.pad(bias.to(x.dtype()).raw, 0, 1));
+    return convolution(x.raw, filters, shifts, stride, padding);
+  }
+
+  private static Tensor convolution(
+      org.bytedeco.pytorch.Tensor x,
+      org.bytedeco.pytorch.Tensor weight,
+      TensorOptional bias,
+      long stride,
+      long padding) {
+    long[] once = {1, 1};
     long[] strides = {stride, stride};
     long[] paddings = {padding, padding};
-    return new Tensor(
-        torch.conv2d(
-            x.raw,
-            weight.to(x.dtype()).raw,
-            optional(bias, x.dtype()),
-            strides,
-            paddings,
-            new long[] {1, 1},
-            1));
+    return new Tensor(torch.conv2d(x, weight, bias, strides, paddings, once, 1));
   }
 
   /** Normalises {@code groups} groups of channels of x [B, C, ...]. */

@@ -28,6 +28,10 @@ import org.bytedeco.pytorch.global.torch;
  * RuntimeException} that carries libtorch's own message.
  */
 public final class Tensor implements AutoCloseable {
+  static {
+    Device.prepare();
+  }
+
   final org.bytedeco.pytorch.Tensor raw;
 
   Tensor(org.bytedeco.pytorch.Tensor raw) {

@@ -1,0 +1,84 @@
+package org.perflow.tensor;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.function.UnaryOperator;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** bfloat16 against float32, whatever the sizes: kernels pair elements, and odd ones are left. */
+class FunctionalTest {
+  private static final double ROUNDING = 0.01; // bfloat16 has 8 bits: 2⁻⁸ for each factor
+
+  @ParameterizedTest
+  @CsvSource({"16, 1, 3", "16, 3, 3", "32, 5, 1", "3, 7, 3", "8, 4, 3", "5, 16, 1"})
+  void convolutionsHaveTheSameGradients(int in, int out, int kernel) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor x = bfloat16(rng, 4, in, 8, 8).channelsLast();
+      Tensor weight = bfloat16(rng, out, in, kernel, kernel);
+      Tensor bias = bfloat16(rng, out);
+      assertSameGradients(
+          rng, x, t -> Functional.conv2d(t, weight, bias, 1, kernel / 2), weight, bias);
+      assertSameGradients(rng, x, t -> Functional.conv2d(t, weight, null, 1, kernel / 2), weight);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"16, 1", "7, 3", "33, 5", "64, 64"})
+  void linearLayersHaveTheSameGradients(int in, int out) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor weight = bfloat16(rng, out, in);
+      Tensor bias = bfloat16(rng, out);
+      assertSameGradients(
+          rng, bfloat16(rng, 5, 9, in), t -> Functional.linear(t, weight, bias), weight, bias);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 7, 16, 77})
+  void attentionHasTheSameGradients(int tokens) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor context = bfloat16(rng, 2, 3, tokens, 20);
+      assertSameGradients(
+          rng,
+          bfloat16(rng, 2, 3, 25, 20),
+          q -> {
+            Tensor c = context.to(q.dtype());
+            return Functional.attention(q, c, c, false);
+          },
+          context);
+    }
+  }
+
+  /** Values that bfloat16 can hold, as float32 leaves. */
+  private static Tensor bfloat16(Rng rng, long... shape) {
+    return Tensor.randn(rng, shape).to(DType.BF16).to(DType.F32).requiresGrad(true);
+  }
+
+  private static void assertSameGradients(
+      Rng rng, Tensor x, UnaryOperator<Tensor> operation, Tensor... weights) {
+    Tensor[][] gradients = new Tensor[2][weights.length + 2];
+    Tensor upstream = Tensor.randn(rng, operation.apply(x).shape());
+    for (int run = 0; run < 2; run++) {
+      Tensor leaf = x.detach().copy().requiresGrad(true);
+      Tensor y = operation.apply(leaf.to(run == 0 ? DType.F32 : DType.BF16)).to(DType.F32);
+      y.mul(upstream).sum().backward();
+      gradients[run][0] = y.detach();
+      gradients[run][1] = leaf.grad();
+      for (int i = 0; i < weights.length; i++) {
+        gradients[run][i + 2] = weights[i].grad().copy();
+        weights[i].grad().zeroInPlace();
+      }
+    }
+    for (int i = 0; i < weights.length + 2; i++) {
+      Tensor expected = gradients[0][i];
+      assertThat(gradients[1][i].sub(expected).norm().item() / expected.norm().item())
+          .as(i == 0 ? "output" : i == 1 ? "gradient of x" : "gradient of weight " + (i - 2))
+          .isLessThan(ROUNDING);
+    }
+  }
+}
