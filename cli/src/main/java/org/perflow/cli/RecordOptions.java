@@ -42,9 +42,10 @@ final class RecordOptions {
       for (RecordComponent component : record.getClass().getRecordComponents()) {
         String name = component.getName();
         types.put(name, component.getType());
-        usual
-            .computeIfAbsent(name, any -> new LinkedHashSet<>())
-            .add(word(shown.path(name).asText()));
+        Set<String> values = usual.computeIfAbsent(name, any -> new LinkedHashSet<>());
+        if (!shown.path(name).isNull()) {
+          values.add(word(shown.path(name).asText()));
+        }
       }
     }
     for (var entry : types.entrySet()) {
@@ -83,10 +84,9 @@ final class RecordOptions {
                 .map(value -> word(value.toString()))
                 .collect(Collectors.joining(", ", ": ", ""))
             : "";
-    String usual = standard.equals("null") ? "" : standard;
     return DESCRIPTIONS.getString(name)
         + values
-        + (usual.isEmpty() ? "." : " (default: " + usual + ").");
+        + (standard.isEmpty() ? "." : " (default: " + standard + ").");
   }
 
   private static String label(Class<?> type) {

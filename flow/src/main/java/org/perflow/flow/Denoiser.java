@@ -1,5 +1,6 @@
 package org.perflow.flow;
 
+import java.util.function.BinaryOperator;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
@@ -52,10 +53,20 @@ public interface Denoiser {
    * one pass.
    */
   static Denoiser guided(Denoiser both, double scale) {
+    return halves(both, (none, conditional) -> guide(none, conditional, scale));
+  }
+
+  /** The same where each row has a scale of its own: {@code scales} [B]. */
+  static Denoiser guided(Denoiser both, Tensor scales) {
+    Tensor each = scales.reshape(-1, 1, 1, 1);
+    return halves(both, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
+  }
+
+  private static Denoiser halves(Denoiser both, BinaryOperator<Tensor> combined) {
     return (z, timesteps) -> {
       Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
       long rows = z.size(0);
-      return guide(output.narrow(0, 0, rows), output.narrow(0, rows, rows), scale);
+      return combined.apply(output.narrow(0, 0, rows), output.narrow(0, rows, rows));
     };
   }
 

@@ -7,7 +7,9 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -24,10 +26,11 @@ import org.perflow.train.PerflowOptions.Distance;
  *
  * <pre>d( f(z_n; n → goal), f⁻(Φ(z_n; n → m); m → goal) ),</pre>
  *
- * where Φ is a guided DDIM step of the teacher between neighbours of a grid of N levels and f⁻ the
- * {@link TargetNetwork}. f is affine in state and network output, and the state itself at its goal,
- * from which everything is learned. What the goal is and what f is makes the {@link Rule}, which is
- * all that LCM, PCM and TCD differ in. States, targets and losses are float32. One thread.
+ * where Φ is the guided teacher's ODE between neighbours of a grid of N levels, one DDIM step as
+ * published, and f⁻ the {@link TargetNetwork}. f is affine in state and network output, and the
+ * state itself at its goal, from which everything is learned. What the goal is and what f is makes
+ * the {@link Rule}, which is all that LCM, PCM and TCD differ in. States, targets and losses are
+ * float32. One thread.
  */
 final class ConsistencyObjective implements Objective {
   /** What sets a method apart; levels are indices, −1 the final one. */
@@ -50,6 +53,8 @@ final class ConsistencyObjective implements Objective {
    * What the methods share; their options have checked it.
    *
    * @param gridSteps N
+   * @param solver of Φ
+   * @param solvingSteps evaluations of the teacher in Φ
    * @param guidanceMin least scale of the teacher's guidance, 1 for none
    * @param guidanceMax largest; each row draws its own between
    * @param told whether the student is told the scale, as scale − 1 (Luo et al., section 4.2)
@@ -58,6 +63,8 @@ final class ConsistencyObjective implements Objective {
    */
   record Settings(
       int gridSteps,
+      TeacherSolver solver,
+      int solvingSteps,
       double guidanceMin,
       double guidanceMax,
       boolean told,
@@ -68,8 +75,15 @@ final class ConsistencyObjective implements Objective {
 
     /** What holds of them in every method's options. */
     static void require(
-        int gridSteps, double guidance, double captionDropout, double targetDecay, double huberC) {
+        int gridSteps,
+        TeacherSolver solver,
+        int solvingSteps,
+        double guidance,
+        double captionDropout,
+        double targetDecay,
+        double huberC) {
       Checks.that(gridSteps > 1, "gridSteps must be 2 or more; got " + gridSteps);
+      int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
       Checks.that(guidance >= 1, "guidance is a scale of 1 (none) or more; got " + guidance);
       Checks.that(
           captionDropout >= 0 && captionDropout < 1,
@@ -106,6 +120,7 @@ final class ConsistencyObjective implements Objective {
   private final Rule rule;
   private final NoiseSchedule schedule;
   private final PredictionType prediction;
+  private final PfOdeSolver solver;
   private final TargetNetwork target;
 
   ConsistencyObjective(Task task, Settings settings, Rule rule) {
@@ -114,6 +129,7 @@ final class ConsistencyObjective implements Objective {
     this.rule = rule;
     schedule = task.teacher().schedule();
     prediction = task.teacher().prediction();
+    solver = new PfOdeSolver(schedule, prediction, settings.solver(), settings.solvingSteps());
     target = new TargetNetwork(task.student(), settings.targetDecay());
   }
 
@@ -123,12 +139,17 @@ final class ConsistencyObjective implements Objective {
   }
 
   /** Refuses teachers without a table of noise that holds such a grid, or without a way to x0. */
-  static void require(ObjectNode teacher, int gridSteps) {
+  static void require(ObjectNode teacher, Settings settings) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
+    int gridSteps = settings.gridSteps();
     Checks.that(
         schedule.size() % gridSteps == 0,
         "gridSteps must divide the teacher's %d noise levels; got %d"
             .formatted(schedule.size(), gridSteps));
+    Checks.that(
+        settings.solver().steps(settings.solvingSteps()) < schedule.size() / gridSteps,
+        "solvingSteps must be fewer than the %d noise levels between two of the grid; got %d"
+            .formatted(schedule.size() / gridSteps, settings.solvingSteps()));
     Checks.that(
         PredictionType.of(teacher) != PredictionType.EPSILON
             || schedule.alphaBar(schedule.size() - 1) > 0,
@@ -194,7 +215,7 @@ final class ConsistencyObjective implements Objective {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       z = scope.keep(schedule.addNoise(draw.z0(), draw.noise(), draw.from()));
-      Tensor next = teacherStep(draw, z);
+      Tensor next = solver.solve(guided(draw), z, draw.from(), draw.to());
       wanted = scope.keep(target.ask(() -> jump(student, next, draw.to(), draw.goal())));
     }
     Tensor difference = jump(student, z, draw.from(), draw.goal()).sub(wanted); // [B, C, h, w]
@@ -203,23 +224,14 @@ final class ConsistencyObjective implements Objective {
         : PerflowObjective.pseudoHuber(difference, settings.huberC());
   }
 
-  /** Φ: one DDIM step of the guided teacher in every row, between levels of its own. */
-  private Tensor teacherStep(Draw draw, Tensor z) {
-    int rows = draw.from().length;
-    Affine[] ddim = new Affine[rows];
-    Arrays.setAll(ddim, i -> prediction.ddim(schedule, draw.from()[i], draw.to()[i]));
+  /** The teacher under each row's guidance. */
+  private Denoiser guided(Draw draw) {
     Net teacher = task.teacher().net();
-    Tensor timesteps = timesteps(draw.from());
     if (settings.guidanceMax() == 1) {
-      return Affine.apply(ddim, z, teacher.given(draw.condition()).predict(z, timesteps));
+      return teacher.given(draw.condition());
     }
     Conditioning both = task.empty(draw.condition()).cat(draw.condition());
-    Tensor output =
-        teacher.given(both).predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
-    Tensor none = output.narrow(0, 0, rows);
-    Tensor conditional = output.narrow(0, rows, rows);
-    Tensor scale = perRow(draw.scale()).reshape(rows, 1, 1, 1);
-    return Affine.apply(ddim, z, none.add(conditional.sub(none).mul(scale)));
+    return Denoiser.guided(teacher.given(both), perRow(draw.scale()));
   }
 
   private Tensor jump(Denoiser network, Tensor z, int[] from, int[] goal) {

@@ -1,13 +1,10 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.PfOdeSolver;
-import org.perflow.flow.TimeWindows;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -21,7 +18,7 @@ import org.perflow.train.Objective;
  * distribution is moved to the teacher's ({@link ScoreMatching}), held to the teacher's own samples
  * of some noises so that no mode is lost. The paper compares these by LPIPS, whose network is in no
  * registry; here it is the mean square of latents. A step costs {@code fakeUpdates} draws and
- * updates of the fake score, two passes of the student, and a share of the teacher's DDIM: every 8
+ * updates of the fake score, two passes of the student, and a share of the teacher's ODE: every 8
  * steps as many new pairs as a batch has rows.
  */
 public final class DmdMethod implements Method<DmdOptions> {
@@ -64,7 +61,6 @@ public final class DmdMethod implements Method<DmdOptions> {
     private final FewStepStudent student;
     private final FakeScore fake;
     private final ScoreMatching matching;
-    private final PfOdeSolver solver;
     private final @Nullable PairPool pairs;
 
     Matching(Task task, DmdOptions options) {
@@ -80,8 +76,6 @@ public final class DmdMethod implements Method<DmdOptions> {
               FakeScore.Weight.NONE,
               Map.of());
       matching = ScoreMatching.of(task, ScoreMatching.Weight.NORMALISED);
-      Task.Teacher teacher = task.teacher();
-      solver = new PfOdeSolver(teacher.schedule(), teacher.prediction(), options.solvingSteps());
       pairs = options.regressionWeight() == 0 ? null : new PairPool(data, options.pairPool());
     }
 
@@ -137,7 +131,7 @@ public final class DmdMethod implements Method<DmdOptions> {
       return x.sub(drawn.sample()).square().mean();
     }
 
-    /** New pairs, by the teacher's DDIM from pure noise to the final level. */
+    /** New pairs, by the teacher's ODE from pure noise to the final level. */
     private PairPool.Pairs solved(int rows, Rng rng) {
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
@@ -145,10 +139,8 @@ public final class DmdMethod implements Method<DmdOptions> {
         Conditioning condition = data.conditions(examples, rng);
         Tensor noise = student.noise(rows, rng);
         Tensor sample =
-            solver.solve(
-                task.guided(task.teacher().net(), condition, options.guidance()),
-                noise,
-                Collections.nCopies(rows, new TimeWindows(1).window(1)));
+            task.solved(
+                options.solver(), options.solvingSteps(), options.guidance(), noise, condition);
         return new PairPool.Pairs(
             scope.keep(noise), scope.keep(sample), condition.each(scope::keep));
       }

@@ -1,5 +1,7 @@
 package org.perflow.distill;
 
+import org.perflow.flow.TeacherSolver;
+
 /**
  * Settings of {@link DmdMethod}. Immutable, valid once made.
  *
@@ -9,7 +11,8 @@ package org.perflow.distill;
  * @param fakeRank of the fake score's low-rank factors; 0 = all its weights
  * @param regressionWeight of the distance to the teacher's samples; 0 = no pairs are made
  * @param pairPool pairs that are kept
- * @param solvingSteps of the teacher for one pair
+ * @param solver of the teacher's ODE for a pair
+ * @param solvingSteps evaluations of the teacher for one
  */
 public record DmdOptions(
     double guidance,
@@ -18,16 +21,18 @@ public record DmdOptions(
     int fakeRank,
     double regressionWeight,
     int pairPool,
+    TeacherSolver solver,
     int solvingSteps) {
 
   /** The paper's, whose regression is LPIPS at that weight; 20 steps of DDIM make a pair. */
-  public static final DmdOptions DEFAULTS = new DmdOptions(3.0, 1, 0, 0, 0.25, 1024, 20);
+  public static final DmdOptions DEFAULTS =
+      new DmdOptions(3.0, 1, 0, 0, 0.25, 1024, TeacherSolver.DDIM, 20);
 
   public DmdOptions {
     Checks.guidance(guidance);
     Checks.fake(fakeUpdates, fakeLearningRate, fakeRank);
     Checks.weight("regressionWeight", regressionWeight);
     Checks.that(pairPool >= 1, "pairPool must be 1 or more; got " + pairPool);
-    Checks.that(solvingSteps >= 1, "solvingSteps must be 1 or more; got " + solvingSteps);
+    int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
   }
 }

@@ -42,6 +42,11 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
   }
 
   @Override
+  public void require(ObjectNode teacher, InstaflowOptions options) {
+    options.pairSettings().require(teacher);
+  }
+
+  @Override
   public ObjectNode scheduler(ObjectNode teacher, InstaflowOptions options) {
     return StraightLines.scheduler("FlowMatchEulerDiscreteScheduler", 1, 1);
   }

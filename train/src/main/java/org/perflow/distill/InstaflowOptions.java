@@ -1,5 +1,7 @@
 package org.perflow.distill;
 
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.Overrides;
 
 /**
@@ -10,7 +12,8 @@ import org.perflow.train.Overrides;
  * @param perceptual weight of the distance of features, beside the squared distance
  * @param guidance of the teacher in drawing its pictures
  * @param pairs how many pictures the teacher draws
- * @param pairSteps steps it draws them in
+ * @param solver of the teacher's ODE for them; null for the sampler of the teacher's own config
+ * @param pairSteps steps of that sampler, evaluations of that solver
  * @param pairsFolder where they are kept; empty for the run's own folder
  */
 public record InstaflowOptions(
@@ -18,14 +21,17 @@ public record InstaflowOptions(
     double perceptual,
     double guidance,
     int pairs,
+    @Nullable TeacherSolver solver,
     int pairSteps,
     String pairsFolder) {
 
   /** Half the run each. */
-  public static final InstaflowOptions DEFAULTS = new InstaflowOptions(0.5, 1, 3, 4096, 25, "");
+  public static final InstaflowOptions DEFAULTS =
+      new InstaflowOptions(0.5, 1, 3, 4096, null, 25, "");
 
   public InstaflowOptions {
-    var unused = new PairStore.Settings(pairs, pairSteps, guidance, pairsFolder); // checks those
+    var unused =
+        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
     if (!(reflowPart >= 0 && reflowPart < 1)) {
       throw new IllegalArgumentException(
           "reflowPart is a part of the run, 0 to below 1; got " + reflowPart);
@@ -41,6 +47,6 @@ public record InstaflowOptions(
   }
 
   PairStore.Settings pairSettings() {
-    return new PairStore.Settings(pairs, pairSteps, guidance, pairsFolder);
+    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
   }
 }

@@ -62,7 +62,7 @@ public final class LcmMethod implements Method<LcmOptions> {
 
   @Override
   public void require(ObjectNode teacher, LcmOptions options) {
-    ConsistencyObjective.require(teacher, options.gridSteps());
+    ConsistencyObjective.require(teacher, options.settings());
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.perflow.distill;
 
 import org.perflow.distill.ConsistencyObjective.Settings;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.PerflowOptions.Distance;
 
 /**
@@ -8,6 +9,8 @@ import org.perflow.train.PerflowOptions.Distance;
  * paper's w plus 1. Immutable, valid once made.
  *
  * @param gridSteps N, teacher steps from noise to data
+ * @param solver of the teacher's ODE in each of these steps
+ * @param solvingSteps evaluations of the teacher in each
  * @param guidanceMin least scale that the student learns and is told; 0 with {@code guidanceMax} 0
  *     for a student that is told none
  * @param guidanceMax largest
@@ -20,6 +23,8 @@ import org.perflow.train.PerflowOptions.Distance;
  */
 public record LcmOptions(
     int gridSteps,
+    TeacherSolver solver,
+    int solvingSteps,
     double guidanceMin,
     double guidanceMax,
     double guidance,
@@ -29,18 +34,19 @@ public record LcmOptions(
     double huberC) {
   /** The paper's but for the guidance, whose w from 5 to 15 is for Stable Diffusion. */
   public static final LcmOptions DEFAULTS =
-      new LcmOptions(50, 2, 6, 3, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
+      new LcmOptions(50, TeacherSolver.DDIM, 1, 2, 6, 3, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
 
   /** Of LCM-LoRA (Luo et al., arXiv 2311.05556): one guidance, targets from the student itself. */
   public static final LcmOptions LORA =
-      new LcmOptions(50, 0, 0, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
+      new LcmOptions(50, TeacherSolver.DDIM, 1, 0, 0, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
 
   public LcmOptions {
     Checks.that(
         guidanceMin == 0 && guidanceMax == 0 || guidanceMin >= 1 && guidanceMin < guidanceMax,
         "guidanceMin and guidanceMax must both be 0, or 1 or more and the second larger; got %s and %s"
             .formatted(guidanceMin, guidanceMax));
-    Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
+    Settings.require(
+        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
   }
 
   /** Whether the student embeds its guidance. */
@@ -52,6 +58,15 @@ public record LcmOptions(
     double least = told() ? guidanceMin : guidance;
     double largest = told() ? guidanceMax : guidance;
     return new Settings(
-        gridSteps, least, largest, told(), captionDropout, targetDecay, distance, huberC);
+        gridSteps,
+        solver,
+        solvingSteps,
+        least,
+        largest,
+        told(),
+        captionDropout,
+        targetDecay,
+        distance,
+        huberC);
   }
 }

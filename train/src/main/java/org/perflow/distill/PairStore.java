@@ -1,5 +1,6 @@
 package org.perflow.distill;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -12,9 +13,11 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Scheduler;
 import org.perflow.flow.Schedulers;
 import org.perflow.flow.SeededNoise;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.io.FormatException;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
@@ -28,11 +31,11 @@ import org.perflow.train.Progress;
 
 /**
  * The teacher's own pictures, each with the noise it was drawn from and its caption: made once by
- * the teacher's sampler, kept in shards {@code pairs-00000.safetensors} ... of {@value #SHARD} and
- * in memory. Of the noise its seed is kept. A shard depends on its number and on what the key is
- * taken of (teacher, sampler, guidance, data, seed), so that making them goes on after an
- * interruption where it was, a store can grow, and runs can share one. Owns its native memory. One
- * thread.
+ * the teacher's sampler or a solver of its ODE, kept in shards {@code pairs-00000.safetensors} ...
+ * of {@value #SHARD} and in memory. Of the noise its seed is kept. A shard depends on its number
+ * and on what the key is taken of (teacher, sampler, guidance, data, seed), so that making them
+ * goes on after an interruption where it was, a store can grow, and runs can share one. Owns its
+ * native memory. One thread.
  */
 public final class PairStore implements AutoCloseable {
   private static final int SHARD = 256;
@@ -66,16 +69,28 @@ public final class PairStore implements AutoCloseable {
    * How pairs are made.
    *
    * @param count how many
-   * @param steps of the teacher's sampler
+   * @param solver of the teacher's ODE; null for the sampler of the teacher's own config
+   * @param steps of that sampler, evaluations of that solver
    * @param guidance of the teacher; 1 = none
    * @param folder of the shards; empty for {@code pairs} in the run's
    */
-  public record Settings(int count, int steps, double guidance, String folder) {
+  public record Settings(
+      int count, @Nullable TeacherSolver solver, int steps, double guidance, String folder) {
     public Settings {
       if (count < 1 || steps < 1 || !(guidance >= 1)) {
         throw new IllegalArgumentException(
             "pairs and pairSteps must be 1 or more, and guidance 1 (none) or more; got %d, %d and %s"
                 .formatted(count, steps, guidance));
+      }
+      if (solver != null) {
+        int unused = solver.steps(steps); // refuses what makes no whole number of steps
+      }
+    }
+
+    /** Refuses a solver of noise tables for a teacher that has none. */
+    void require(ObjectNode teacher) {
+      if (solver != null) {
+        NoiseSchedule unused = NoiseSchedule.of(teacher);
       }
     }
   }
@@ -140,6 +155,9 @@ public final class PairStore implements AutoCloseable {
       sources.add(Fingerprint.of(task.teacher().net().parameters()));
       sources.add(task.teacher().scheduler().toString());
       sources.add(settings.steps() + " " + settings.guidance() + " " + task.train().seed());
+      if (settings.solver() != null) {
+        sources.add(settings.solver().name());
+      }
       sources.add(task.data().size() + " " + Arrays.toString(shape(task)));
       sources.add(Fingerprint.of(task.data().nullCondition().text()));
       sources.add(Fingerprint.of(task.data().conditions(first, rng).text()));
@@ -231,8 +249,19 @@ public final class PairStore implements AutoCloseable {
     return new Part(part, (System.nanoTime() - begin) / 1e9);
   }
 
-  /** What the teacher's sampler makes of those noises. */
+  /** What the teacher makes of those noises. */
   private static Tensor draw(Task task, Settings settings, long[] seeds, Conditioning told) {
+    if (settings.solver() == null) {
+      return sampled(task, settings, seeds, told);
+    }
+    try (SeededNoise noise = new SeededNoise(seeds)) {
+      Tensor z = noise.draw(shape(task));
+      return task.solved(settings.solver(), settings.steps(), settings.guidance(), z, told);
+    }
+  }
+
+  /** By its own sampler. */
+  private static Tensor sampled(Task task, Settings settings, long[] seeds, Conditioning told) {
     Task.Teacher teacher = task.teacher();
     try (SeededNoise noise = new SeededNoise(seeds);
         Scheduler scheduler = Schedulers.create(teacher.scheduler(), settings.steps());

@@ -31,7 +31,7 @@ public final class PcmMethod implements Method<PcmOptions> {
 
   @Override
   public void require(ObjectNode teacher, PcmOptions options) {
-    ConsistencyObjective.require(teacher, options.gridSteps());
+    ConsistencyObjective.require(teacher, options.settings());
   }
 
   @Override

@@ -1,6 +1,7 @@
 package org.perflow.distill;
 
 import org.perflow.distill.ConsistencyObjective.Settings;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.PerflowOptions.Distance;
 
 /**
@@ -8,6 +9,8 @@ import org.perflow.train.PerflowOptions.Distance;
  *
  * @param phases K, equal phases of time, each with a consistency function of its own
  * @param gridSteps N, teacher steps from noise to data; a multiple of the phases
+ * @param solver of the teacher's ODE in each of these steps
+ * @param solvingSteps evaluations of the teacher in each
  * @param guidance scale of the teacher's guidance; 1 for none, then the student is guided in
  *     drawing
  * @param captionDropout part of the captions replaced by the empty one
@@ -18,6 +21,8 @@ import org.perflow.train.PerflowOptions.Distance;
 public record PcmOptions(
     int phases,
     int gridSteps,
+    TeacherSolver solver,
+    int solvingSteps,
     double guidance,
     double captionDropout,
     double targetDecay,
@@ -28,18 +33,28 @@ public record PcmOptions(
    * targets, which made no difference on the ring of Gaussians.
    */
   public static final PcmOptions DEFAULTS =
-      new PcmOptions(4, 40, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
+      new PcmOptions(4, 40, TeacherSolver.DDIM, 1, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
 
   public PcmOptions {
     Checks.that(
         phases > 0 && gridSteps % phases == 0 && gridSteps > phases,
         "gridSteps must be a multiple of the phases, 2 in each or more; got %d for %d"
             .formatted(gridSteps, phases));
-    Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
+    Settings.require(
+        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
   }
 
   Settings settings() {
     return new Settings(
-        gridSteps, guidance, guidance, false, captionDropout, targetDecay, distance, huberC);
+        gridSteps,
+        solver,
+        solvingSteps,
+        guidance,
+        guidance,
+        false,
+        captionDropout,
+        targetDecay,
+        distance,
+        huberC);
   }
 }

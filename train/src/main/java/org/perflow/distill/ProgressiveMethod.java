@@ -8,6 +8,7 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -47,10 +48,12 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
     try {
       NoiseSchedule schedule = NoiseSchedule.of(teacher);
       PredictionType prediction = PredictionType.of(teacher);
-      if (options.startSteps() > schedule.size()) {
+      int solved = options.studentSteps(0) * options.solver().steps(options.solvingSteps());
+      if (options.startSteps() > schedule.size() || solved > schedule.size()) {
         throw new IllegalArgumentException(
-            "startSteps is %d; the teacher has %d noise levels"
-                .formatted(options.startSteps(), schedule.size()));
+            "startSteps is %d, half of which take %d steps of the solver; the teacher has %d noise"
+                    .formatted(options.startSteps(), solved, schedule.size())
+                + " levels");
       }
       if (prediction == PredictionType.EPSILON && schedule.alphaBar(schedule.size() - 1) == 0) {
         throw new IllegalArgumentException("from pure noise epsilon says nothing about the data");
@@ -123,12 +126,16 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
     private final ProgressiveOptions options;
     private final NoiseSchedule schedule;
     private final Tensor stage; // [1] int64, so that checkpoints carry it
+    private final PfOdeSolver first; // of the first stage
     private Net frozen; // the student at the end of the stage before; not used in the first
 
     Halving(Task task, ProgressiveOptions options) {
       this.task = task;
       this.options = options;
       schedule = task.teacher().schedule();
+      first =
+          new PfOdeSolver(
+              schedule, task.teacher().prediction(), options.solver(), options.solvingSteps());
       frozen = task.student().copy();
       try (Scope scope = Scope.open()) {
         stage = scope.release(Tensor.of(new long[] {0}));
@@ -168,7 +175,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
         told = task.data().conditions(step.examples(), rng).each(scope::keep);
         int steps = options.studentSteps(now);
         long[] which = Tensor.randint(rng, steps, rows).toLongArray();
-        int[] middle = new int[rows];
+        int[] middle = new int[rows]; // of later stages; the solver of the first has its own
         int[] to = new int[rows];
         for (int i = 0; i < rows; i++) {
           int at = (int) which[i];
@@ -177,7 +184,10 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
           to[i] = node(schedule.size(), steps, at + 1);
         }
         zt = scope.keep(schedule.addNoise(data, Tensor.randn(rng, data.shape()), from));
-        Tensor zs = twoSteps(now, told, zt, from, middle, to);
+        Tensor zs =
+            now == 0
+                ? first.solve(guidedTeacher(told), zt, from, to)
+                : twoSteps(frozen.given(told), zt, from, middle, to);
         Affine[] targets = new Affine[rows];
         Arrays.setAll(targets, i -> target(schedule, from[i], to[i]));
         target = scope.keep(Affine.apply(targets, zt, zs)); // [B, C, h, w]
@@ -201,19 +211,17 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
       return wanted;
     }
 
-    private Tensor twoSteps(
-        int now, Conditioning told, Tensor zt, int[] from, int[] middle, int[] to) {
-      Denoiser teacher =
-          now == 0
-              ? task.guided(task.teacher().net(), told, options.guidance())
-              : frozen.given(told);
-      PredictionType says = now == 0 ? task.teacher().prediction() : PredictionType.V_PREDICTION;
-      return ddim(teacher, says, ddim(teacher, says, zt, from, middle), middle, to);
+    private Denoiser guidedTeacher(Conditioning told) {
+      return task.guided(task.teacher().net(), told, options.guidance());
     }
 
-    private Tensor ddim(Denoiser teacher, PredictionType says, Tensor z, int[] from, int[] to) {
+    private Tensor twoSteps(Denoiser teacher, Tensor zt, int[] from, int[] middle, int[] to) {
+      return ddim(teacher, ddim(teacher, zt, from, middle), middle, to);
+    }
+
+    private Tensor ddim(Denoiser teacher, Tensor z, int[] from, int[] to) {
       Affine[] each = new Affine[from.length];
-      Arrays.setAll(each, i -> says.ddim(schedule, from[i], to[i]));
+      Arrays.setAll(each, i -> PredictionType.V_PREDICTION.ddim(schedule, from[i], to[i]));
       return Affine.apply(each, z, teacher.predict(z, times(from)));
     }
 

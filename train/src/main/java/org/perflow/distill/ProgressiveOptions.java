@@ -1,5 +1,6 @@
 package org.perflow.distill;
 
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.Overrides;
 
 /**
@@ -7,12 +8,17 @@ import org.perflow.train.Overrides;
  *
  * @param startSteps of the teacher's DDIM that the first stage halves
  * @param endSteps of the student when the last stage is done: startSteps halved a few times
+ * @param solver of the teacher's ODE over one step of the first stage's student; later teachers are
+ *     students, which know DDIM alone
+ * @param solvingSteps evaluations of the teacher there; 2 are the two steps that are halved
  * @param guidance of the teacher in the first stage, after which it is in the student's weights; 1
  *     = none
  */
-public record ProgressiveOptions(int startSteps, int endSteps, double guidance) {
+public record ProgressiveOptions(
+    int startSteps, int endSteps, TeacherSolver solver, int solvingSteps, double guidance) {
   /** The guided teacher's 32 steps to 4. */
-  public static final ProgressiveOptions DEFAULTS = new ProgressiveOptions(32, 4, 3);
+  public static final ProgressiveOptions DEFAULTS =
+      new ProgressiveOptions(32, 4, TeacherSolver.DDIM, 2, 3);
 
   public ProgressiveOptions {
     int ratio = endSteps < 1 ? 0 : startSteps / endSteps;
@@ -20,6 +26,7 @@ public record ProgressiveOptions(int startSteps, int endSteps, double guidance) 
       throw new IllegalArgumentException(
           "startSteps must be endSteps times 2, 4, 8, ...; got " + startSteps + " and " + endSteps);
     }
+    int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
     if (!(guidance >= 1)) {
       throw new IllegalArgumentException("guidance must be 1 (none) or more; got " + guidance);
     }

@@ -40,6 +40,11 @@ public final class ReflowMethod implements Method<ReflowOptions> {
   }
 
   @Override
+  public void require(ObjectNode teacher, ReflowOptions options) {
+    options.pairSettings().require(teacher);
+  }
+
+  @Override
   public ObjectNode scheduler(ObjectNode teacher, ReflowOptions options) {
     boolean curved = options.coupling() != Coupling.PAIRS;
     boolean guidedAlready = options.coupling() != Coupling.DATA;

@@ -50,6 +50,11 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
   }
 
   @Override
+  public void require(ObjectNode teacher, ShortcutOptions options) {
+    options.pairSettings().require(teacher);
+  }
+
+  @Override
   public ObjectNode scheduler(ObjectNode teacher, ShortcutOptions options) {
     double guidance = options.coupling() == Coupling.DATA ? options.guidance() : 1;
     return StraightLines.scheduler("ShortcutScheduler", RECOMMENDED_STEPS, guidance);

@@ -1,5 +1,7 @@
 package org.perflow.distill;
 
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.Overrides;
 
 /**
@@ -13,7 +15,8 @@ import org.perflow.train.Overrides;
  * @param guidance of the teacher in drawing its pictures; with {@link Coupling#DATA} the student is
  *     guided by it in sampling
  * @param pairs how many pictures the teacher draws
- * @param pairSteps steps it draws them in
+ * @param solver of the teacher's ODE for them; null for the sampler of the teacher's own config
+ * @param pairSteps steps of that sampler, evaluations of that solver
  * @param pairsFolder where they are kept; empty for the run's own folder
  * @param captionDropout part of the captions replaced by the empty one
  */
@@ -23,16 +26,18 @@ public record ShortcutOptions(
     Coupling coupling,
     double guidance,
     int pairs,
+    @Nullable TeacherSolver solver,
     int pairSteps,
     String pairsFolder,
     double captionDropout) {
 
   /** On pictures of the guided teacher; 128 steps and a quarter as in the paper. */
   public static final ShortcutOptions DEFAULTS =
-      new ShortcutOptions(128, 0.25, Coupling.SAMPLES, 3, 4096, 25, "", 0);
+      new ShortcutOptions(128, 0.25, Coupling.SAMPLES, 3, 4096, null, 25, "", 0);
 
   public ShortcutOptions {
-    var unused = new PairStore.Settings(pairs, pairSteps, guidance, pairsFolder); // checks those
+    var unused =
+        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
     if (finestSteps < 2 || Integer.bitCount(finestSteps) != 1) {
       throw new IllegalArgumentException("finestSteps must be 2, 4, 8, ...; got " + finestSteps);
     }
@@ -52,6 +57,6 @@ public record ShortcutOptions(
   }
 
   PairStore.Settings pairSettings() {
-    return new PairStore.Settings(pairs, pairSteps, guidance, pairsFolder);
+    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
   }
 }

@@ -2,10 +2,14 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
+import java.util.Collections;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.TeacherSolver;
+import org.perflow.flow.TimeWindows;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Examples;
@@ -45,6 +49,21 @@ public record Task(
     public PredictionType prediction() {
       return PredictionType.of(scheduler);
     }
+  }
+
+  /**
+   * The guided teacher's ODE from pure noise to the final level, in that many evaluations.
+   *
+   * @param noise [B, C, h, w]
+   * @return samples of the same shape, float32
+   */
+  public Tensor solved(
+      TeacherSolver solver, int evaluations, double guidance, Tensor noise, Conditioning told) {
+    return new PfOdeSolver(teacher.schedule(), teacher.prediction(), solver, evaluations)
+        .solve(
+            guided(teacher.net(), told, guidance),
+            noise,
+            Collections.nCopies((int) noise.size(0), new TimeWindows(1).window(1)));
   }
 
   /** The empty caption in as many rows as {@code condition} has. */

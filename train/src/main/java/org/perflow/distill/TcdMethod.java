@@ -32,7 +32,7 @@ public final class TcdMethod implements Method<TcdOptions> {
 
   @Override
   public void require(ObjectNode teacher, TcdOptions options) {
-    ConsistencyObjective.require(teacher, options.gridSteps());
+    ConsistencyObjective.require(teacher, options.settings());
   }
 
   @Override

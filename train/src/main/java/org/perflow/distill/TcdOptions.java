@@ -1,12 +1,15 @@
 package org.perflow.distill;
 
 import org.perflow.distill.ConsistencyObjective.Settings;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.train.PerflowOptions.Distance;
 
 /**
  * Settings of {@link TcdMethod}. Immutable, valid once made.
  *
  * @param gridSteps N, teacher steps from noise to data
+ * @param solver of the teacher's ODE in each of these steps
+ * @param solvingSteps evaluations of the teacher in each
  * @param guidance scale of the teacher's guidance; 1 for none, then the student is guided in
  *     drawing
  * @param eta how much of each step's noise is drawn anew in drawing, γ of the paper: 0 none, 1 as
@@ -18,6 +21,8 @@ import org.perflow.train.PerflowOptions.Distance;
  */
 public record TcdOptions(
     int gridSteps,
+    TeacherSolver solver,
+    int solvingSteps,
     double guidance,
     double eta,
     double captionDropout,
@@ -30,15 +35,25 @@ public record TcdOptions(
    * diffusers' pipelines draw with.
    */
   public static final TcdOptions DEFAULTS =
-      new TcdOptions(50, 3, 0, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
+      new TcdOptions(50, TeacherSolver.DDIM, 1, 3, 0, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
 
   public TcdOptions {
     Checks.that(eta >= 0 && eta <= 1, "eta lies between 0 and 1; got " + eta);
-    Settings.require(gridSteps, guidance, captionDropout, targetDecay, huberC);
+    Settings.require(
+        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
   }
 
   Settings settings() {
     return new Settings(
-        gridSteps, guidance, guidance, false, captionDropout, targetDecay, distance, huberC);
+        gridSteps,
+        solver,
+        solvingSteps,
+        guidance,
+        guidance,
+        false,
+        captionDropout,
+        targetDecay,
+        distance,
+        huberC);
   }
 }

@@ -21,6 +21,7 @@ import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -93,7 +94,13 @@ class ConsistencyMethodsTest {
   }
 
   private static Settings settings(int gridSteps, double guidance, boolean told) {
-    return new Settings(gridSteps, guidance, guidance, told, 0, 0, Distance.L2, 1e-3);
+    return settings(gridSteps, TeacherSolver.DDIM, 1, guidance, told);
+  }
+
+  private static Settings settings(
+      int gridSteps, TeacherSolver solver, int evaluations, double guidance, boolean told) {
+    return new Settings(
+        gridSteps, solver, evaluations, guidance, guidance, told, 0, 0, Distance.L2, 1e-3);
   }
 
   /**
@@ -150,14 +157,24 @@ class ConsistencyMethodsTest {
   @Test
   void theExactFunctionOnlyPaysForTheTeachersStep() {
     for (Rule rule : new Rule[] {LCM, PCM}) {
-      double coarse = lossOfExact(rule, 100);
-      double fine = lossOfExact(rule, 200);
+      double coarse = lossOfExact(rule, settings(100, 1, false));
+      double fine = lossOfExact(rule, settings(200, 1, false));
       assertThat(coarse).isLessThan(1e-4);
       assertThat(coarse / fine).as("%s", rule).isBetween(8.0, 32.0);
     }
   }
 
-  private double lossOfExact(Rule rule, int gridSteps) {
+  /** What is missed falls with the solver's order, at the same number of evaluations. */
+  @Test
+  void theTeachersStepMayBeSolvedBetter() {
+    double ddim = lossOfExact(PCM, settings(40, TeacherSolver.DDIM, 4, 1, false));
+    for (TeacherSolver solver : new TeacherSolver[] {TeacherSolver.HEUN, TeacherSolver.DEIS_2}) {
+      double better = lossOfExact(PCM, settings(40, solver, 4, 1, false));
+      assertThat(better).as("%s", solver).isLessThan(ddim / 10);
+    }
+  }
+
+  private double lossOfExact(Rule rule, Settings settings) {
     Net teacher =
         new Formula(
             (z, t, told) ->
@@ -179,8 +196,7 @@ class ConsistencyMethodsTest {
                     }));
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(4);
-        Objective objective =
-            new ConsistencyObjective(task(teacher, student), settings(gridSteps, 1, false), rule)) {
+        Objective objective = new ConsistencyObjective(task(teacher, student), settings, rule)) {
       return objective.loss(new Objective.Step(0, 0, new long[4096], rng)).item();
     }
   }
@@ -254,13 +270,17 @@ class ConsistencyMethodsTest {
     assertThatThrownBy(() -> lcm.require(new LoraOptions(8, 0), LcmOptions.DEFAULTS))
         .hasMessageContaining("--method lcm-lora");
     lcm.require(new LoraOptions(8, 0), LcmOptions.LORA);
-    assertThatThrownBy(() -> new PcmOptions(4, 50, 3, 0, 0, Distance.L2, 1))
+    assertThatThrownBy(() -> new PcmOptions(4, 50, TeacherSolver.DDIM, 1, 3, 0, 0, Distance.L2, 1))
         .hasMessageContaining("multiple of the phases");
-    assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), 48))
+    assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), settings(48, 3, false)))
         .hasMessageContaining("divide the teacher's 1000 noise levels; got 48");
+    var tooFine = settings(500, TeacherSolver.DEIS_2, 2, 3, false);
+    assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), tooFine))
+        .hasMessageContaining("fewer than the 2 noise levels between two of the grid; got 2");
     var zeroSnr = Ring.scheduler().put("rescale_betas_zero_snr", true);
-    assertThatThrownBy(() -> ConsistencyObjective.require(zeroSnr, 50))
+    assertThatThrownBy(() -> ConsistencyObjective.require(zeroSnr, settings(50, 3, false)))
         .hasMessageContaining("pure noise");
-    ConsistencyObjective.require(zeroSnr.put("prediction_type", "v_prediction"), 50);
+    ConsistencyObjective.require(
+        zeroSnr.put("prediction_type", "v_prediction"), settings(50, 3, false));
   }
 }

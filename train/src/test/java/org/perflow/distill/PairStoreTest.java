@@ -2,6 +2,7 @@ package org.perflow.distill;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -14,6 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.distill.ring.Ring;
 import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -78,6 +80,27 @@ class PairStoreTest {
         .hasMessageContaining("put it back");
   }
 
+  /** DDIM of four steps is what the teacher's own sampler does here. */
+  @Test
+  void holdsWhatASolverMakesOfTheNoise() {
+    float[] sampled = samples(20);
+    float[] ddim = solved(TeacherSolver.DDIM, "ddim");
+    float[] heun = solved(TeacherSolver.HEUN, "heun");
+    assertThat(ddim).containsExactly(sampled, within(1e-5f));
+    assertThat(heun).hasSameSizeAs(sampled).isNotEqualTo(ddim);
+    assertThatThrownBy(() -> solved(TeacherSolver.HEUN, "ddim")).hasMessageContaining("another");
+    assertThatThrownBy(() -> new PairStore.Settings(20, TeacherSolver.HEUN, 5, 1, ""))
+        .hasMessageContaining("even number");
+  }
+
+  private float[] solved(TeacherSolver solver, String folder) {
+    String path = temp.resolve(folder).toString();
+    try (Scope scope = Scope.open();
+        PairStore store = store(0, new PairStore.Settings(20, solver, STEPS, 1, path))) {
+      return store.batch(LongStream.range(0, 20).toArray()).sample().toFloatArray();
+    }
+  }
+
   private double seconds(int count) {
     try (PairStore store = store(count, 0)) {
       return store.seconds();
@@ -92,10 +115,14 @@ class PairStoreTest {
   }
 
   private PairStore store(int count, long seed) {
+    return store(seed, new PairStore.Settings(count, null, STEPS, 1, ""));
+  }
+
+  private PairStore store(long seed, PairStore.Settings settings) {
     TrainOptions training = RingRun.TRAINING.with("seed", seed);
     var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     Task task = new Task(new Ring(), teacher, Ring.TEACHER, false, training, temp);
-    return PairStore.of(task, new PairStore.Settings(count, STEPS, 1, ""));
+    return PairStore.of(task, settings);
   }
 
   private Path shard(int number) {

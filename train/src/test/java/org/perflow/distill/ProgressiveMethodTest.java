@@ -20,6 +20,7 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Schedulers;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -32,7 +33,8 @@ class ProgressiveMethodTest {
   private static final double MU = 0.3;
   private static final double C = 0.5;
   private static final ProgressiveMethod PROGRESSIVE = new ProgressiveMethod();
-  private static final ProgressiveOptions OPTIONS = new ProgressiveOptions(8, 2, 1);
+  private static final ProgressiveOptions OPTIONS =
+      new ProgressiveOptions(8, 2, TeacherSolver.DDIM, 2, 1);
   private static final NoiseSchedule EXACT = NoiseSchedule.of(Ring.scheduler(), DType.F64);
 
   @TempDir Path temp;

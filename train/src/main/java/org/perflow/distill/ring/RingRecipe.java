@@ -28,6 +28,7 @@ import org.perflow.distill.SwiftBrushMethod;
 import org.perflow.distill.SwiftBrushOptions;
 import org.perflow.distill.TcdMethod;
 import org.perflow.distill.TcdOptions;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.Rng;
 import org.perflow.train.Overrides;
 import org.perflow.train.PerflowOptions;
@@ -72,12 +73,19 @@ public record RingRecipe<O extends Record>(
               4),
           following(
               new ReflowMethod(),
-              new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, 40, "", 0),
+              new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, null, 40, "", 0),
               1200,
               2),
           following(
-              new InstaflowMethod(), new InstaflowOptions(0.5, 0.1, 1, 2048, 40, ""), 1500, 1),
-          following(new ProgressiveMethod(), new ProgressiveOptions(16, 4, 1), 1500, 4),
+              new InstaflowMethod(),
+              new InstaflowOptions(0.5, 0.1, 1, 2048, null, 40, ""),
+              1500,
+              1),
+          following(
+              new ProgressiveMethod(),
+              new ProgressiveOptions(16, 4, TeacherSolver.DDIM, 2, 1),
+              1500,
+              4),
           following(LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
           new RingRecipe<>(
               LcmMethod.LORA,
@@ -89,16 +97,21 @@ public record RingRecipe<O extends Record>(
               1),
           following(
                   new PcmMethod(),
-                  new PcmOptions(4, 40, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3),
+                  new PcmOptions(
+                      4, 40, TeacherSolver.DDIM, 1, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3),
                   1200,
                   4)
               .inWindows(4),
           following(
               new TcdMethod(),
-              new TcdOptions(50, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3),
+              new TcdOptions(50, TeacherSolver.DDIM, 1, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3),
               1200,
               4),
-          matching(new DmdMethod(), new DmdOptions(1, 2, 0, 0, 0.25, 256, 10), 400, 1),
+          matching(
+              new DmdMethod(),
+              new DmdOptions(1, 2, 0, 0, 0.25, 256, TeacherSolver.DDIM, 10),
+              400,
+              1),
           matching(new Dmd2Method(), new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1), 300, 4),
           matching(new SwiftBrushMethod(), new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1), 450, 1),
           matching(
