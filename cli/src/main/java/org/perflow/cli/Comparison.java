@@ -33,8 +33,8 @@ import org.perflow.io.ShardReader;
 
 /**
  * Measures systems against a reference on held-out captions and writes what came out into a folder:
- * {@code report.html}, {@code grid.png}, {@code measurements.json} and the plots as SVG and PNG.
- * What {@code evaluate} and {@code demo} share.
+ * {@code report.html}, its tables as {@code report.md}, {@code grid.png}, {@code measurements.json}
+ * and the plots as SVG and PNG. What {@code evaluate} and {@code demo} share.
  */
 record Comparison(FigureTables tables, Report.Grid grid) {
 

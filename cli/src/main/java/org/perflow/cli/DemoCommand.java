@@ -30,7 +30,7 @@ import picocli.CommandLine.Option;
         "Shows what perflow does, in a few minutes on two cores: trains a 4-step student from the"
             + " teacher that comes with it, then compares the teacher, the student that comes with"
             + " it (trained for longer) and the new one on captions held out from training. OUT gets"
-            + " report.html, grid.png and the run.",
+            + " report.html, its tables as report.md, grid.png and the run.",
     footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
 final class DemoCommand extends Verb {
   private static final double GUIDANCE =

@@ -38,7 +38,7 @@ import picocli.CommandLine.Option;
         "Measures how close a student in few steps comes to its teacher in many, and what the"
             + " teacher's own DDIM does in few: same captions (held out from training), same noise."
             + " Or any models with --model, or any pictures with --pictures-folder. OUT gets"
-            + " report.html, grid.png, plots and measurements.json.",
+            + " report.html, its tables as report.md, grid.png, plots and measurements.json.",
     footer = {
       "",
       "Examples:",

@@ -222,6 +222,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
               model.textEncoder(),
               NoiseSchedule.of(model.schedulerConfig()),
               options.compute());
+      SampleSheet sheet = SampleSheet.of(shards);
       Provenance provenance =
           Provenance.of(null, shards, Json.MAPPER.valueToTree(Map.of("train", options)));
       return train(
@@ -230,7 +231,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           options,
           out,
           inputs,
-          () -> SampleSheet.draw(model, options.compute(), 20, 3),
+          () -> sheet.draw(model, options.compute(), 20, 3),
           resume && (isBegun(out) || !isBegun(vaeRun())), // it may have got no further than the VAE
           () -> {
             model.save(target, DType.F16, provenance.asMetadata());

@@ -1,31 +1,43 @@
 package org.perflow.cli;
 
 import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.Request;
 import org.perflow.io.Images;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 
 /** The pictures that show during training how far a model has come: always the same ones. */
-final class SampleSheet {
-  private static final List<String> PROMPTS =
-      List.of("red apple", "cat face", "rocket", "pizza", "red heart", "guitar", "fire", "sun");
+record SampleSheet(List<String> captions) {
+  private static final int PICTURES = 8;
+  private static final int COLUMNS = 4;
 
-  private SampleSheet() {}
+  /** Of captions from all over the first shard; fewer where there are not as many. */
+  static SampleSheet of(List<Path> shards) throws IOException {
+    List<String> all =
+        ShardReader.readAll(shards.subList(0, 1)).stream().map(Sample::caption).distinct().toList();
+    int count = Math.min(PICTURES, all.size());
+    return new SampleSheet(
+        IntStream.range(0, count).mapToObj(i -> all.get(i * all.size() / count)).toList());
+  }
 
-  /** Two rows of four, from seed 0. */
-  static BufferedImage draw(DiffusionModel model, DType compute, int steps, double guidance) {
+  /** Rows of four, from seed 0. */
+  BufferedImage draw(DiffusionModel model, DType compute, int steps, double guidance) {
     List<Request> requests =
-        PROMPTS.stream()
+        captions.stream()
             .map(Request::of)
             .map(request -> request.withSteps(steps).withGuidance(guidance))
             .toList();
     try (Pipeline.Result drawn =
         new Pipeline(model, compute)
             .generate(requests, requests.size(), (done, total, latents) -> {})) {
-      return Images.grid(drawn.pictures(), 4);
+      return Images.grid(drawn.pictures(), COLUMNS);
     }
   }
 }

@@ -1,6 +1,5 @@
 package org.perflow.flow;
 
-import java.util.Arrays;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 
@@ -41,9 +40,7 @@ public record Affine(double a, double b) {
 
   /** [B, 1, 1, ...]; against a bf16 tensor of the same rank it promotes to float32. */
   private static Tensor perRow(double[] values, Tensor like) {
-    long[] shape = new long[like.dim()];
-    Arrays.fill(shape, 1);
-    shape[0] = values.length;
-    return Tensor.of(values, shape).to(like.dtype() == DType.F64 ? DType.F64 : DType.F32);
+    DType type = like.dtype() == DType.F64 ? DType.F64 : DType.F32;
+    return Tensor.of(values).to(type).asRows(like.dim());
   }
 }

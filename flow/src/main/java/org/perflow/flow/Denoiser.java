@@ -58,7 +58,7 @@ public interface Denoiser {
 
   /** The same where each row has a scale of its own: {@code scales} [B]. */
   static Denoiser guided(Denoiser both, Tensor scales) {
-    Tensor each = scales.reshape(-1, 1, 1, 1);
+    Tensor each = scales.asRows(4);
     return halves(both, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
   }
 

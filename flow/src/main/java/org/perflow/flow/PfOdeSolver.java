@@ -233,11 +233,7 @@ public final class PfOdeSolver {
 
   /** What the teacher is told; the final level, where it is not clean data, is that of index 0. */
   private static Tensor timesteps(int[] index) {
-    float[] timesteps = new float[index.length];
-    for (int i = 0; i < index.length; i++) {
-      timesteps[i] = Math.max(index[i], 0);
-    }
-    return Tensor.of(timesteps);
+    return Tensor.generate(index.length, i -> Math.max(index[i], 0));
   }
 
   private static int[] column(List<int[]> rows, int j) {

@@ -64,16 +64,18 @@ public enum PredictionType {
   }
 
   /**
-   * An error where the run would start from pure noise and the network predicts it: from ε at α = 0
-   * nothing follows about the data.
+   * Refuses to start at a level of pure noise where the network predicts that noise: from ε at α =
+   * 0 nothing follows about the data.
+   *
+   * @throws IllegalArgumentException saying which models and samplers can
    */
-  void requireSignal(NoiseSchedule schedule, int first) {
+  public void requireSignal(NoiseSchedule schedule, int first) {
     if (this == EPSILON && schedule.alphaBar(first) == 0) {
       throw new IllegalArgumentException(
-          "with rescale_betas_zero_snr the first timestep "
+          "with rescale_betas_zero_snr timestep "
               + first
               + " is pure noise, from which epsilon says nothing about the data; use a"
-              + " v_prediction model or timestep_spacing leading");
+              + " v_prediction model or, in sampling, timestep_spacing leading");
     }
   }
 

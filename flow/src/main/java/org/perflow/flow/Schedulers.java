@@ -169,10 +169,14 @@ public final class Schedulers {
         base, new TimeWindows(4), Parameterization.DDIM_EPS, NoiseSchedule.setAlphaToOne(base));
   }
 
-  /** DDIM whose steps begin at pure noise and end where {@code base}'s do, for students of it. */
+  /**
+   * DDIM whose steps begin at pure noise and end where {@code base}'s do, for students of it, which
+   * learn it without clipping.
+   */
   public static ObjectNode trailingDdim(ObjectNode base) {
     return config("ddim", base)
         .put("timestep_spacing", "trailing")
+        .put("clip_sample", false)
         .put("set_alpha_to_one", NoiseSchedule.of(base).finalAlphaBar() == 1);
   }
 

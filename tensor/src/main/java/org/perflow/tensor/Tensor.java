@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntToDoubleFunction;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
@@ -64,6 +65,15 @@ public final class Tensor implements AutoCloseable {
     try (FloatPointer data = new FloatPointer(values)) {
       return copyOf(data, DType.F32, values.length, shape);
     }
+  }
+
+  /** A float32 vector, such as a value for each row of a batch. */
+  public static Tensor generate(int length, IntToDoubleFunction element) {
+    float[] values = new float[length];
+    for (int i = 0; i < length; i++) {
+      values[i] = (float) element.applyAsDouble(i);
+    }
+    return of(values);
   }
 
   /** A copy of {@code values}, float64. */
@@ -188,6 +198,14 @@ public final class Tensor implements AutoCloseable {
   /** The same elements in another shape; one size may be -1. */
   public Tensor reshape(long... shape) {
     return new Tensor(raw.reshape(shape));
+  }
+
+  /** A vector [B] as [B, 1, ...] of that many dimensions, to go with the rows of a batch. */
+  public Tensor asRows(long dimensions) {
+    long[] shape = new long[Math.toIntExact(dimensions)];
+    Arrays.fill(shape, 1);
+    shape[0] = -1;
+    return reshape(shape);
   }
 
   /** Dimensions in another order. */

@@ -150,11 +150,7 @@ final class ConsistencyObjective implements Objective {
         settings.solver().steps(settings.solvingSteps()) < schedule.size() / gridSteps,
         "solvingSteps must be fewer than the %d noise levels between two of the grid; got %d"
             .formatted(schedule.size() / gridSteps, settings.solvingSteps()));
-    Checks.that(
-        PredictionType.of(teacher) != PredictionType.EPSILON
-            || schedule.alphaBar(schedule.size() - 1) > 0,
-        "the teacher predicts noise from pure noise (rescale_betas_zero_snr), from which nothing"
-            + " follows about the data; expected one that predicts v, or that is not rescaled");
+    PredictionType.of(teacher).requireSignal(schedule, schedule.size() - 1);
   }
 
   @Override
@@ -240,20 +236,13 @@ final class ConsistencyObjective implements Objective {
     return Affine.apply(each, z, network.predict(z, timesteps(from)));
   }
 
+  /** At the final level, where the network's word counts nothing, it is told index 0. */
   private static Tensor timesteps(int[] levels) {
-    float[] timesteps = new float[levels.length];
-    for (int i = 0; i < levels.length; i++) {
-      timesteps[i] = Math.max(levels[i], 0); // at the final level the network's word counts nothing
-    }
-    return Tensor.of(timesteps);
+    return Tensor.generate(levels.length, i -> Math.max(levels[i], 0));
   }
 
   private static Tensor perRow(double[] values) {
-    float[] floats = new float[values.length];
-    for (int i = 0; i < values.length; i++) {
-      floats[i] = (float) values[i];
-    }
-    return Tensor.of(floats);
+    return Tensor.generate(values.length, i -> values[i]);
   }
 
   @Override

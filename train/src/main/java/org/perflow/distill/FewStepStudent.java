@@ -51,13 +51,7 @@ final class FewStepStudent {
   /** Refuses teachers from whose output at pure noise nothing follows about the data. */
   static void require(ObjectNode teacher, int steps) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
-    PredictionType prediction = PredictionType.of(teacher);
-    int last = schedule.size() - 1;
-    if (prediction == PredictionType.EPSILON && schedule.alphaBar(last) == 0) {
-      throw new IllegalArgumentException(
-          "the teacher predicts epsilon and rescale_betas_zero_snr makes its last level pure noise,"
-              + " where that says nothing about the data: expected a v_prediction teacher");
-    }
+    PredictionType.of(teacher).requireSignal(schedule, schedule.size() - 1);
     if (steps < 1 || schedule.size() % steps != 0) {
       throw new IllegalArgumentException(
           "got %d steps of the student; expected a divisor of the teacher's %d noise levels"

@@ -4,7 +4,6 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.function.IntToDoubleFunction;
-import java.util.stream.IntStream;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
@@ -42,11 +41,7 @@ record Levels(NoiseSchedule schedule, PredictionType prediction, List<Integer> i
 
   /** As networks take them, float32 [B]. */
   Tensor timesteps() {
-    float[] timesteps = new float[indices.size()];
-    for (int i = 0; i < timesteps.length; i++) {
-      timesteps[i] = indices.get(i);
-    }
-    return Tensor.of(timesteps);
+    return Tensor.generate(indices.size(), indices::get);
   }
 
   /** α x + σ ε, [B, ...]. */
@@ -80,10 +75,7 @@ record Levels(NoiseSchedule schedule, PredictionType prediction, List<Integer> i
 
   /** Every row of {@code x} [B, ...] times its weight. */
   Tensor weighted(Tensor x, IntToDoubleFunction weightOfRow) {
-    long[] shape = new long[x.dim()];
-    Arrays.fill(shape, 1);
-    shape[0] = indices.size();
-    double[] weights = IntStream.range(0, indices.size()).mapToDouble(weightOfRow).toArray();
-    return x.mul(Tensor.of(weights, shape).to(x.dtype()));
+    Tensor weights = Tensor.generate(indices.size(), weightOfRow);
+    return x.mul(weights.to(x.dtype()).asRows(x.dim()));
   }
 }

@@ -43,7 +43,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
   public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
     ObjectNode config =
         switch (options.path()) {
-          case DDIM -> Schedulers.trailingDdim(teacher).put("clip_sample", false);
+          case DDIM -> Schedulers.trailingDdim(teacher);
           case CHORD ->
               PerflowScheduler.config(
                   teacher,

@@ -10,6 +10,7 @@ import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
+import org.perflow.flow.Schedulers;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -55,9 +56,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
                     .formatted(options.startSteps(), solved, schedule.size())
                 + " levels");
       }
-      if (prediction == PredictionType.EPSILON && schedule.alphaBar(schedule.size() - 1) == 0) {
-        throw new IllegalArgumentException("from pure noise epsilon says nothing about the data");
-      }
+      prediction.requireSignal(schedule, schedule.size() - 1);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
           "progressive distils the DDIM steps of a teacher that predicts epsilon, v or the sample: "
@@ -69,14 +68,8 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
 
   @Override
   public ObjectNode scheduler(ObjectNode teacher, ProgressiveOptions options) {
-    ObjectNode config = teacher.deepCopy();
-    return config
-        .put("_class_name", "DDIMScheduler")
+    return Schedulers.trailingDdim(teacher)
         .put("prediction_type", PredictionType.V_PREDICTION.key())
-        .put("timestep_spacing", "trailing")
-        .put("steps_offset", 0)
-        .put("clip_sample", false)
-        .put("set_alpha_to_one", NoiseSchedule.of(teacher).finalAlphaBar() == 1)
         .put(STEPS, options.endSteps())
         .put(GUIDANCE, 1.0);
   }
@@ -193,7 +186,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
         target = scope.keep(Affine.apply(targets, zt, zs)); // [B, C, h, w]
       }
       Tensor predicted = task.student().given(told).predict(zt, times(from));
-      return predicted.sub(target).square().mul(weights(from, zt.dim())).mean();
+      return predicted.sub(target).square().mul(weights(from).asRows(zt.dim())).mean();
     }
 
     /** Where a stage is over, its student becomes the teacher of the next. */
@@ -226,22 +219,11 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
     }
 
     private static Tensor times(int[] indices) {
-      float[] timesteps = new float[indices.length];
-      for (int i = 0; i < timesteps.length; i++) {
-        timesteps[i] = indices[i];
-      }
-      return Tensor.of(timesteps);
+      return Tensor.generate(indices.length, i -> indices[i]);
     }
 
-    private Tensor weights(int[] indices, int rank) {
-      float[] weights = new float[indices.length];
-      for (int i = 0; i < weights.length; i++) {
-        weights[i] = (float) weight(schedule, indices[i]);
-      }
-      long[] shape = new long[rank];
-      Arrays.fill(shape, 1);
-      shape[0] = weights.length;
-      return Tensor.of(weights, shape);
+    private Tensor weights(int[] indices) {
+      return Tensor.generate(indices.length, i -> weight(schedule, indices[i]));
     }
 
     @Override

@@ -104,16 +104,8 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
   }
 
   private static Tensor ask(Net net, Conditioning told, Tensor zt, double[] t, double[] d) {
-    Denoiser network = net.given(told.withTimestepCond(Tensor.of(floats(d))));
+    Denoiser network = net.given(told.withTimestepCond(Tensor.generate(d.length, i -> d[i])));
     return network.predict(zt, StraightLines.told(t));
-  }
-
-  private static float[] floats(double[] values) {
-    float[] floats = new float[values.length];
-    for (int i = 0; i < values.length; i++) {
-      floats[i] = (float) values[i];
-    }
-    return floats;
   }
 
   private record Shortcut(Task task, ShortcutOptions options, StraightLines lines)

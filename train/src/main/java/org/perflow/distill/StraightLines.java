@@ -67,11 +67,7 @@ final class StraightLines implements AutoCloseable {
 
   /** What a network is told of t. */
   static Tensor told(double[] t) {
-    float[] timesteps = new float[t.length];
-    for (int i = 0; i < t.length; i++) {
-      timesteps[i] = (float) (1000 * t[i]);
-    }
-    return Tensor.of(timesteps);
+    return Tensor.generate(t.length, i -> GRID * t[i]);
   }
 
   /** The scheduler config of a student that follows such lines with Euler's method. */

@@ -7,7 +7,9 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import javax.imageio.ImageIO;
@@ -106,10 +108,47 @@ public record Report(String title, String lead, List<Section> sections) {
   /** Pictures of one system, one a prompt. */
   public record Line(String title, List<BufferedImage> pictures) {}
 
-  /** Writes the file, atomically. */
+  /** Writes the page and, beside it, its {@link #markdown}, each atomically. */
   public void write(Path file) throws IOException {
-    byte[] bytes = html().getBytes(StandardCharsets.UTF_8);
-    AtomicFiles.write(file, out -> out.write(bytes));
+    byte[] page = html().getBytes(StandardCharsets.UTF_8);
+    AtomicFiles.write(file, out -> out.write(page));
+    String name = file.getFileName().toString().replaceFirst("\\.html$", "") + ".md";
+    byte[] text = markdown().getBytes(StandardCharsets.UTF_8);
+    AtomicFiles.write(file.resolveSibling(name), out -> out.write(text));
+  }
+
+  /** Its text, tables and settings as Markdown, to stand in documentation or a model card. */
+  public String markdown() {
+    StringBuilder text = new StringBuilder("# %s%n%n%s%n".formatted(title, lead));
+    for (Section section : sections) {
+      if (section instanceof Table table) {
+        markdown(text, table);
+      } else if (section instanceof Settings settings) {
+        text.append("%n## Settings and versions%n%n".formatted());
+        settings.values().forEach((name, is) -> text.append("* %s: %s%n".formatted(name, is)));
+      }
+    }
+    return text.toString();
+  }
+
+  private static void markdown(StringBuilder text, Table table) {
+    int columns = table.columns().size();
+    text.append("%n## %s%n%n".formatted(table.title()));
+    line(text, table.columns());
+    line(text, Collections.nCopies(columns, "---"));
+    for (Row row : table.rows()) {
+      List<String> cells = new ArrayList<>(row.cells());
+      cells.add(0, row.kind() == Row.Kind.HEADING ? "**" + row.name() + "**" : row.name());
+      cells.addAll(Collections.nCopies(columns - cells.size(), ""));
+      line(text, cells);
+    }
+    text.append("%n%s%n".formatted(table.note()));
+  }
+
+  private static void line(StringBuilder text, List<String> cells) {
+    text.append("| ")
+        .append(String.join(" | ", cells.stream().map(cell -> cell.replace("|", "\\|")).toList()))
+        .append(" |\n");
   }
 
   /** The page. */

@@ -298,11 +298,7 @@ public final class PerflowObjective implements Objective {
   }
 
   private static Tensor times(PiecewiseFlow flow, double[] t) {
-    float[] timesteps = new float[t.length];
-    for (int i = 0; i < t.length; i++) {
-      timesteps[i] = (float) flow.timestep(t[i]);
-    }
-    return Tensor.of(timesteps);
+    return Tensor.generate(t.length, i -> flow.timestep(t[i]));
   }
 
   /** The chords of a draw, each {@code repeats} times. */
@@ -377,14 +373,9 @@ public final class PerflowObjective implements Objective {
     if (options.reweighting() == PerflowOptions.Reweighting.NONE) {
       return difference.square().mean();
     }
-    long[] shape = new long[difference.dim()];
-    Arrays.fill(shape, 1);
-    shape[0] = t.length;
-    float[] weights = new float[t.length];
-    for (int i = 0; i < t.length; i++) {
-      weights[i] = (float) weight(options.reweighting(), flow.windows(), t[i]);
-    }
-    return difference.square().mul(Tensor.of(weights, shape)).mean();
+    Tensor weights =
+        Tensor.generate(t.length, i -> weight(options.reweighting(), flow.windows(), t[i]));
+    return difference.square().mul(weights.asRows(difference.dim())).mean();
   }
 
   /** mean(√(d² + c²) − c): L2 near zero, L1 far from it. */

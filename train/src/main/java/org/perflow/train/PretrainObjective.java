@@ -90,20 +90,18 @@ public final class PretrainObjective implements Objective {
     Tensor noise;
     Tensor noisy;
     Tensor ids;
-    int[] indices;
+    int[] indices = new int[rows];
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor z0 = latents.sample(step.examples(), rng); // [B, C, h, w]
       noise = scope.keep(Tensor.randn(rng, z0.shape()));
       ids = scope.keep(ids(step.examples(), rng)); // [B, L]
-      indices =
-          Arrays.stream(Tensor.randint(rng, schedule.size(), rows).toLongArray())
-              .mapToInt(Math::toIntExact)
-              .toArray();
+      long[] drawn = Tensor.randint(rng, schedule.size(), rows).toLongArray();
+      Arrays.setAll(indices, i -> (int) drawn[i]);
       noisy = scope.keep(schedule.addNoise(z0, noise, indices));
     }
     Tensor condition = read(ids); // [B, L, D]
-    Tensor timesteps = Tensor.of(floats(indices));
+    Tensor timesteps = Tensor.generate(rows, i -> indices[i]);
     Tensor predicted = unet.forward(noisy.to(compute), timesteps, condition).to(DType.F32);
     return predicted.sub(noise).square().mul(weights(indices)).mean();
   }
@@ -126,19 +124,11 @@ public final class PretrainObjective implements Objective {
 
   /** min(SNR, γ)/SNR, the weight of an ε-loss, [B, 1, 1, 1]. */
   private Tensor weights(int[] indices) {
-    float[] weights = new float[indices.length];
-    for (int i = 0; i < weights.length; i++) {
-      double snr = schedule.alphaBar(indices[i]) / (1 - schedule.alphaBar(indices[i]));
-      weights[i] = (float) (Math.min(snr, GAMMA) / snr);
-    }
-    return Tensor.of(weights, weights.length, 1, 1, 1);
+    return Tensor.generate(indices.length, i -> weight(schedule.alphaBar(indices[i]))).asRows(4);
   }
 
-  private static float[] floats(int[] values) {
-    float[] floats = new float[values.length];
-    for (int i = 0; i < values.length; i++) {
-      floats[i] = values[i];
-    }
-    return floats;
+  private static double weight(double alphaBar) {
+    double snr = alphaBar / (1 - alphaBar);
+    return Math.min(snr, GAMMA) / snr;
   }
 }

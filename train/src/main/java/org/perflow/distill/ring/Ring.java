@@ -87,15 +87,9 @@ public final class Ring implements Examples {
   /** ε = -σ ∇ log p(z), p a mixture of Gaussians of variance (α c)² + σ². */
   static Tensor epsilon(Tensor z, Tensor timesteps) {
     double[] index = timesteps.toDoubleArray();
-    float[] alphas = new float[index.length];
-    float[] sigmas = new float[index.length];
     Arrays.setAll(index, i -> Math.min(index[i], SCHEDULE.size() - 1));
-    for (int i = 0; i < index.length; i++) {
-      alphas[i] = (float) SCHEDULE.alpha((int) index[i]);
-      sigmas[i] = (float) SCHEDULE.sigma((int) index[i]);
-    }
-    Tensor alpha = Tensor.of(alphas, alphas.length, 1);
-    Tensor sigma = Tensor.of(sigmas, sigmas.length, 1);
+    Tensor alpha = Tensor.generate(index.length, i -> SCHEDULE.alpha((int) index[i])).unsqueeze(1);
+    Tensor sigma = Tensor.generate(index.length, i -> SCHEDULE.sigma((int) index[i])).unsqueeze(1);
     Tensor variance = alpha.mul(DEVIATION).square().add(sigma.square()); // [B, 1]
     Tensor x = z.reshape(z.size(0), 1, 2);
     Tensor toCentres = centres().unsqueeze(0).mul(alpha.unsqueeze(2)).sub(x); // [B, 8, 2]

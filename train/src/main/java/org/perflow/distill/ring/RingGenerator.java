@@ -30,12 +30,12 @@ public record RingGenerator(RingNet inner) implements Net {
   /** x [B, 2, 1, 1] times each row's α or σ. */
   private static Tensor scaled(Tensor x, Tensor timesteps, boolean byAlpha) {
     double[] index = timesteps.toDoubleArray();
-    float[] factors = new float[index.length];
-    for (int i = 0; i < factors.length; i++) {
-      int level = (int) Math.min(index[i], Ring.SCHEDULE.size() - 1);
-      factors[i] = (float) (byAlpha ? Ring.SCHEDULE.alpha(level) : Ring.SCHEDULE.sigma(level));
-    }
-    return x.mul(Tensor.of(factors, factors.length, 1, 1, 1));
+    return x.mul(Tensor.generate(index.length, i -> factor(index[i], byAlpha)).asRows(4));
+  }
+
+  private static double factor(double index, boolean byAlpha) {
+    int level = (int) Math.min(index, Ring.SCHEDULE.size() - 1);
+    return byAlpha ? Ring.SCHEDULE.alpha(level) : Ring.SCHEDULE.sigma(level);
   }
 
   @Override

@@ -146,11 +146,8 @@ public final class RingNet implements Net {
     }
 
     private static Tensor angles(Tensor values, int octaves) {
-      float[] frequencies = new float[octaves];
-      for (int i = 0; i < octaves; i++) {
-        frequencies[i] = (float) (Math.PI * (1 << i));
-      }
-      return values.unsqueeze(1).mul(Tensor.of(frequencies, 1, octaves));
+      Tensor frequencies = Tensor.generate(octaves, i -> Math.PI * (1 << i));
+      return values.unsqueeze(1).mul(frequencies.unsqueeze(0));
     }
   }
 }

@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import org.perflow.distill.Method;
@@ -124,11 +123,9 @@ public final class RingRun {
       List<Tensor> states = new ArrayList<>(List.of(z));
       boolean[] noisy = new boolean[1];
       for (int i = 0; i < timesteps.length; i++) {
-        float[] now = new float[POINTS];
-        Arrays.fill(now, (float) timesteps[i]);
         Tensor output =
             net.given(told(scheduler.timestepCond(i), config))
-                .predict(scheduler.scaleModelInput(z, i), Tensor.of(now));
+                .predict(scheduler.scaleModelInput(z, i), Tensor.full(timesteps[i], POINTS));
         z =
             scheduler.step(
                 output,
