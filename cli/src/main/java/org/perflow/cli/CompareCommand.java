@@ -233,6 +233,7 @@ final class CompareCommand extends Verb {
         Comparison comparison = compare(plan, teacher, entrants, features, options);
         Optional<TransferRun.Outcome> moved = Optional.empty();
         if (transfer.isPresent()) {
+          comparison.writeFigures(out); // kept, should the transfer be cut off
           moved =
               Optional.of(
                   transfer

@@ -117,7 +117,9 @@ class GoldenStepTest {
     }
   }
 
-  /** Adam's first step is the gradient's sign, which near zero is the rounding of the CPU's kernels. */
+  /**
+   * Adam's first step is the gradient's sign, which near zero is the rounding of the CPU's kernels.
+   */
   private static void compareWeights(
       SafetensorsFile golden, FlatParameters weights, double tolerance) throws IOException {
     Map<String, Tensor> gradients = weights.views(weights.gradients());
