@@ -105,7 +105,6 @@ record AccelerateRun<O extends Record>(
   /** Trains, and saves the student with its averaged weights. */
   Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
     Files.createDirectories(out);
-    SampleSheet sheet = SampleSheet.of(shards);
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
     try (DiffusionModel model = studentToBe();
@@ -135,7 +134,7 @@ record AccelerateRun<O extends Record>(
           .config(method.name(), options)
           .config("lora", lora)
           .config("inputs", inputs());
-      trainer.listen(progress).listen(board).listen(curve).sampler(() -> samples(sheet, model));
+      trainer.listen(progress).listen(board).listen(curve).sampler(() -> samples(examples, model));
       List.of(listeners).forEach(trainer::listen);
       if (resume && !trainer.resume()) {
         throw new IllegalArgumentException(
@@ -200,10 +199,10 @@ record AccelerateRun<O extends Record>(
     return method.scheduler(model.schedulerConfig(), options);
   }
 
-  private BufferedImage samples(SampleSheet sheet, DiffusionModel model) {
+  private BufferedImage samples(CachedExamples examples, DiffusionModel model) {
     DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
-    return sheet.draw(
-        student, train.compute(), Models.defaultSteps(student), Models.guidance(student));
+    return SampleSheet.of(examples.captions())
+        .draw(student, train.compute(), Models.defaultSteps(student), Models.guidance(student));
   }
 
   private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)

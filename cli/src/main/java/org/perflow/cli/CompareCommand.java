@@ -45,8 +45,8 @@ import picocli.CommandLine.Parameters;
             + " samplers from the same noise. Where the plan says transfer, what each student learned"
             + " is then added to another fine-tune of the teacher, and measured there. What is trained"
             + " already is not trained again, and a run that was cut off goes on. OUT gets a folder an"
-            + " entry, report.html, its tables as report.md, plots, grid.png and measurements.json; OUT/transfer gets its own"
-            + " grid.png and measurements.json.",
+            + " entry, report.html, its tables as report.md, plots, grid.png and measurements.json;"
+            + " OUT/transfer gets its own grid.png and measurements.json.",
     footer = {
       "",
       "Examples:",

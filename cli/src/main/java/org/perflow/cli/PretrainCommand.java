@@ -222,7 +222,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
               model.textEncoder(),
               NoiseSchedule.of(model.schedulerConfig()),
               options.compute());
-      SampleSheet sheet = SampleSheet.of(shards);
+      SampleSheet sheet = SampleSheet.of(samples.stream().map(Sample::caption).toList());
       Provenance provenance =
           Provenance.of(null, shards, Json.MAPPER.valueToTree(Map.of("train", options)));
       return train(

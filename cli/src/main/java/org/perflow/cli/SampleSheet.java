@@ -1,15 +1,11 @@
 package org.perflow.cli;
 
 import java.awt.image.BufferedImage;
-import java.io.IOException;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.Request;
 import org.perflow.io.Images;
-import org.perflow.io.Sample;
-import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 
@@ -18,10 +14,9 @@ record SampleSheet(List<String> captions) {
   private static final int PICTURES = 8;
   private static final int COLUMNS = 4;
 
-  /** Of captions from all over the first shard; fewer where there are not as many. */
-  static SampleSheet of(List<Path> shards) throws IOException {
-    List<String> all =
-        ShardReader.readAll(shards.subList(0, 1)).stream().map(Sample::caption).distinct().toList();
+  /** Of captions from all over those of the data; fewer where there are not as many. */
+  static SampleSheet of(List<String> captions) {
+    List<String> all = captions.stream().distinct().toList();
     int count = Math.min(PICTURES, all.size());
     return new SampleSheet(
         IntStream.range(0, count).mapToObj(i -> all.get(i * all.size() / count)).toList());

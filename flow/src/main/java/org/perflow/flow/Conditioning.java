@@ -1,6 +1,5 @@
 package org.perflow.flow;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.BinaryOperator;
@@ -81,10 +80,8 @@ public record Conditioning(
     return with(
         empty,
         (own, none) -> {
-          long[] shape = new long[own.dim()];
-          Arrays.fill(shape, 1);
-          shape[0] = keep.length;
-          return Tensor.where(Tensor.of(kept, shape).gt(0), own, none.to(own.dtype()));
+          Tensor stays = Tensor.of(kept).gt(0).asRows(own.dim());
+          return Tensor.where(stays, own, none.to(own.dtype()));
         });
   }
 

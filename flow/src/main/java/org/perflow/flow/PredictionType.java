@@ -63,19 +63,19 @@ public enum PredictionType {
     };
   }
 
-  /**
-   * Refuses to start at a level of pure noise where the network predicts that noise: from ε at α =
-   * 0 nothing follows about the data.
-   *
-   * @throws IllegalArgumentException saying which models and samplers can
-   */
-  public void requireSignal(NoiseSchedule schedule, int first) {
-    if (this == EPSILON && schedule.alphaBar(first) == 0) {
+  /** Whether anything follows about the data at a level: from ε at α = 0 nothing does. */
+  public boolean hasSignal(NoiseSchedule schedule, int level) {
+    return this != EPSILON || schedule.alphaBar(level) > 0;
+  }
+
+  /** An error where the run would start from pure noise and the network predicts it. */
+  void requireSignal(NoiseSchedule schedule, int first) {
+    if (!hasSignal(schedule, first)) {
       throw new IllegalArgumentException(
-          "with rescale_betas_zero_snr timestep "
+          "with rescale_betas_zero_snr the first timestep "
               + first
               + " is pure noise, from which epsilon says nothing about the data; use a"
-              + " v_prediction model or, in sampling, timestep_spacing leading");
+              + " v_prediction model or timestep_spacing leading");
     }
   }
 

@@ -1,5 +1,9 @@
 package org.perflow.distill;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.PredictionType;
+
 /** What settings that several methods share must be. */
 final class Checks {
   private Checks() {}
@@ -12,6 +16,15 @@ final class Checks {
 
   static void guidance(double scale) {
     that(scale >= 1, "guidance must be 1 (none) or above; got " + scale);
+  }
+
+  /** Refuses teachers from whose output at pure noise nothing follows about the data. */
+  static void signal(ObjectNode teacher) {
+    NoiseSchedule schedule = NoiseSchedule.of(teacher);
+    that(
+        PredictionType.of(teacher).hasSignal(schedule, schedule.size() - 1),
+        "the teacher predicts epsilon and rescale_betas_zero_snr makes its last level pure noise,"
+            + " where that says nothing about the data: expected a v_prediction teacher");
   }
 
   static void part(String name, double value) {

@@ -50,7 +50,7 @@ final class ConsistencyObjective implements Objective {
   }
 
   /**
-   * What the methods share; their options have checked it.
+   * What the methods share. Valid once made.
    *
    * @param gridSteps N
    * @param solver of Φ
@@ -73,18 +73,10 @@ final class ConsistencyObjective implements Objective {
       Distance distance,
       double huberC) {
 
-    /** What holds of them in every method's options. */
-    static void require(
-        int gridSteps,
-        TeacherSolver solver,
-        int solvingSteps,
-        double guidance,
-        double captionDropout,
-        double targetDecay,
-        double huberC) {
+    Settings {
       Checks.that(gridSteps > 1, "gridSteps must be 2 or more; got " + gridSteps);
-      int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
-      Checks.that(guidance >= 1, "guidance is a scale of 1 (none) or more; got " + guidance);
+      solver.steps(solvingSteps); // refuses what makes no whole number of steps
+      Checks.that(guidanceMin >= 1, "guidance is a scale of 1 (none) or more; got " + guidanceMin);
       Checks.that(
           captionDropout >= 0 && captionDropout < 1,
           "captionDropout is a probability below 1; got " + captionDropout);
@@ -92,6 +84,29 @@ final class ConsistencyObjective implements Objective {
           targetDecay >= 0 && targetDecay < 1,
           "targetDecay must lie between 0 (the student itself) and below 1; got " + targetDecay);
       Checks.that(huberC > 0, "huberC must be above 0; got " + huberC);
+    }
+
+    /** Of a student of one guidance, which it is not told. */
+    Settings(
+        int gridSteps,
+        TeacherSolver solver,
+        int solvingSteps,
+        double guidance,
+        double captionDropout,
+        double targetDecay,
+        Distance distance,
+        double huberC) {
+      this(
+          gridSteps,
+          solver,
+          solvingSteps,
+          guidance,
+          guidance,
+          false,
+          captionDropout,
+          targetDecay,
+          distance,
+          huberC);
     }
   }
 
@@ -150,7 +165,7 @@ final class ConsistencyObjective implements Objective {
         settings.solver().steps(settings.solvingSteps()) < schedule.size() / gridSteps,
         "solvingSteps must be fewer than the %d noise levels between two of the grid; got %d"
             .formatted(schedule.size() / gridSteps, settings.solvingSteps()));
-    PredictionType.of(teacher).requireSignal(schedule, schedule.size() - 1);
+    Checks.signal(teacher);
   }
 
   @Override

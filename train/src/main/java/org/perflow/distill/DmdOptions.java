@@ -33,6 +33,6 @@ public record DmdOptions(
     Checks.fake(fakeUpdates, fakeLearningRate, fakeRank);
     Checks.weight("regressionWeight", regressionWeight);
     Checks.that(pairPool >= 1, "pairPool must be 1 or more; got " + pairPool);
-    int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
+    solver.steps(solvingSteps); // refuses what makes no whole number of steps
   }
 }

@@ -51,7 +51,7 @@ final class FewStepStudent {
   /** Refuses teachers from whose output at pure noise nothing follows about the data. */
   static void require(ObjectNode teacher, int steps) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
-    PredictionType.of(teacher).requireSignal(schedule, schedule.size() - 1);
+    Checks.signal(teacher);
     if (steps < 1 || schedule.size() % steps != 0) {
       throw new IllegalArgumentException(
           "got %d steps of the student; expected a divisor of the teacher's %d noise levels"

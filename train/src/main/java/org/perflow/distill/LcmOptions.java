@@ -45,8 +45,16 @@ public record LcmOptions(
         guidanceMin == 0 && guidanceMax == 0 || guidanceMin >= 1 && guidanceMin < guidanceMax,
         "guidanceMin and guidanceMax must both be 0, or 1 or more and the second larger; got %s and %s"
             .formatted(guidanceMin, guidanceMax));
-    Settings.require(
-        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
+    var unused =
+        new Settings(
+            gridSteps,
+            solver,
+            solvingSteps,
+            guidance,
+            captionDropout,
+            targetDecay,
+            distance,
+            huberC); // checks the rest
   }
 
   /** Whether the student embeds its guidance. */
@@ -55,15 +63,17 @@ public record LcmOptions(
   }
 
   Settings settings() {
-    double least = told() ? guidanceMin : guidance;
-    double largest = told() ? guidanceMax : guidance;
+    if (!told()) {
+      return new Settings(
+          gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, distance, huberC);
+    }
     return new Settings(
         gridSteps,
         solver,
         solvingSteps,
-        least,
-        largest,
-        told(),
+        guidanceMin,
+        guidanceMax,
+        true,
         captionDropout,
         targetDecay,
         distance,

@@ -83,7 +83,7 @@ public final class PairStore implements AutoCloseable {
                 .formatted(count, steps, guidance));
       }
       if (solver != null) {
-        int unused = solver.steps(steps); // refuses what makes no whole number of steps
+        solver.steps(steps); // refuses what makes no whole number of steps
       }
     }
 

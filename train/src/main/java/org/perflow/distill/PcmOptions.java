@@ -40,21 +40,20 @@ public record PcmOptions(
         phases > 0 && gridSteps % phases == 0 && gridSteps > phases,
         "gridSteps must be a multiple of the phases, 2 in each or more; got %d for %d"
             .formatted(gridSteps, phases));
-    Settings.require(
-        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
+    var unused =
+        new Settings(
+            gridSteps,
+            solver,
+            solvingSteps,
+            guidance,
+            captionDropout,
+            targetDecay,
+            distance,
+            huberC); // checks the rest
   }
 
   Settings settings() {
     return new Settings(
-        gridSteps,
-        solver,
-        solvingSteps,
-        guidance,
-        guidance,
-        false,
-        captionDropout,
-        targetDecay,
-        distance,
-        huberC);
+        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, distance, huberC);
   }
 }

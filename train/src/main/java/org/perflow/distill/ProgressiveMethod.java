@@ -48,7 +48,6 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
   public void require(ObjectNode teacher, ProgressiveOptions options) {
     try {
       NoiseSchedule schedule = NoiseSchedule.of(teacher);
-      PredictionType prediction = PredictionType.of(teacher);
       int solved = options.studentSteps(0) * options.solver().steps(options.solvingSteps());
       if (options.startSteps() > schedule.size() || solved > schedule.size()) {
         throw new IllegalArgumentException(
@@ -56,7 +55,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
                     .formatted(options.startSteps(), solved, schedule.size())
                 + " levels");
       }
-      prediction.requireSignal(schedule, schedule.size() - 1);
+      Checks.signal(teacher);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
           "progressive distils the DDIM steps of a teacher that predicts epsilon, v or the sample: "

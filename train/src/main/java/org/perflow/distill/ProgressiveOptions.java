@@ -26,7 +26,7 @@ public record ProgressiveOptions(
       throw new IllegalArgumentException(
           "startSteps must be endSteps times 2, 4, 8, ...; got " + startSteps + " and " + endSteps);
     }
-    int unused = solver.steps(solvingSteps); // refuses what makes no whole number of steps
+    solver.steps(solvingSteps); // refuses what makes no whole number of steps
     if (!(guidance >= 1)) {
       throw new IllegalArgumentException("guidance must be 1 (none) or more; got " + guidance);
     }

@@ -56,7 +56,7 @@ record ScoreMatching(NoiseSchedule schedule, PredictionType prediction, Weight w
     }
     Tensor likely = levels.data(real, z);
     Tensor size = x.sub(likely).abs().reshape(x.size(0), -1).mean(1); // [B]
-    Tensor scale = size.clamp(1e-6, Double.POSITIVE_INFINITY).reshape(x.size(0), 1, 1, 1);
+    Tensor scale = size.clamp(1e-6, Double.POSITIVE_INFINITY).asRows(4);
     return levels.data(fake, z).sub(likely).div(scale);
   }
 }

@@ -39,21 +39,20 @@ public record TcdOptions(
 
   public TcdOptions {
     Checks.that(eta >= 0 && eta <= 1, "eta lies between 0 and 1; got " + eta);
-    Settings.require(
-        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, huberC);
+    var unused =
+        new Settings(
+            gridSteps,
+            solver,
+            solvingSteps,
+            guidance,
+            captionDropout,
+            targetDecay,
+            distance,
+            huberC); // checks the rest
   }
 
   Settings settings() {
     return new Settings(
-        gridSteps,
-        solver,
-        solvingSteps,
-        guidance,
-        guidance,
-        false,
-        captionDropout,
-        targetDecay,
-        distance,
-        huberC);
+        gridSteps, solver, solvingSteps, guidance, captionDropout, targetDecay, distance, huberC);
   }
 }

@@ -107,6 +107,11 @@ public final class CachedExamples implements Examples, AutoCloseable {
     }
   }
 
+  /** The caption of every picture, as the data has it. */
+  public List<String> captions() {
+    return mixed.captions();
+  }
+
   /** Where in {@code distinct} each of {@code all} stands. */
   private static long[] rows(List<String> all, List<String> distinct) {
     Map<String, Integer> places = new HashMap<>();

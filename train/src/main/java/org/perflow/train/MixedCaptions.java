@@ -49,6 +49,11 @@ final class MixedCaptions {
   }
 
   /** What stands between commas, or words where there are none. */
+  /** Those that others are made of. */
+  List<String> captions() {
+    return captions;
+  }
+
   private static List<String> pieces(String caption) {
     return new ArrayList<>(
         List.of(caption.strip().split(caption.contains(",") ? ",\\s*" : "\\s+")));

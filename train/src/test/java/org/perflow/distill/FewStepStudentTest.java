@@ -89,7 +89,7 @@ class FewStepStudentTest {
   void refusesTeachersThatSayNothingOfDataAtTheStart() {
     var zero = Ring.scheduler().put("rescale_betas_zero_snr", true);
     assertThatThrownBy(() -> FewStepStudent.require(zero, 4))
-        .hasMessageContaining("use a v_prediction model");
+        .hasMessageContaining("expected a v_prediction teacher");
     FewStepStudent.require(zero.put("prediction_type", "v_prediction"), 4);
     assertThatThrownBy(() -> FewStepStudent.require(Ring.scheduler(), 3))
         .hasMessageContaining("got 3 steps");
