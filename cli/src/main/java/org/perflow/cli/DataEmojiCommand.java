@@ -13,8 +13,9 @@ import picocli.CommandLine.Option;
     name = "emoji",
     description = {
       "Builds captioned emoji: openly licensed icon packages (fetched with npm), drawn on white, as"
-          + " WebDataset shards train-*.tar and test.tar. Every twelfth concept, in all styles, is held"
-          + " out in test.tar. ATTRIBUTION.md says what must be said about the licences."
+          + " WebDataset shards train-*.tar and test.tar. One concept in twelve, the same in every"
+          + " style and told in words that others have too, is held out in test.tar. ATTRIBUTION.md"
+          + " says what must be said about the licences."
     },
     footer = {
       "",
@@ -31,7 +32,8 @@ final class DataEmojiCommand extends Verb {
       split = ",",
       defaultValue = "fluent-flat",
       paramLabel = "STYLE",
-      description = "Drawing styles: fluent-flat, twemoji, noto (default: ${DEFAULT-VALUE}).")
+      description =
+          "Drawing styles: fluent-flat, twemoji, noto, openmoji (default: ${DEFAULT-VALUE}).")
   List<String> styles;
 
   @Option(

@@ -11,10 +11,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.IntConsumer;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import javax.imageio.ImageIO;
 import org.perflow.io.AtomicFiles;
@@ -27,7 +33,9 @@ import org.perflow.io.ShardWriter;
  * test.tar}, with an {@code ATTRIBUTION.md} beside them.
  *
  * <p>People (most have skin tones) and flags are left out. One concept in twelve is held out in
- * every style, so that a test caption was never trained on, whatever the style.
+ * every style, so that a test caption was never trained on, whatever the style; but only concepts
+ * whose words all stand in the captions of two others that are trained on: a model can be asked for
+ * a new composition of what it knows, not for a word it never met.
  */
 public final class EmojiDataset {
   private static final NpmPackage CAPTIONS =
@@ -39,6 +47,8 @@ public final class EmojiDataset {
   // emojibase groups: smileys, animals, food, places, activities, objects, symbols.
   private static final Set<Integer> GROUPS = Set.of(0, 3, 4, 5, 6, 7, 8);
   private static final int HELD_OUT_EVERY = 12;
+  private static final int USES = 2;
+  private static final Pattern NOT_WORDS = Pattern.compile("[^\\p{L}\\p{N}]+");
   private static final int SHARD_SIZE = 2000;
 
   /** What was written. */
@@ -47,6 +57,12 @@ public final class EmojiDataset {
   private record Drawing(EmojiStyle style, String key, String svg, ObjectNode about) {
     String label() {
       return about.path("label").asText();
+    }
+
+    List<String> tags() {
+      List<String> tags = new ArrayList<>();
+      about.path("tags").forEach(tag -> tags.add(tag.asText()));
+      return tags;
     }
   }
 
@@ -63,21 +79,21 @@ public final class EmojiDataset {
       Path out, Path packages, List<EmojiStyle> styles, int size, IntConsumer progress)
       throws IOException {
     Files.createDirectories(out);
-    List<Drawing> train = new ArrayList<>();
-    List<Drawing> test = new ArrayList<>();
+    List<Drawing> drawings = new ArrayList<>();
     StringBuilder attribution = new StringBuilder(ATTRIBUTION_HEAD);
     JsonNode captions = Json.read(CAPTIONS.fetch(packages).resolve("en/data.json"));
     for (EmojiStyle style : styles) {
       IconSet icons = new IconSet(style.source().fetch(packages));
-      int found = collect(style, icons, captions, train, test);
+      int found = collect(style, icons, captions, drawings);
       attribution.append(attribution(style, icons.licence(), found));
     }
     if (styles.size() > 1) {
       // Mixed by a fixed rule: readers that take the first pictures of a shard see every style.
-      Comparator<Drawing> mixed = Comparator.comparingLong(d -> crc32(d.style.id() + d.key));
-      train.sort(mixed);
-      test.sort(mixed);
+      drawings.sort(Comparator.comparingLong(d -> crc32(d.style.id() + d.key)));
     }
+    Set<String> held = heldOut(captions);
+    List<Drawing> train = drawings.stream().filter(d -> !held.contains(d.label())).toList();
+    List<Drawing> test = drawings.stream().filter(d -> held.contains(d.label())).toList();
     List<String> shards = new ArrayList<>();
     int drawn = 0;
     for (int first = 0; first < train.size(); first += SHARD_SIZE) {
@@ -96,9 +112,52 @@ public final class EmojiDataset {
         train.size(), test.size(), shards, styles.stream().map(EmojiStyle::id).toList());
   }
 
-  /** Whether a concept belongs to the test split. */
-  static boolean heldOut(String label) {
-    return crc32(label.toLowerCase(Locale.ROOT)) % HELD_OUT_EVERY == 0;
+  /** Labels of the test split, the same whatever the styles: in the order of a hash. */
+  private static Set<String> heldOut(JsonNode captions) {
+    Map<String, Set<String>> concepts =
+        new TreeMap<>(Comparator.comparingLong(EmojiDataset::crc32)); // label to its words
+    for (JsonNode emoji : captions) {
+      if (isDrawn(emoji)) {
+        concepts.put(label(emoji), words(emoji));
+      }
+    }
+    Map<String, Long> uses =
+        concepts.values().stream()
+            .flatMap(Set::stream)
+            .collect(Collectors.groupingBy(word -> word, Collectors.counting()));
+    Set<String> held = new HashSet<>();
+    concepts.forEach(
+        (label, words) -> {
+          if (held.size() * HELD_OUT_EVERY < concepts.size()
+              && words.stream().allMatch(word -> uses.get(word) > USES)) {
+            held.add(label);
+            words.forEach(word -> uses.merge(word, -1L, Long::sum));
+          }
+        });
+    return held;
+  }
+
+  /** Regional indicators have no group; skin tones are children and never looked at. */
+  private static boolean isDrawn(JsonNode emoji) {
+    return GROUPS.contains(emoji.path("group").asInt(-1));
+  }
+
+  private static String label(JsonNode emoji) {
+    return emoji.path("label").asText().toLowerCase(Locale.ROOT);
+  }
+
+  private static List<String> tags(JsonNode emoji) {
+    List<String> tags = new ArrayList<>();
+    emoji.path("tags").forEach(tag -> tags.add(tag.asText().toLowerCase(Locale.ROOT)));
+    return tags;
+  }
+
+  /** Words of label and tags. */
+  private static Set<String> words(JsonNode emoji) {
+    return Stream.concat(Stream.of(label(emoji)), tags(emoji).stream())
+        .flatMap(NOT_WORDS::splitAsStream)
+        .filter(word -> !word.isEmpty())
+        .collect(Collectors.toSet());
   }
 
   /** "STYLE emoji of LABEL, tag, tag". */
@@ -111,27 +170,24 @@ public final class EmojiDataset {
   }
 
   private static int collect(
-      EmojiStyle style, IconSet icons, JsonNode captions, List<Drawing> train, List<Drawing> test) {
+      EmojiStyle style, IconSet icons, JsonNode captions, List<Drawing> drawings) {
     int found = 0;
     for (JsonNode emoji : captions) {
-      // Regional indicators have no group; skin tones are children and never looked at.
-      if (!GROUPS.contains(emoji.path("group").asInt(-1))) {
+      if (!isDrawn(emoji)) {
         continue;
       }
       var icon = icons.find(emoji.path("hexcode").asText());
       if (icon.isEmpty()) {
         continue;
       }
-      String label = emoji.path("label").asText().toLowerCase(Locale.ROOT);
       ObjectNode about = Json.MAPPER.createObjectNode();
-      about.put("style", style.word()).put("label", label);
+      about.put("style", style.word()).put("label", label(emoji));
       ArrayNode tags = about.putArray("tags");
-      emoji.path("tags").forEach(tag -> tags.add(tag.asText().toLowerCase(Locale.ROOT)));
+      tags(emoji).forEach(tags::add);
       about.put("concept", emoji.path("hexcode").asText());
       about.put("licence", icons.licence().spdx());
       about.put("source", style.source().name() + "@" + style.source().version());
-      (heldOut(label) ? test : train)
-          .add(new Drawing(style, icon.get().key(), icon.get().svg(), about));
+      drawings.add(new Drawing(style, icon.get().key(), icon.get().svg(), about));
       found++;
     }
     return found;
@@ -148,9 +204,7 @@ public final class EmojiDataset {
         BufferedImage picture = renderer.render(drawing.svg, size, key);
         ByteArrayOutputStream png = new ByteArrayOutputStream();
         ImageIO.write(picture, "png", png);
-        List<String> tags = new ArrayList<>();
-        drawing.about.path("tags").forEach(tag -> tags.add(tag.asText()));
-        String caption = caption(drawing.style.word(), drawing.label(), tags);
+        String caption = caption(drawing.style.word(), drawing.label(), drawing.tags());
         writer.write(new Sample("", key, png.toByteArray(), caption, drawing.about));
         progress.accept(++drawn);
       }

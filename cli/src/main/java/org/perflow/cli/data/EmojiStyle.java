@@ -48,7 +48,18 @@ public enum EmojiStyle {
           "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad"),
       "Copyright Google Inc",
       "Licensed under the Apache License, Version 2.0 (http://www.apache.org/licenses/LICENSE-2.0)."
-          + " The drawings were rendered to pixels on a white background.\n");
+          + " The drawings were rendered to pixels on a white background.\n"),
+  OPENMOJI(
+      "openmoji",
+      "openmoji",
+      new NpmPackage(
+          "@iconify-json/openmoji",
+          "1.2.29",
+          "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5"),
+      "Copyright OpenMoji contributors",
+      "Licensed under the Creative Commons Attribution-ShareAlike 4.0 International licence. The"
+          + " drawings were rendered to pixels on a white background, and are shared under the same"
+          + " licence.\n");
 
   private final String id;
   private final String word;

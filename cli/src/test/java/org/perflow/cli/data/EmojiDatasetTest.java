@@ -29,6 +29,8 @@ class EmojiDatasetTest {
          {"label":"Red Apple","hexcode":"1F34E","tags":["red apple","Fruit"],"group":4},
          {"label":"rocket","hexcode":"1F680-FE0F","group":5},
          {"label":"smiling face with sunglasses","hexcode":"1F60E","group":0},
+         {"label":"grinning face","tags":["smiling with sunglasses"],"hexcode":"1F600","group":0},
+         {"label":"big face","tags":["smiling with sunglasses"],"hexcode":"1F601","group":0},
          {"label":"boy","hexcode":"1F466","group":1},
          {"label":"not drawn","hexcode":"1F999","group":4},
          {"label":"hidden","hexcode":"1F998","group":4}]""");
@@ -44,13 +46,15 @@ class EmojiDatasetTest {
 
   private static final String CHARS =
       """
-      {"1f34e":"red-apple","1f680":"rocket","1f60e":"sunglasses","1f466":"boy","1f998":"hidden"}""";
+      {"1f34e":"red-apple","1f680":"rocket","1f60e":"sunglasses","1f600":"grin","1f601":"big","1f466":"boy","1f998":"hidden"}""";
   private static final String ICONS =
       """
       {"width":32,"height":32,"icons":{
         "red-apple":{"body":"<rect x='0' y='0' width='16' height='32' fill='#f00'/>"},
         "rocket":{"body":"<circle cx='8' cy='8' r='4'/>","width":16,"height":16},
         "sunglasses":{"body":"<circle cx='8' cy='8' r='4'/>"},
+        "grin":{"body":"<circle cx='8' cy='8' r='6'/>"},
+        "big":{"body":"<circle cx='8' cy='8' r='7'/>"},
         "boy":{"body":"<circle cx='8' cy='8' r='4'/>"},
         "hidden":{"body":"","hidden":true}}}""";
   private static final String INFO =
@@ -76,7 +80,7 @@ class EmojiDatasetTest {
   @Test
   void joinsCaptionsWithDrawingsAndLeavesOutPeople() throws IOException {
     EmojiDataset.Summary summary = build(EmojiStyle.FLUENT_FLAT);
-    assertThat(summary.train()).isEqualTo(2);
+    assertThat(summary.train()).isEqualTo(4);
     Sample apple = read("train-0000.tar").get(0);
     assertThat(apple.key()).isEqualTo("fluent-flat-red-apple");
     assertThat(apple.caption()).isEqualTo("fluent emoji of red apple, fruit");
@@ -95,7 +99,7 @@ class EmojiDatasetTest {
   void holdsOutWholeConceptsInEveryStyle() throws IOException {
     build(EmojiStyle.FLUENT_FLAT, EmojiStyle.TWEMOJI);
     Set<String> test = labels("test.tar");
-    assertThat(test).containsExactly("smiling face with sunglasses"); // CRC-32 divisible by 12
+    assertThat(test).containsExactly("smiling face with sunglasses"); // each word is in two others
     assertThat(read("test.tar")).hasSize(2);
     assertThat(labels("train-0000.tar")).doesNotContainAnyElementsOf(test);
   }
