@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
@@ -45,7 +46,7 @@ class FashionMnistTeacherTest {
   private Commands pretrain(String... more) throws IOException {
     List<String> args =
         new ArrayList<>(List.of("pretrain", "--like=" + SHAPE, "--data=" + shard()));
-    args.addAll(List.of("--out=" + temp.resolve("run"), "--steps=1", "--vae-steps=1", "--batch=2"));
+    args.addAll(List.of("--out=" + temp.resolve("run"), "--steps=1", "--batch=2"));
     args.addAll(List.of(more));
     return Commands.run(args.toArray(String[]::new));
   }
@@ -53,7 +54,7 @@ class FashionMnistTeacherTest {
   @Test
   void weightsAreDrawnForAShapeThatHasNone() throws IOException {
     Device.threads(1);
-    Commands result = pretrain();
+    Commands result = pretrain("--vae-steps=1");
     assertThat(result.exitCode()).as(result.err()).isZero();
     Path folder = temp.resolve("run/model");
     try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);
@@ -66,6 +67,39 @@ class FashionMnistTeacherTest {
       assertThat(model.vae().config().scalingFactor()).isNotEqualTo(1); // measured
     }
     assertThat(folder.resolve("provenance.json")).isNotEmptyFile();
+  }
+
+  /** As kill -9 leaves it: a checkpoint of the VAE, and nothing that comes after. */
+  @Test
+  void aRunThatWasCutOffInItsVaeGoesOnFromThere() throws IOException {
+    Device.threads(1);
+    String[] settings = {"--vae-steps=4", "--checkpoint-every=2"};
+    Commands whole = pretrain(settings);
+    assertThat(whole.exitCode()).as(whole.err()).isZero();
+    Path vae = temp.resolve("run/vae/diffusion_pytorch_model.safetensors");
+    byte[] weights = Files.readAllBytes(vae);
+    Path checkpoints = temp.resolve("run/vae-run/checkpoints");
+    try (var all = Files.list(checkpoints)) {
+      assertThat(all.map(p -> p.getFileName().toString())).contains("step-00000002");
+    }
+    for (String lost : List.of("vae", "model", "cache", "checkpoints")) {
+      delete(temp.resolve("run").resolve(lost));
+    }
+    delete(checkpoints.resolve("step-00000004"));
+    Commands resumed = pretrain(settings[0], settings[1], "--resume");
+    assertThat(resumed.exitCode()).as(resumed.err()).isZero();
+    assertThat(vae).hasBinaryContent(weights);
+    assertThat(temp.resolve("run/model/unet")).isNotEmptyDirectory();
+  }
+
+  private static void delete(Path folder) throws IOException {
+    if (Files.exists(folder)) {
+      try (var all = Files.walk(folder)) {
+        for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
+          Files.delete(path);
+        }
+      }
+    }
   }
 
   @Test
