@@ -277,7 +277,7 @@ final class CompareCommand extends Verb {
     }
     List<Path> held = Shards.find(data(plan), "test*.tar");
     List<Sample> real = ShardReader.readAll(held);
-    try (TextAgreement text = reader(plan, teacher, features, options.cache(), real)) {
+    try (TextAgreement text = reader(teacher, features, options.cache(), real)) {
       Estimate ceiling = text == null ? null : text.agreement(real);
       return Comparison.of(
           new Evaluation.System(
@@ -293,7 +293,6 @@ final class CompareCommand extends Verb {
 
   /** What tells captions apart; null where the held-out pictures have too few of them. */
   private static @Nullable TextAgreement reader(
-      ComparePlan plan,
       DiffusionModel teacher,
       FeatureNetwork features,
       @Nullable TensorCache cache,
@@ -303,11 +302,7 @@ final class CompareCommand extends Verb {
       return null;
     }
     return TextAgreement.train(
-        features,
-        teacher,
-        ShardReader.readAll(Shards.find(data(plan), "train-*.tar")),
-        TextAgreement.Options.DEFAULTS,
-        Optional.ofNullable(cache));
+        features, teacher, held, TextAgreement.Options.DEFAULTS, Optional.ofNullable(cache));
   }
 
   /** An entry's model at each of its numbers of steps. */

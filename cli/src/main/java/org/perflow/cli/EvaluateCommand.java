@@ -25,6 +25,7 @@ import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
 import org.perflow.flow.Schedulers;
+import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -101,8 +102,8 @@ final class EvaluateCommand extends Verb {
       split = ",",
       paramLabel = "PATH",
       description =
-          "Shards with the captions, or folders with test.tar (default: data/emoji-64). Where a"
-              + " folder has train*.tar too, those teach what measures text agreement.")
+          "Shards with the captions, or folders with test.tar (default: data/emoji-64). Their"
+              + " pictures teach what measures text agreement.")
   @Nullable List<Path> data;
 
   @Option(
@@ -308,10 +309,11 @@ final class EvaluateCommand extends Verb {
     List<Entrant> entrants = new ArrayList<>();
     try {
       load(entrants, settings);
-      try (TextAgreement text = textAgreement(network, entrants.get(0).model());
+      List<Sample> heldOut = ShardReader.readAll(shards);
+      try (TextAgreement text = textAgreement(network, entrants.get(0).model(), heldOut);
           PictureFolder.Seen real =
               referenceFolder == null ? null : seen(referenceFolder, network, Optional.empty())) {
-        Estimate ofReal = text == null ? null : text.agreement(ShardReader.readAll(shards));
+        Estimate ofReal = text == null ? null : text.agreement(heldOut);
         Evaluation.Measures measures =
             new Evaluation.Measures(
                 network, real == null ? null : set(real, 0), text, resamples(network));
@@ -418,28 +420,16 @@ final class EvaluateCommand extends Verb {
         false);
   }
 
-  /** Null where it was not asked for, or there are no captioned pictures to learn from. */
-  private @Nullable TextAgreement textAgreement(Features network, DiffusionModel reader)
-      throws IOException {
-    List<Path> train = new ArrayList<>();
-    for (Path path : data == null ? List.of(Installation.data()) : data) {
-      if (Files.isDirectory(path)) {
-        try (var files = Files.newDirectoryStream(path, "train*.tar")) {
-          files.forEach(train::add);
-        }
-      }
-    }
-    if (noTextAgreement || train.isEmpty()) {
+  /** Null where it was not asked for, or there are too few captions to choose from. */
+  private @Nullable TextAgreement textAgreement(
+      Features network, DiffusionModel reader, List<Sample> heldOut) throws IOException {
+    if (noTextAgreement
+        || !TextAgreement.canChooseAmong(heldOut.stream().map(Sample::caption).toList())) {
       return null;
     }
-    train.sort(null);
     err().println("text agreement: learning from captioned pictures, or reading what was learnt");
     return TextAgreement.train(
-        network,
-        reader,
-        ShardReader.readAll(train),
-        TextAgreement.Options.DEFAULTS,
-        Optional.of(cache()));
+        network, reader, heldOut, TextAgreement.Options.DEFAULTS, Optional.of(cache()));
   }
 
   private String title() {

@@ -114,7 +114,8 @@ public record FigureTables(
   private String ofReal() {
     return textOfReal == null
         ? ""
-        : "%d real pictures: %s".formatted(textOfReal.samples(), textOfReal.toText("%.2f"));
+        : "the %d real pictures that taught it: %s"
+            .formatted(textOfReal.samples(), textOfReal.toText("%.2f"));
   }
 
   private void table(StringBuilder text, List<Column> all, int width, boolean costs) {

@@ -30,11 +30,10 @@ import org.perflow.train.Fingerprint;
 /**
  * Whether a picture shows what its caption says: how often its own caption is the nearest among 32,
  * by a picture tower on {@link Features} and a text tower on the states of a model's text encoder,
- * trained with CLIP's loss (Radford et al. 2021, arXiv 2103.00020, figure 3) on captioned pictures.
- * It is no CLIP score, and compares only with itself: 1/32 is chance. {@link #agreement} of real
- * pictures that it has not seen says how far it can be trusted on new concepts; a model that
- * learned from the same pictures and reads with the same text encoder may well score higher, since
- * it errs as the towers do.
+ * trained with CLIP's loss (Radford et al. 2021, arXiv 2103.00020, figure 3) on captioned pictures:
+ * those that hold out what the models never trained on, so that a drawing that repeats a training
+ * picture finds no friend here. It is no CLIP score, and compares only with itself: 1/32 is chance,
+ * and {@link #agreement} of the pictures that it learned from is the most to be had.
  *
  * <p>Features and model stay the caller's; {@link #close} frees the towers. Used by one thread.
  */
@@ -323,7 +322,7 @@ public final class TextAgreement implements AutoCloseable {
     return probability;
   }
 
-  /** Agreement of captioned pictures, such as real ones held out from training. */
+  /** Agreement of captioned pictures, such as those that it learned from. */
   public Estimate agreement(List<Sample> samples) throws IOException {
     List<String> captions = samples.stream().map(Sample::caption).toList();
     try (Scope scope = Scope.open();
