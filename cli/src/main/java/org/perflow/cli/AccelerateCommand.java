@@ -110,7 +110,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   private String[] footer() {
     List<String> lines = new ArrayList<>(List.of("", "Methods:"));
     for (Method<?> method : Methods.ALL) {
-      lines.add("  %-14s %s".formatted(method.name(), method.advice()));
+      lines.add("  %-17s %s".formatted(method.name(), method.advice()));
     }
     lines.addAll(List.of(spec.usageMessage().footer()));
     return lines.toArray(String[]::new);

@@ -157,8 +157,8 @@ final class BenchmarkCommand extends Verb {
         StudentWriter.student(
             model,
             model.unet(),
-            new PerflowMethod()
-                .scheduler(model.schedulerConfig(), options(model.schedulerConfig())));
+            PerflowMethod.MEASURED.scheduler(
+                model.schedulerConfig(), options(model.schedulerConfig())));
     Cost start = now();
     new Pipeline(student, DType.BF16)
         .draw(Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size));

@@ -65,7 +65,7 @@ final class DemoCommand extends Verb {
             Installation.teacher(),
             null,
             Shards.find(List.of(Installation.data()), "train-*.tar"),
-            new PerflowMethod(),
+            PerflowMethod.MEASURED,
             perflow,
             train,
             LoraOptions.DEFAULTS,
@@ -111,10 +111,7 @@ final class DemoCommand extends Verb {
             .put("mixedCaptions", 0.75)
             .put("drawsPerChord", 2)
             .put("chordPool", 1024)
-            .put("solver", "DEIS_2")
-            .put("solvingSteps", 4)
-            .put("discreteTimesteps", 4)
-            .put("matching", "VELOCITY"));
+            .put("discreteTimesteps", 4));
   }
 
   private Comparison compare(Path trained) throws IOException {

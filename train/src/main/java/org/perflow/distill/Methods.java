@@ -7,7 +7,8 @@ public final class Methods {
   /** In the order of the documentation. */
   public static final List<Method<?>> ALL =
       List.of(
-          new PerflowMethod(),
+          PerflowMethod.MEASURED,
+          PerflowMethod.PUBLISHED,
           new ReflowMethod(),
           new InstaflowMethod(),
           new ProgressiveMethod(),

@@ -13,19 +13,43 @@ import org.perflow.train.PerflowOptions;
 
 /** Piecewise rectified flow (Yan et al., arXiv 2405.07510): {@link PerflowObjective}. */
 public final class PerflowMethod implements Method<PerflowOptions> {
+  /** {@code perflow}: by the settings that we measured to be best. */
+  public static final PerflowMethod MEASURED =
+      new PerflowMethod(
+          "perflow",
+          "4 to 8 steps that follow the teacher, improve with more, carry over to fine-tunes",
+          PerflowOptions.DEFAULTS);
+
+  /** {@code perflow-published}: by those of the paper. */
+  public static final PerflowMethod PUBLISHED =
+      new PerflowMethod(
+          "perflow-published",
+          "perflow by the paper's settings, to compare with",
+          PerflowOptions.PUBLISHED);
+
+  private final String name;
+  private final String advice;
+  private final PerflowOptions defaults;
+
+  private PerflowMethod(String name, String advice, PerflowOptions defaults) {
+    this.name = name;
+    this.advice = advice;
+    this.defaults = defaults;
+  }
+
   @Override
   public String name() {
-    return "perflow";
+    return name;
   }
 
   @Override
   public String advice() {
-    return "4 to 8 steps that follow the teacher, improve with more, carry over to fine-tunes";
+    return advice;
   }
 
   @Override
   public PerflowOptions defaults() {
-    return PerflowOptions.DEFAULTS;
+    return defaults;
   }
 
   /** The parameterisation that goes with what the teacher predicts. */

@@ -18,7 +18,7 @@ class PerflowMethodTest {
         Overrides.apply(
             PerflowOptions.DEFAULTS,
             Json.MAPPER.createObjectNode().put("guidanceMode", "FIXED").put("guidance", 5));
-    ObjectNode config = new PerflowMethod().scheduler(Ring.scheduler(), fixed);
+    ObjectNode config = PerflowMethod.MEASURED.scheduler(Ring.scheduler(), fixed);
     assertThat(config.path("recommended_guidance_scale").asDouble()).isEqualTo(1);
     assertThat(config.path("teacher_guidance_scale").asDouble()).isEqualTo(5);
   }
@@ -26,7 +26,7 @@ class PerflowMethodTest {
   @Test
   void aStudentOfTheDdimPathIsSampledByDdimFromWindowToWindow() {
     PerflowOptions options = PerflowOptions.DEFAULTS.with("path", "DDIM");
-    ObjectNode config = new PerflowMethod().scheduler(Ring.scheduler(), options);
+    ObjectNode config = PerflowMethod.MEASURED.scheduler(Ring.scheduler(), options);
     assertThat(config.path("_class_name").asText()).isEqualTo("DDIMScheduler");
     try (Scheduler sampler = Schedulers.create(config, 4)) {
       assertThat(sampler.timesteps()).containsExactly(999, 749, 499, 249);

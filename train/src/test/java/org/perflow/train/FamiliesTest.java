@@ -178,7 +178,7 @@ class FamiliesTest {
             model,
             teacher,
             student,
-            new PerflowMethod().scheduler(model.schedulerConfig(), options),
+            PerflowMethod.MEASURED.scheduler(model.schedulerConfig(), options),
             provenance,
             DType.F16,
             out);

@@ -35,7 +35,7 @@ class GoldenStepTest {
       String file, String kind, int steps, double guidance, boolean officialStride)
       throws IOException {
     PerflowOptions options =
-        PerflowOptions.DEFAULTS.with("parameterization", kind).with("solvingSteps", steps);
+        PerflowOptions.PUBLISHED.with("parameterization", kind).with("solvingSteps", steps);
     if (guidance > 1) {
       options =
           Overrides.apply(

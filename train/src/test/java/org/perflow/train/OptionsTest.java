@@ -58,6 +58,6 @@ class OptionsTest {
         PerflowOptions.DEFAULTS.with("curriculumWindows", 8).with("curriculumUntil", 0.25);
     assertThat(options.windowsAt(0.24)).isEqualTo(8);
     assertThat(options.windowsAt(0.25)).isEqualTo(4);
-    assertThat(options.gridPoints(3)).isEqualTo(999);
+    assertThat(options.gridPoints(3)).isEqualTo(12);
   }
 }

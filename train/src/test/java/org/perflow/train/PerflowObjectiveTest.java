@@ -55,7 +55,7 @@ class PerflowObjectiveTest {
       for (int i = 0; i < kinds.length; i++) {
         PerflowObjective objective =
             objective(
-                PerflowOptions.DEFAULTS
+                PerflowOptions.PUBLISHED
                     .with("parameterization", kinds[i])
                     .with("solvingSteps", 10));
         PiecewiseFlow flow = objective.flow(4);
@@ -73,7 +73,8 @@ class PerflowObjectiveTest {
   @Test
   void withoutAGridTimesAreAsTheyAreDrawn() {
     double[] u = {0, 0.25, 0.6, 0.99999};
-    double[] t = objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", -1)).times(FOUR, 1, u);
+    double[] t =
+        objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", -1)).times(FOUR, 1, u);
     assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
   }
 
@@ -81,7 +82,7 @@ class PerflowObjectiveTest {
   void gridHoldsEveryStartAndNoEnd() {
     double[] u = new double[4000];
     Arrays.setAll(u, i -> i / 4000.0);
-    double[] t = objective(PerflowOptions.DEFAULTS.with("discreteTimesteps", 8)).times(FOUR, 1, u);
+    double[] t = objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", 8)).times(FOUR, 1, u);
     assertThat(Arrays.stream(t).distinct().toArray())
         .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
   }
@@ -89,7 +90,7 @@ class PerflowObjectiveTest {
   @Test
   void furtherDrawsOfAChordStayInItsWindow() {
     double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
-    double[] t = objective(PerflowOptions.DEFAULTS.with("drawsPerChord", 3)).times(FOUR, 3, u);
+    double[] t = objective(PerflowOptions.PUBLISHED.with("drawsPerChord", 3)).times(FOUR, 3, u);
     for (int i = 0; i < t.length; i++) {
       assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
     }
@@ -99,7 +100,7 @@ class PerflowObjectiveTest {
   @Test
   void simulatedChordsAreTheTeachersOwnTrajectory() {
     PerflowObjective objective =
-        objective(PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("drawsPerChord", 2));
+        objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("drawsPerChord", 2));
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(3)) {
       double[] u = new double[16];
@@ -130,7 +131,7 @@ class PerflowObjectiveTest {
         new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
     PerflowOptions matched =
         Overrides.apply(
-            PerflowOptions.DEFAULTS,
+            PerflowOptions.PUBLISHED,
             Json.MAPPER
                 .createObjectNode()
                 .put("guidanceMode", "MATCHED")
@@ -187,7 +188,7 @@ class PerflowObjectiveTest {
     // The teacher as student: its mean loss is the same wherever its chords come from, and times of
     // other windows would change it.
     PerflowOptions options =
-        PerflowOptions.DEFAULTS
+        PerflowOptions.PUBLISHED
             .with("simulatedStarts", true)
             .with("drawsPerChord", 2)
             .with("chordPool", 1024);
@@ -211,7 +212,7 @@ class PerflowObjectiveTest {
   @Test
   void aPoolHoldsAtLeastWhatIsAddedAtOnce() {
     PerflowOptions options =
-        PerflowOptions.DEFAULTS.with("simulatedStarts", true).with("chordPool", 32);
+        PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("chordPool", 32);
     try (Scope scope = Scope.open();
         PerflowObjective objective = objective(options);
         Rng rng = Rng.seeded(1)) {
@@ -223,7 +224,7 @@ class PerflowObjectiveTest {
   @Test
   void velocityMatchingOfAnEpsilonStudentIsItsReweightedLoss() {
     try (Scope scope = Scope.open()) {
-      PerflowOptions options = PerflowOptions.DEFAULTS.with("matching", "VELOCITY");
+      PerflowOptions options = PerflowOptions.PUBLISHED.with("matching", "VELOCITY");
       PerflowObjective objective = objective(options);
       PiecewiseFlow flow = objective.flow(4);
       PerflowObjective.Outcome outcome = objective.evaluate(flow, ones(0.625));
@@ -236,7 +237,7 @@ class PerflowObjectiveTest {
   @Test // one ε all over the window: a DDIM step from any point of the path hits its end
   void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
     try (Scope scope = Scope.open()) {
-      PerflowObjective objective = objective(PerflowOptions.DEFAULTS.with("path", "DDIM"));
+      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("path", "DDIM"));
       PiecewiseFlow flow = objective.flow(4);
       PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
       PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
@@ -272,7 +273,7 @@ class PerflowObjectiveTest {
   @Test
   void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
     PerflowOptions options =
-        PerflowOptions.DEFAULTS
+        PerflowOptions.PUBLISHED
             .with("simulatedStarts", true)
             .with("drawsPerChord", 4)
             .with("chordPool", 35);
@@ -287,7 +288,7 @@ class PerflowObjectiveTest {
 
   @Test
   void aBatchThatDoesNotDivideIsRefused() {
-    PerflowObjective objective = objective(PerflowOptions.DEFAULTS.with("simulatedStarts", true));
+    PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true));
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(0)) {
       var step = new Objective.Step(0, 0, new long[6], rng);

@@ -61,7 +61,7 @@ class RingTest {
       throws IOException {
     Device.threads(1);
     PerflowOptions options =
-        PerflowOptions.DEFAULTS
+        PerflowOptions.PUBLISHED
             .with("parameterization", Parameterization.VELOCITY)
             .with("solvingSteps", solvingSteps)
             .with("drawsPerChord", 4)

@@ -60,17 +60,8 @@ public record RingRecipe<O extends Record>(
   /** Of all methods, in the order of {@code Methods.ALL}. */
   public static final List<RingRecipe<?>> ALL =
       List.of(
-          new RingRecipe<>(
-              new PerflowMethod(),
-              PerflowOptions.DEFAULTS
-                  .with("drawsPerChord", 4)
-                  .with("captionDropout", 0)
-                  .with("discreteTimesteps", 16), // the target jumps between windows
-              RingGenerator.TEACHER, // its first window is where ε's error would be 14 times itself
-              RingGenerator::pretrained,
-              RingRun.TRAINING.with("steps", 2000).with("learningRate", 5e-3),
-              List.of(4, 8),
-              4),
+          windowed(PerflowMethod.MEASURED, PerflowOptions.DEFAULTS),
+          windowed(PerflowMethod.PUBLISHED, PerflowOptions.PUBLISHED),
           following(
               new ReflowMethod(),
               new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, null, 40, "", 0),
@@ -163,6 +154,20 @@ public record RingRecipe<O extends Record>(
 
   private RingRecipe<O> inWindows(int count) {
     return new RingRecipe<>(method, options, teacher, student, training, steps, count);
+  }
+
+  /**
+   * PeRFlow. Its first window is where ε's error would be 14 times itself: a student of its own.
+   */
+  private static RingRecipe<PerflowOptions> windowed(PerflowMethod method, PerflowOptions options) {
+    return new RingRecipe<>(
+        method,
+        options.with("drawsPerChord", 4).with("captionDropout", 0),
+        RingGenerator.TEACHER,
+        RingGenerator::pretrained,
+        RingRun.TRAINING.with("steps", 2000).with("learningRate", 5e-3),
+        List.of(4, 8),
+        4);
   }
 
   /** A method that follows the teacher's trajectories. */

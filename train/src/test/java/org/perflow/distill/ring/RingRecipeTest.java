@@ -25,7 +25,8 @@ class RingRecipeTest {
   void thereIsOneForEveryMethod() {
     List<String> methods = Methods.ALL.stream().map(Method::name).toList();
     assertThat(RingRecipe.ALL).extracting(recipe -> recipe.method().name()).isEqualTo(methods);
-    assertThatThrownBy(() -> RingRecipe.of("pferlow")).hasMessageContaining("perflow, reflow");
+    assertThatThrownBy(() -> RingRecipe.of("pferlow"))
+        .hasMessageContaining("perflow-published, reflow");
   }
 
   /**
