@@ -118,16 +118,16 @@ record TransferRun(
     try (DiffusionModel model = Models.load(teacher, DType.F32)) {
       requireKnown(model);
       try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache);
-          Captions texts = Captions.of(model.tokenizer(), samples)) {
-        PretrainObjective objective =
-            new PretrainObjective(
-                    latents,
-                    texts,
-                    model.unet(),
-                    model.textEncoder(),
-                    NoiseSchedule.of(model.schedulerConfig()),
-                    train.compute())
-                .keepingText();
+          Captions texts = Captions.of(model.tokenizer(), samples);
+          PretrainObjective objective =
+              new PretrainObjective(
+                      latents,
+                      texts,
+                      model.unet(),
+                      model.textEncoder(),
+                      NoiseSchedule.of(model.schedulerConfig()),
+                      train.compute())
+                  .keepingText()) {
         boolean resume = Files.isDirectory(out.resolve("checkpoints"));
         PretrainCommand.train(
             "fine-tune",

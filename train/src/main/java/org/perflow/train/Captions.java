@@ -21,27 +21,25 @@ public final class Captions implements AutoCloseable {
   private static final Pattern TEMPLATE =
       Pattern.compile("(.+ emoji of |picture of (?:an? )?)([^,]+)((?:,.*)?)");
 
-  private final Tensor ids; // [N * VARIANTS, L] int64
-  private final Tensor empty; // [1, L] int64
+  private final Tensor ids; // [N * VARIANTS + 1, L] int64, the last of the empty caption
 
-  private Captions(Tensor ids, Tensor empty) {
+  private Captions(Tensor ids) {
     this.ids = ids;
-    this.empty = empty;
   }
 
   /** Encodes them. */
   public static Captions of(CLIPTokenizer tokenizer, List<Sample> samples) {
     int length = tokenizer.length();
-    long[] all = new long[samples.size() * VARIANTS * length];
+    int rows = samples.size() * VARIANTS + 1;
+    long[] all = new long[rows * length];
     int at = 0;
     for (String text : texts(samples)) {
       System.arraycopy(tokenizer.encode(text), 0, all, at, length);
       at += length;
     }
+    System.arraycopy(tokenizer.encode(""), 0, all, at, length);
     try (Scope scope = Scope.open()) {
-      return new Captions(
-          scope.release(Tensor.of(all, (long) samples.size() * VARIANTS, length)),
-          scope.release(Tensor.of(tokenizer.encode(""), 1, length)));
+      return new Captions(scope.release(Tensor.of(all, rows, length)));
     }
   }
 
@@ -68,14 +66,14 @@ public final class Captions implements AutoCloseable {
     return (int) ids.size(0) / VARIANTS;
   }
 
-  /** All wordings, int64 [N * VARIANTS, L]. */
+  /** All wordings and, last, the empty caption: int64 [N * VARIANTS + 1, L]. */
   Tensor ids() {
     return ids;
   }
 
-  /** The empty caption, int64 [1, L]. */
-  Tensor empty() {
-    return empty;
+  /** Row of the empty caption. */
+  long empty() {
+    return ids.size(0) - 1;
   }
 
   /**
@@ -96,6 +94,5 @@ public final class Captions implements AutoCloseable {
   @Override
   public void close() {
     ids.close();
-    empty.close();
   }
 }

@@ -1,8 +1,11 @@
 package org.perflow.train;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.models.CLIPTextModel;
 import org.perflow.models.UNet2DConditionModel;
@@ -16,11 +19,12 @@ import org.perflow.tensor.nn.Parameter;
 /**
  * Trains a text-to-image model: U-Net and text encoder together, or the U-Net alone, learn to
  * predict the noise in latents (Ho et al., arXiv 2006.11239), weighted by min-SNR-γ (Hang et al.,
- * arXiv 2303.09556). One thread.
+ * arXiv 2303.09556). Owns what it read of captions if the text encoder stays as it is. One thread.
  */
-public final class PretrainObjective implements Objective {
+public final class PretrainObjective implements Objective, AutoCloseable {
   private static final double GAMMA = 5;
   private static final double CAPTION_DROPOUT = 0.1;
+  private static final int BATCH = 64; // of captions read at once
 
   private final LatentCache latents;
   private final Captions captions;
@@ -28,7 +32,13 @@ public final class PretrainObjective implements Objective {
   private final CLIPTextModel text;
   private final NoiseSchedule schedule;
   private final DType compute;
-  private final boolean keepsText;
+  private final @Nullable ReadCaptions read;
+
+  /**
+   * @param states of every distinct caption and the empty one, [M, L, D]
+   * @param rows of states, for each row of {@link Captions#ids}
+   */
+  private record ReadCaptions(Tensor states, Tensor rows) {}
 
   /** Both models must have float32 weights; the caches belong to the caller. */
   public PretrainObjective(
@@ -38,7 +48,7 @@ public final class PretrainObjective implements Objective {
       CLIPTextModel text,
       NoiseSchedule schedule,
       DType compute) {
-    this(latents, captions, unet, text, schedule, compute, false);
+    this(latents, captions, unet, text, schedule, compute, null);
   }
 
   private PretrainObjective(
@@ -48,7 +58,7 @@ public final class PretrainObjective implements Objective {
       CLIPTextModel text,
       NoiseSchedule schedule,
       DType compute,
-      boolean keepsText) {
+      @Nullable ReadCaptions read) {
     if (latents.size() != captions.size()) {
       throw new IllegalArgumentException(
           "got " + latents.size() + " pictures and " + captions.size() + " captions");
@@ -59,19 +69,46 @@ public final class PretrainObjective implements Objective {
     this.text = text;
     this.schedule = schedule;
     this.compute = compute;
-    this.keepsText = keepsText;
+    this.read = read;
   }
 
-  /** The same, but the text encoder stays as it is: fine-tuning. */
+  /** The same, but the text encoder stays as it is, and reads every caption once, now. */
   public PretrainObjective keepingText() {
-    return new PretrainObjective(latents, captions, unet, text, schedule, compute, true);
+    return new PretrainObjective(latents, captions, unet, text, schedule, compute, readCaptions());
+  }
+
+  private ReadCaptions readCaptions() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      int length = (int) captions.ids().size(1);
+      long[] ids = captions.ids().toLongArray();
+      Map<List<Long>, Long> places = new LinkedHashMap<>(); // few where captions name classes
+      long[] rows = new long[ids.length / length];
+      for (int i = 0; i < rows.length; i++) {
+        List<Long> text = Arrays.stream(ids, i * length, (i + 1) * length).boxed().toList();
+        rows[i] = places.computeIfAbsent(text, unseen -> (long) places.size());
+      }
+      Tensor distinct =
+          Tensor.of(
+              places.keySet().stream().flatMap(List::stream).mapToLong(id -> id).toArray(),
+              places.size(),
+              length);
+      List<Tensor> states = new ArrayList<>();
+      for (int from = 0; from < places.size(); from += BATCH) {
+        try (Scope some = Scope.open()) {
+          Tensor batch = distinct.narrow(0, from, Math.min(BATCH, places.size() - from));
+          states.add(some.keep(text.forward(batch, compute).lastHiddenState()));
+        }
+      }
+      return new ReadCaptions(scope.release(Tensor.cat(0, states)), scope.release(Tensor.of(rows)));
+    }
   }
 
   @Override
   public Map<String, Parameter> parameters() {
     Map<String, Parameter> all = new LinkedHashMap<>();
     unet.namedParameters().forEach((name, parameter) -> all.put("unet." + name, parameter));
-    if (keepsText) {
+    if (read != null) {
       return all;
     }
     text.namedParameters().forEach((name, parameter) -> all.put("text_encoder." + name, parameter));
@@ -89,37 +126,36 @@ public final class PretrainObjective implements Objective {
     int rows = step.examples().length;
     Tensor noise;
     Tensor noisy;
-    Tensor ids;
+    Tensor which;
     int[] indices = new int[rows];
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor z0 = latents.sample(step.examples(), rng); // [B, C, h, w]
       noise = scope.keep(Tensor.randn(rng, z0.shape()));
-      ids = scope.keep(ids(step.examples(), rng)); // [B, L]
+      which = scope.keep(which(step.examples(), rng)); // [B]
       long[] drawn = Tensor.randint(rng, schedule.size(), rows).toLongArray();
       Arrays.setAll(indices, i -> (int) drawn[i]);
       noisy = scope.keep(schedule.addNoise(z0, noise, indices));
     }
-    Tensor condition = read(ids); // [B, L, D]
+    Tensor condition = read(which); // [B, L, D]
     Tensor timesteps = Tensor.generate(rows, i -> indices[i]);
     Tensor predicted = unet.forward(noisy.to(compute), timesteps, condition).to(DType.F32);
     return predicted.sub(noise).square().mul(weights(indices)).mean();
   }
 
-  private Tensor read(Tensor ids) {
-    if (!keepsText) {
-      return text.forward(ids, compute).lastHiddenState();
+  /** What the U-Net is told, [B, L, D], of the rows that {@link #which} drew. */
+  private Tensor read(Tensor which) {
+    if (read == null) {
+      return text.forward(captions.ids().indexSelect(0, which), compute).lastHiddenState();
     }
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      return scope.keep(text.forward(ids, compute).lastHiddenState());
-    }
+    return read.states().indexSelect(0, read.rows().indexSelect(0, which));
   }
 
-  private Tensor ids(long[] examples, Rng rng) {
-    Tensor kept = captions.ids().indexSelect(0, Captions.rows(examples, rng));
-    Tensor drop = Tensor.rand(rng, examples.length, 1).lt(CAPTION_DROPOUT);
-    return Tensor.where(drop, captions.empty(), kept);
+  /** Rows of {@link Captions#ids}: for each example a wording of its own, or the empty caption. */
+  private Tensor which(long[] examples, Rng rng) {
+    Tensor kept = Captions.rows(examples, rng);
+    Tensor drop = Tensor.rand(rng, examples.length).lt(CAPTION_DROPOUT);
+    return Tensor.where(drop, Tensor.of(new long[] {captions.empty()}), kept);
   }
 
   /** min(SNR, γ)/SNR, the weight of an ε-loss, [B, 1, 1, 1]. */
@@ -130,5 +166,13 @@ public final class PretrainObjective implements Objective {
   private static double weight(double alphaBar) {
     double snr = alphaBar / (1 - alphaBar);
     return Math.min(snr, GAMMA) / snr;
+  }
+
+  @Override
+  public void close() {
+    if (read != null) {
+      read.states().close();
+      read.rows().close();
+    }
   }
 }

@@ -2,6 +2,7 @@ package org.perflow.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.Color;
@@ -191,17 +192,48 @@ class EndToEndTest {
       assertThat(improvement(autoencoder, options, temp.resolve("vae"))).isLessThan(0.8);
       try (LatentCache latents =
               LatentCache.of(model.vae(), samples, List.of(shard), temp.resolve("l.safetensors"));
-          Captions captions = Captions.of(model.tokenizer(), samples)) {
-        var pretraining =
-            new PretrainObjective(
-                latents,
-                captions,
-                model.unet(),
-                model.textEncoder(),
-                NoiseSchedule.of(model.schedulerConfig()),
-                DType.BF16);
+          Captions captions = Captions.of(model.tokenizer(), samples);
+          PretrainObjective pretraining = pretraining(model, latents, captions, DType.BF16)) {
         assertThat(improvement(pretraining, options, temp.resolve("pretrain"))).isLessThan(0.8);
       }
+    }
+  }
+
+  private static PretrainObjective pretraining(
+      DiffusionModel model, LatentCache latents, Captions captions, DType compute) {
+    return new PretrainObjective(
+        latents,
+        captions,
+        model.unet(),
+        model.textEncoder(),
+        NoiseSchedule.of(model.schedulerConfig()),
+        compute);
+  }
+
+  /** Captions that were read once say the same as those that are read in every step. */
+  @Test
+  void aTextEncoderThatStaysGivesTheSameLoss() throws IOException {
+    List<Sample> samples = ShardReader.readAll(List.of(shard));
+    try (Scope scope = Scope.open();
+        DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
+        LatentCache latents =
+            LatentCache.of(model.vae(), samples, List.of(shard), temp.resolve("l.safetensors"));
+        Captions captions = Captions.of(model.tokenizer(), samples);
+        PretrainObjective both = pretraining(model, latents, captions, DType.F32);
+        PretrainObjective unet = both.keepingText()) {
+      assertThat(unet.parameters()).hasSize(model.unet().namedParameters().size());
+      for (int seed = 0; seed < 3; seed++) {
+        double together = loss(both, seed);
+        assertThat(loss(unet, seed)).isCloseTo(together, within(1e-5 * together));
+      }
+    }
+  }
+
+  private static double loss(PretrainObjective objective, int seed) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(seed)) {
+      return objective.loss(new Objective.Step(0, 0, new long[] {0, 1, 2, 1}, rng))
+          .toDoubleArray()[0];
     }
   }
 
