@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
@@ -266,22 +267,17 @@ public final class PairStore implements AutoCloseable {
     try (SeededNoise noise = new SeededNoise(seeds);
         Scheduler scheduler = Schedulers.create(teacher.scheduler(), settings.steps());
         Scope scope = Scope.open()) {
-      double[] timesteps = scheduler.timesteps();
-      Tensor z = noise.draw(shape(task)).mul(scheduler.initNoiseSigma());
-      for (int i = 0; i < timesteps.length; i++) {
-        try (Scope step = Scope.open()) {
-          Tensor now = Tensor.full(timesteps[i], seeds.length);
-          double number = scheduler.timestepCond(i);
-          Conditioning here =
-              Double.isNaN(number)
-                  ? told
-                  : told.withTimestepCond(Tensor.full(number, seeds.length));
-          Denoiser guided = task.guided(teacher.net(), here, settings.guidance());
-          Tensor output = guided.predict(scheduler.scaleModelInput(z, i), now);
-          z = step.keep(scheduler.step(output, i, z, noise));
-        }
-      }
-      return scope.keep(z);
+      IntFunction<Denoiser> guided =
+          i -> {
+            double number = scheduler.timestepCond(i);
+            Conditioning here =
+                Double.isNaN(number)
+                    ? told
+                    : told.withTimestepCond(Tensor.full(number, seeds.length));
+            return task.guided(teacher.net(), here, settings.guidance());
+          };
+      List<Tensor> states = scheduler.sample(noise.draw(shape(task)), noise, guided);
+      return scope.keep(states.get(states.size() - 1));
     }
   }
 

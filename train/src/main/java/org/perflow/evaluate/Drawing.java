@@ -1,7 +1,6 @@
 package org.perflow.evaluate;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
@@ -63,22 +62,9 @@ final class Drawing {
       Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
       Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
       int size = model.unet().config().sampleSize();
-      Tensor z =
-          noise
-              .draw(model.unet().config().inChannels(), size, size)
-              .mul(scheduler.initNoiseSigma());
-      List<Tensor> states = new ArrayList<>(List.of(z));
-      double[] timesteps = scheduler.timesteps();
+      Tensor start = noise.draw(model.unet().config().inChannels(), size, size);
       long begin = java.lang.System.nanoTime();
-      for (int i = 0; i < timesteps.length; i++) {
-        try (Scope step = Scope.open()) {
-          Tensor t = Tensor.full(timesteps[i], z.size(0));
-          Tensor seen = scheduler.scaleModelInput(z, i);
-          Tensor output = denoiser(text, nothing, i).predict(seen, t);
-          z = step.keep(scheduler.step(output, i, z, noise));
-        }
-        states.add(z);
-      }
+      List<Tensor> states = scheduler.sample(start, noise, i -> denoiser(text, nothing, i));
       double seconds = (java.lang.System.nanoTime() - begin) / 1e9;
       states.forEach(scope::keep);
       return new Sampled(states, seconds);

@@ -3,7 +3,6 @@ package org.perflow.distill.ring;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import org.perflow.distill.Method;
@@ -118,25 +117,15 @@ public final class RingRun {
     try (Scheduler scheduler = Schedulers.create(config, steps);
         Rng start = Rng.seeded(99);
         Rng later = Rng.seeded(100)) {
-      double[] timesteps = scheduler.timesteps();
-      Tensor z = Tensor.randn(start, POINTS, 2, 1, 1).mul(scheduler.initNoiseSigma());
-      List<Tensor> states = new ArrayList<>(List.of(z));
       boolean[] noisy = new boolean[1];
-      for (int i = 0; i < timesteps.length; i++) {
-        Tensor output =
-            net.given(told(scheduler.timestepCond(i), config))
-                .predict(scheduler.scaleModelInput(z, i), Tensor.full(timesteps[i], POINTS));
-        z =
-            scheduler.step(
-                output,
-                i,
-                z,
-                x -> {
-                  noisy[0] = true;
-                  return Tensor.randn(later, x.shape());
-                });
-        states.add(z);
-      }
+      List<Tensor> states =
+          scheduler.sample(
+              Tensor.randn(start, POINTS, 2, 1, 1),
+              x -> {
+                noisy[0] = true;
+                return Tensor.randn(later, x.shape());
+              },
+              i -> net.given(told(scheduler.timestepCond(i), config)));
       return new Drawn(states, noisy[0]);
     }
   }
