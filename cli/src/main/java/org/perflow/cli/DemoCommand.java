@@ -33,8 +33,7 @@ import picocli.CommandLine.Option;
             + " report.html, its tables as report.md, grid.png and the run.",
     footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
 final class DemoCommand extends Verb {
-  private static final double GUIDANCE =
-      5; // of the teacher: it is in the weights of the shipped student
+  private static final double GUIDANCE = 3; // of the teacher and its students
   private static final long FIRST_SEED = 1_000_000;
 
   @Option(
@@ -55,7 +54,7 @@ final class DemoCommand extends Verb {
             .with("warmup", quick ? 4 : 20)
             .with("steps", quick ? 16 : 160)
             .with("batch", 64)
-            .with("learningRate", 3e-4)
+            .with("learningRate", 1e-4)
             .with("beta2", 0.99)
             .with("ema", 0.97)
             .with("decay", TrainOptions.Decay.LINEAR);
@@ -104,7 +103,7 @@ final class DemoCommand extends Verb {
         PerflowOptions.DEFAULTS,
         Json.MAPPER
             .createObjectNode()
-            .put("guidanceMode", "FIXED")
+            .put("guidanceMode", "MATCHED")
             .put("guidance", GUIDANCE)
             .put("captionDropout", 0.05)
             .put("simulatedStarts", true)
