@@ -61,6 +61,6 @@ class TrajectoriesCommandTest {
   void namesTheMethodsThereAre() {
     Commands result = Commands.run("trajectories", "--methods=pferlow", "--out=" + temp);
     assertThat(result.exitCode()).isEqualTo(2);
-    assertThat(result.err()).contains("no method 'pferlow'").contains("perflow, reflow");
+    assertThat(result.err()).contains("no method 'pferlow'").contains("perflow-published, reflow");
   }
 }

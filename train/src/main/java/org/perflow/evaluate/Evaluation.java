@@ -271,6 +271,14 @@ public final class Evaluation implements AutoCloseable {
     return cases.stream().map(Case::prompt).toList();
   }
 
+  /** Null for a model whose latents are of another kind than the reference's. */
+  private @Nullable PairedError latentError(Gallery gallery) {
+    Tensor drawn = gallery.latents();
+    return Arrays.equals(drawn.shape(), expected.latents().shape())
+        ? PairedError.of(PairedError.meanSquares(drawn, expected.latents()), bootstrap)
+        : null;
+  }
+
   private Measurement record(Candidate candidate, Gallery gallery, boolean asSet) {
     FeatureSet drawn = new FeatureSet(gallery.features(), bootstrap);
     FeatureSet real = measures.real();
@@ -283,8 +291,7 @@ public final class Evaluation implements AutoCloseable {
             candidate.steps(),
             candidate.networkEvaluations(),
             PairedError.of(pictureErrors(gallery), bootstrap),
-            PairedError.of(
-                PairedError.meanSquares(gallery.latents(), expected.latents()), bootstrap),
+            latentError(gallery),
             asSet ? SetFigures.between(drawn, set, measures.resamples()) : null,
             Diversity.of(gallery.features(), prompts(), BOOTSTRAP_SEED).orElse(null),
             text == null || !TextAgreement.canChooseAmong(prompts())

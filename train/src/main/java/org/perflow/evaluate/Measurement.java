@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * @param steps sampling steps; 0 for pictures from elsewhere
  * @param networkEvaluations network evaluations of one picture: steps, twice that with guidance
  * @param pictures error of the pictures, in [0, 1], to the reference's from the same noise
- * @param latents error of the latents
+ * @param latents error of the latents; null where they are of another shape than the reference's
  * @param set the pictures as a set, against the reference set; null for that set itself
  * @param diversity within a caption; null where no caption was drawn twice
  * @param textAgreement share of pictures by which their caption is found; {@link TextAgreement}
