@@ -111,12 +111,12 @@ final class TrajectoriesCommand extends Verb {
   }
 
   private static String table(List<Summary> summaries) {
-    return "%-16s %5s %8s %8s %8s %10s %8s\n"
+    return "%-17s %5s %8s %8s %8s %10s %8s\n"
             .formatted("", "steps", "DDIM", "start", "trained", "to teacher", "seconds")
         + summaries.stream()
             .map(
                 row ->
-                    "%-16s %5d %8.3f %8s %8.3f %10.3f %8.1f"
+                    "%-17s %5d %8.3f %8s %8.3f %10.3f %8.1f"
                         .formatted(
                             row.name(),
                             row.steps(),
