@@ -48,12 +48,12 @@ final class MixedCaptions {
     return wordings.get(below(wordings.size(), rng));
   }
 
-  /** What stands between commas, or words where there are none. */
   /** Those that others are made of. */
   List<String> captions() {
     return captions;
   }
 
+  /** What stands between commas, or words where there are none. */
   private static List<String> pieces(String caption) {
     return new ArrayList<>(
         List.of(caption.strip().split(caption.contains(",") ? ",\\s*" : "\\s+")));

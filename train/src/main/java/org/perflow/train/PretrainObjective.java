@@ -85,8 +85,8 @@ public final class PretrainObjective implements Objective, AutoCloseable {
       Map<List<Long>, Long> places = new LinkedHashMap<>(); // few where captions name classes
       long[] rows = new long[ids.length / length];
       for (int i = 0; i < rows.length; i++) {
-        List<Long> text = Arrays.stream(ids, i * length, (i + 1) * length).boxed().toList();
-        rows[i] = places.computeIfAbsent(text, unseen -> (long) places.size());
+        List<Long> caption = Arrays.stream(ids, i * length, (i + 1) * length).boxed().toList();
+        rows[i] = places.computeIfAbsent(caption, unseen -> (long) places.size());
       }
       Tensor distinct =
           Tensor.of(

@@ -60,8 +60,8 @@ public record RingRecipe<O extends Record>(
   /** Of all methods, in the order of {@code Methods.ALL}. */
   public static final List<RingRecipe<?>> ALL =
       List.of(
-          windowed(PerflowMethod.MEASURED, PerflowOptions.DEFAULTS),
-          windowed(PerflowMethod.PUBLISHED, PerflowOptions.PUBLISHED),
+          windowed(PerflowMethod.MEASURED),
+          windowed(PerflowMethod.PUBLISHED),
           following(
               new ReflowMethod(),
               new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, null, 40, "", 0),
@@ -159,10 +159,10 @@ public record RingRecipe<O extends Record>(
   /**
    * PeRFlow. Its first window is where ε's error would be 14 times itself: a student of its own.
    */
-  private static RingRecipe<PerflowOptions> windowed(PerflowMethod method, PerflowOptions options) {
+  private static RingRecipe<PerflowOptions> windowed(PerflowMethod method) {
     return new RingRecipe<>(
         method,
-        options.with("drawsPerChord", 4).with("captionDropout", 0),
+        method.defaults().with("drawsPerChord", 4).with("captionDropout", 0),
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
         RingRun.TRAINING.with("steps", 2000).with("learningRate", 5e-3),
