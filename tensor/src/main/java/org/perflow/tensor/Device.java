@@ -1,5 +1,12 @@
 package org.perflow.tensor;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.openblas.global.openblas_full;
 import org.bytedeco.pytorch.global.torch;
 
@@ -10,6 +17,7 @@ import org.bytedeco.pytorch.global.torch;
  */
 public final class Device {
   static {
+    load();
     // Never faster than oneDNN, and warns at every convolution on CPUs it does not know.
     torch.globalContext().setUserEnabledNNPACK(false);
     int found = torch.get_num_threads();
@@ -21,8 +29,30 @@ public final class Device {
 
   private Device() {}
 
-  /** Settles the number of threads before the first tensor is there. */
+  /** Loads libtorch and settles the number of threads, before anything of it is used. */
   static void prepare() {}
+
+  /**
+   * One process at a time: at its first use JavaCPP unpacks libtorch from its jar, and JVMs that do
+   * so side by side cut files off that another has mapped (SIGBUS).
+   */
+  private static void load() {
+    try {
+      Path lock = Loader.getCacheDir().toPath().resolve("perflow.lock");
+      try (FileChannel file =
+              FileChannel.open(lock, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileLock held = file.lock()) {
+        Loader.load(torch.class);
+        Loader.load(openblas_full.class);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "cannot unpack libtorch into JavaCPP's cache folder: "
+              + e.getMessage()
+              + " (-Dorg.bytedeco.javacpp.cachedir chooses another)",
+          e);
+    }
+  }
 
   /** Threads that one operation uses on the CPU. */
   public static int threads() {

@@ -7,6 +7,10 @@ import org.bytedeco.pytorch.GradMode;
  * its own guard.
  */
 public final class NoGrad implements AutoCloseable {
+  static {
+    Device.prepare();
+  }
+
   private final boolean before = GradMode.is_enabled();
 
   private NoGrad() {}

@@ -9,6 +9,10 @@ import org.bytedeco.pytorch.global.torch;
  * torch.Generator().manual_seed(seed)}. Not thread-safe; one per thread or per picture.
  */
 public final class Rng implements AutoCloseable {
+  static {
+    Device.prepare();
+  }
+
   private final Generator generator;
   final GeneratorOptional option;
 
