@@ -1,11 +1,13 @@
 package org.perflow.evaluate;
 
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.IntStream;
 
 /**
  * Resamples pictures to see how far a figure hangs on which ones were drawn (Efron 1979; clusters:
@@ -88,6 +90,26 @@ public final class Bootstrap {
         Math.sqrt(mean.value()),
         Arrays.stream(mean.resampled()).map(Math::sqrt).toArray(),
         mean.samples());
+  }
+
+  /** Of the median of a value for each picture; of two in the middle the greater. */
+  public Estimate median(double[] values) {
+    int[] order =
+        IntStream.range(0, values.length)
+            .boxed()
+            .sorted(Comparator.comparingDouble(i -> values[i]))
+            .mapToInt(Integer::intValue)
+            .toArray();
+    return of(weights -> weightedMedian(values, order, weights), MEAN_RESAMPLES);
+  }
+
+  private static double weightedMedian(double[] values, int[] ascending, double[] weights) {
+    double left = Arrays.stream(weights).sum() / 2;
+    int i = 0;
+    while (left >= weights[ascending[i]]) {
+      left -= weights[ascending[i++]];
+    }
+    return values[ascending[i]];
   }
 
   private static double weightedMean(double[] values, double[] weights) {

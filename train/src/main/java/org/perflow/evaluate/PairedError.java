@@ -11,11 +11,12 @@ import org.perflow.tensor.Tensor;
  * solver or of a student that keeps the teacher's map from noise to picture.
  *
  * @param meanSquares mean squared difference of each pair
- * @param error root of their mean
+ * @param error root of their mean; few pairs that went another way make most of it
+ * @param median root of their median: half of the pairs are nearer than this
  * @param psnr mean over pairs of -10 log10(mean square), for values in [0, 1]; equal pairs count as
  *     100 dB
  */
-public record PairedError(double[] meanSquares, Estimate error, double psnr) {
+public record PairedError(double[] meanSquares, Estimate error, Estimate median, double psnr) {
 
   /** Pictures [B, 3, H, W] in [-1, 1], clamped and measured in [0, 1]. */
   public static PairedError ofPictures(Tensor pictures, Tensor reference) {
@@ -42,7 +43,9 @@ public record PairedError(double[] meanSquares, Estimate error, double psnr) {
             .map(m -> -10 * Math.log10(Math.max(m, 1e-10)))
             .average()
             .orElse(0);
-    return new PairedError(meanSquares, bootstrap.rootMean(meanSquares), psnr);
+    double[] roots = Arrays.stream(meanSquares).map(Math::sqrt).toArray();
+    return new PairedError(
+        meanSquares, bootstrap.rootMean(meanSquares), bootstrap.median(roots), psnr);
   }
 
   /** Root of the mean over pairs of the mean square. */

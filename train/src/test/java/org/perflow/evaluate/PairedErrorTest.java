@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -48,6 +49,18 @@ class PairedErrorTest {
         .isCloseTo(2 * halfWidth, within(0.15 * halfWidth));
     assertThat(error.rmse()).isBetween(error.error().low(), error.error().high());
     assertThat(PairedError.of(squares).error().low()).isEqualTo(error.error().low());
+  }
+
+  @Test
+  void theMedianIsOfTheMiddlePairAndItsIntervalHoldsTheNeighbours() {
+    double[] squares = new double[101];
+    Arrays.setAll(squares, i -> i * i / 10_000.0); // roots 0, .01, ... 1
+    squares[100] = 1e6; // moves the error, not the median
+    PairedError error = PairedError.of(squares);
+    assertThat(error.median().value()).isCloseTo(0.5, within(1e-12));
+    // Binomial: ranks 50.5 ± 1.96 √101 / 2 of 101
+    assertThat(error.median().low()).isCloseTo(0.40, within(0.025));
+    assertThat(error.median().high()).isCloseTo(0.60, within(0.025));
   }
 
   @Test
