@@ -6,6 +6,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import org.perflow.distill.Method;
+import org.perflow.flow.Guidance;
 import org.perflow.flow.PerflowScheduler;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.Request;
@@ -38,7 +39,7 @@ final class Models {
 
   /** The guidance that a model says it was made for, else 3. */
   static double guidance(DiffusionModel model) {
-    return model.schedulerConfig().path(Method.GUIDANCE).asDouble(3);
+    return Guidance.own(model.schedulerConfig());
   }
 
   /** The guidance of the teacher that a student follows: in its weights, or the student's own. */

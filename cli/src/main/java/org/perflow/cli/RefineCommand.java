@@ -87,10 +87,10 @@ final class RefineCommand extends Verb {
 
   @Option(
       names = "--guidance",
-      defaultValue = "4.5",
       paramLabel = "W",
-      description = "Classifier-free guidance, as for generate (default: ${DEFAULT-VALUE}).")
-  String guidance;
+      description =
+          "Classifier-free guidance, as for generate (default: what the model was made for, else 3).")
+  @Nullable String guidance;
 
   @Option(
       names = "--seed",
@@ -119,13 +119,15 @@ final class RefineCommand extends Verb {
     try (DiffusionModel loaded = Models.load(model, DType.F32);
         ControlNetModel tile = ControlNetModel.load(controlNet, DType.F32)) {
       int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
+      Guidance scale =
+          guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
       Pipeline pipe = new Pipeline(loaded);
-      Request first = settings(Request.of(prompt), chosen);
+      Request first = settings(Request.of(prompt), chosen, scale);
       Models.refuseCut(pipe, List.of(first), "shorten it");
       BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
-      Request refine = settings(Request.refine(prompt, small, factor, tile), chosen);
+      Request refine = settings(Request.refine(prompt, small, factor, tile), chosen, scale);
       BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));
-      Images.writePng(out, large, text(chosen));
+      Images.writePng(out, large, text(chosen, scale));
       double seconds = (System.nanoTime() - start) / 1e9;
       report(
           new Summary(out.toString(), large.getWidth(), large.getHeight(), chosen, seconds),
@@ -134,20 +136,20 @@ final class RefineCommand extends Verb {
     }
   }
 
-  private Request settings(Request request, int chosen) {
+  private Request settings(Request request, int chosen, Guidance scale) {
     return request
         .withNegativePrompt(negativePrompt)
         .withSteps(chosen)
-        .withGuidance(Guidance.parse(guidance))
+        .withGuidance(scale)
         .withSeed(seed);
   }
 
-  private Map<String, String> text(int chosen) {
+  private Map<String, String> text(int chosen, Guidance scale) {
     Map<String, String> text = new LinkedHashMap<>();
     text.put("prompt", prompt);
     text.put("seed", Long.toString(seed));
     text.put("steps", Integer.toString(chosen));
-    text.put("guidance", guidance);
+    text.put("guidance", scale.toString());
     text.put("refined", "%d times by %s".formatted(factor, controlNet.getFileName()));
     text.put("model", model.toAbsolutePath().normalize().getFileName().toString());
     text.put("software", Main.VERSION);

@@ -1,5 +1,6 @@
 package org.perflow.flow;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -11,19 +12,28 @@ import java.util.stream.Collectors;
  * dynamic guidance). Immutable.
  *
  * @param scales in the convention of diffusers; 1 or less is none and costs one pass of the network
- *     instead of two
+ *     instead of two; none at all: see {@link #OWN}
  */
 public record Guidance(List<Double> scales) {
+  /**
+   * What the model says it was made for, else 3. A student with guidance in its weights says 1:
+   * guided again, it would draw something else.
+   */
+  public static final Guidance OWN = new Guidance(List.of());
+
   public Guidance {
     scales = List.copyOf(scales);
-    if (scales.isEmpty() || !scales.stream().allMatch(scale -> scale >= 0 && scale <= 1000)) {
+    if (!scales.stream().allMatch(scale -> scale >= 0 && scale <= 1000)) {
       throw new IllegalArgumentException(
           "guidance is " + scales + "; want 1 (none) to about 10, or several such as 7.5-4-4-4");
     }
   }
 
-  /** These scales in order, the noisiest step first. */
+  /** These scales in order, one or more, the noisiest step first. */
   public static Guidance of(double... scales) {
+    if (scales.length == 0) {
+      throw new IllegalArgumentException("guidance has no scale; want one or more");
+    }
     return new Guidance(Arrays.stream(scales).boxed().toList());
   }
 
@@ -42,6 +52,16 @@ public record Guidance(List<Double> scales) {
     }
   }
 
+  /** The scale that a model with that scheduler config is drawn with where nobody asks. */
+  public static double own(ObjectNode schedulerConfig) {
+    return schedulerConfig.path(Schedulers.GUIDANCE).asDouble(3);
+  }
+
+  /** This one, or the model's own. */
+  Guidance orOwn(ObjectNode schedulerConfig) {
+    return equals(OWN) ? of(own(schedulerConfig)) : this;
+  }
+
   /**
    * The scale of step {@code index} of {@code steps}.
    *
@@ -49,6 +69,9 @@ public record Guidance(List<Double> scales) {
    */
   public double at(int index, int steps) {
     int count = scales.size();
+    if (count == 0) {
+      throw new IllegalStateException("which scale is the model's own was not looked up");
+    }
     if (count > steps) {
       throw new IllegalArgumentException(
           "guidance " + this + " has " + count + " scales for " + steps + " steps; leave some out");

@@ -21,7 +21,7 @@ import org.perflow.tensor.Tensor;
  *
  * <pre>{@code
  * try (Pipeline pipe = Pipeline.load(Path.of("models/emoji-64-perflow"))) {
- *   BufferedImage apple = pipe.draw(Request.of("red apple").withGuidance(3).withSeed(42));
+ *   BufferedImage apple = pipe.draw(Request.of("red apple").withSeed(42));
  *   BufferedImage pear = pipe.draw(Request.imageToImage("green pear", apple, 0.75));
  * }
  * }</pre>
@@ -138,11 +138,14 @@ public final class Pipeline implements AutoCloseable {
       throw new IllegalArgumentException(
           "got " + requests.size() + " requests in batches of " + batchSize + "; want one or more");
     }
-    Request first = requests.get(0);
-    requests.forEach(request -> checkTogether(first, request));
+    requests.forEach(request -> checkTogether(requests.get(0), request));
+    Guidance guidance = requests.get(0).guidance().orOwn(model.schedulerConfig());
+    List<Request> guided =
+        requests.stream().map(request -> request.withGuidance(guidance)).toList();
+    Request first = guided.get(0);
     checkChannels(first);
     long[] size = latentSize(first);
-    List<List<Request>> batches = batches(requests, batchSize);
+    List<List<Request>> batches = batches(guided, batchSize);
     List<Tensor> latents = new ArrayList<>();
     List<BufferedImage> pictures = new ArrayList<>();
     int passes = 0;

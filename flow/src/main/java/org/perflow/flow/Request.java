@@ -16,7 +16,7 @@ import org.perflow.models.ControlNetModel;
  * @param negativePrompt what to steer away from; null where there is none, which XL takes for zeros
  *     and the other families for ""
  * @param steps of the sampler, network evaluations of most (twice as many with guidance)
- * @param guidance scale of classifier-free guidance
+ * @param guidance scale of classifier-free guidance; {@link Guidance#OWN} for the model's own
  * @param guidanceRescale how far the spread of what guidance makes is taken back to that without
  *     it, 0 (not at all) to 1: against overexposure, 0.7 is usual for zero terminal SNR
  * @param seed of the noise
@@ -81,10 +81,10 @@ public record Request(
     }
   }
 
-  /** Text to image: 4 steps, guidance 4.5, seed 0, the model's own size. */
+  /** Text to image: 4 steps, seed 0, the model's own guidance and size. */
   public static Request of(String prompt) {
     return new Request(
-        prompt, null, 4, Guidance.of(4.5), 0, 0, 0, 0, null, 1, null, List.of(), 0, false, false);
+        prompt, null, 4, Guidance.OWN, 0, 0, 0, 0, null, 1, null, List.of(), 0, false, false);
   }
 
   /** Image to image: {@code strength} 0.3 changes little, 0.8 much. */
@@ -100,7 +100,7 @@ public record Request(
   /**
    * A picture {@code factor} times as large, with details drawn anew tile by tile: PeRFlow's
    * refiner, which starts from the enlarged picture and has a ControlNet of the "tile" kind follow
-   * it. 4 steps, guidance 4.5, strength 1, decoded in tiles.
+   * it. 4 steps, the model's own guidance, strength 1, decoded in tiles.
    */
   public static Request refine(
       String prompt, BufferedImage picture, int factor, ControlNetModel tile) {

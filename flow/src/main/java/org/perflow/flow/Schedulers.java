@@ -47,6 +47,9 @@ public final class Schedulers {
   /** Key of a config that says in how many steps its model is to draw, as students' do. */
   public static final String STEPS = "recommended_num_inference_steps";
 
+  /** Guidance that a model was made for. */
+  public static final String GUIDANCE = "recommended_guidance_scale";
+
   private static final List<String> CLASSES = keys(SchedulerConfig.KNOWN.get("classes"));
   private static final String FLOW_MATCHING = "FlowMatchEulerDiscreteScheduler";
   static final String SHORTCUT = "ShortcutScheduler";

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.flow.Pipeline.Result;
 import org.perflow.models.DiffusionModel;
@@ -264,6 +265,21 @@ class PipelineTest {
       Tensor halfway = atStart.add(atEnd).mul(0.5);
       assertThat(Golden.error("interior", scheduler.addNoise(data, noise, 3), halfway))
           .isLessThan(1e-6);
+    }
+  }
+
+  /** A student with guidance in its weights is not guided again unless asked. */
+  @ParameterizedTest
+  @CsvSource({"1, 4", "2, 8"})
+  void guidanceIsTheModelsOwn(double own, int evaluations) {
+    ObjectNode config = student("ddim_eps").schedulerConfig().put(Schedulers.GUIDANCE, own);
+    Pipeline pipeline = new Pipeline(model.withScheduler(config));
+    Request request = Request.of("a cat").withSize(32, 32);
+    try (Scope scope = Scope.open();
+        Pipeline.Result got = pipeline.generate(request);
+        Pipeline.Result want = pipeline.generate(request.withGuidance(own))) {
+      assertThat(got.latents().toFloatArray()).isEqualTo(want.latents().toFloatArray());
+      assertThat(got.networkEvaluations()).isEqualTo(evaluations);
     }
   }
 

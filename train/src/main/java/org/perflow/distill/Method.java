@@ -14,7 +14,7 @@ import org.perflow.train.Objective;
  */
 public interface Method<O extends Record> {
   /** Keys of the scheduler configs that students are written with. */
-  String GUIDANCE = "recommended_guidance_scale";
+  String GUIDANCE = Schedulers.GUIDANCE;
 
   String STEPS = Schedulers.STEPS;
 
