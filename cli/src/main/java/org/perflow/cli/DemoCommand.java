@@ -97,7 +97,7 @@ final class DemoCommand extends Verb {
         comparison.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
   }
 
-  /** What the shipped student was trained with. */
+  /** The recipe of docs/recipe.md, as in docs/compare/emoji-64.yaml. */
   private static PerflowOptions recipe() {
     return Overrides.apply(
         PerflowOptions.DEFAULTS,
@@ -105,7 +105,6 @@ final class DemoCommand extends Verb {
             .createObjectNode()
             .put("guidanceMode", "FIXED")
             .put("guidance", GUIDANCE)
-            .put("reweighting", "RECIPROCAL")
             .put("captionDropout", 0)
             .put("simulatedStarts", true)
             .put("mixedCaptions", 0.75)
