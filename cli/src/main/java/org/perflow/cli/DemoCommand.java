@@ -97,7 +97,7 @@ final class DemoCommand extends Verb {
         comparison.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
   }
 
-  /** The recipe of docs/recipe.md, as in docs/compare/emoji-64.yaml. */
+  /** What came nearest to the teacher in a short training (docs/comparison.md). */
   private static PerflowOptions recipe() {
     return Overrides.apply(
         PerflowOptions.DEFAULTS,
@@ -106,10 +106,6 @@ final class DemoCommand extends Verb {
             .put("guidanceMode", "FIXED")
             .put("guidance", GUIDANCE)
             .put("captionDropout", 0)
-            .put("simulatedStarts", true)
-            .put("mixedCaptions", 0.75)
-            .put("drawsPerChord", 2)
-            .put("chordPool", 1024)
             .put("discreteTimesteps", 4));
   }
 
