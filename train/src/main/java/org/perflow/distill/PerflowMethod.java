@@ -17,7 +17,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
   public static final PerflowMethod MEASURED =
       new PerflowMethod(
           "perflow",
-          "4 to 8 steps that follow the teacher, improve with more, carry over to fine-tunes",
+          "4 to 8 steps that follow the teacher; what it learns carries over to fine-tunes",
           PerflowOptions.DEFAULTS);
 
   /** {@code perflow-published}: by those of the paper. */
