@@ -245,8 +245,7 @@ final class GenerateCommand extends Verb {
       throws IOException {
     DiffusionModel loaded = pipe.model();
     int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
-    Guidance scale =
-        guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
+    Guidance scale = Models.guidance(loaded, guidance);
     if (negativePrompt != null && scale.isNone()) {
       throw new IllegalArgumentException(
           "--negative-prompt says nothing at guidance %s, %s; add --guidance 1.5, or more"

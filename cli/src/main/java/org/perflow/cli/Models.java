@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
 import org.perflow.flow.Guidance;
 import org.perflow.flow.PerflowScheduler;
@@ -40,6 +41,11 @@ final class Models {
   /** The guidance that a model says it was made for, else 3. */
   static double guidance(DiffusionModel model) {
     return Guidance.own(model.schedulerConfig());
+  }
+
+  /** What was asked for, else the model's own. */
+  static Guidance guidance(DiffusionModel model, @Nullable String asked) {
+    return asked == null ? Guidance.of(guidance(model)) : Guidance.parse(asked);
   }
 
   /** The guidance of the teacher that a student follows: in its weights, or the student's own. */

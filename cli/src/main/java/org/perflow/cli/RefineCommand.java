@@ -119,8 +119,7 @@ final class RefineCommand extends Verb {
     try (DiffusionModel loaded = Models.load(model, DType.F32);
         ControlNetModel tile = ControlNetModel.load(controlNet, DType.F32)) {
       int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
-      Guidance scale =
-          guidance == null ? Guidance.of(Models.guidance(loaded)) : Guidance.parse(guidance);
+      Guidance scale = Models.guidance(loaded, guidance);
       Pipeline pipe = new Pipeline(loaded);
       Request first = settings(Request.of(prompt), chosen, scale);
       Models.refuseCut(pipe, List.of(first), "shorten it");

@@ -57,8 +57,8 @@ public record FigureTables(
   private List<Column> columns() {
     String on = " (" + features + ")";
     return List.of(
-        new Column("error", "error", "%.3f", Better.LOWER, FigureTables::error),
-        new Column("median", "median error", "%.3f", Better.LOWER, FigureTables::median),
+        paired("error", "error", PairedError::error),
+        paired("median", "median error", PairedError::median),
         set("frechet", "FD" + on, "%.3g", Better.LOWER, SetFigures::frechet),
         set("kernel", "KD" + on, "%.2g", Better.LOWER, SetFigures::kernel),
         set("precision", "precision", "%.2f", Better.HIGHER, SetFigures::precision),
@@ -80,12 +80,13 @@ public record FigureTables(
         key, heading, format, better, row -> row.set() == null ? null : figure.apply(row.set()));
   }
 
-  private static @Nullable Estimate error(Measurement row) {
-    return row.pictures() == null || row.isReference() ? null : row.pictures().error();
-  }
-
-  private static @Nullable Estimate median(Measurement row) {
-    return row.pictures() == null || row.isReference() ? null : row.pictures().median();
+  private static Column paired(String key, String heading, Function<PairedError, Estimate> figure) {
+    return new Column(
+        key,
+        heading,
+        "%.3f",
+        Better.LOWER,
+        row -> row.pictures() == null || row.isReference() ? null : figure.apply(row.pictures()));
   }
 
   private static @Nullable Estimate diversity(Measurement row) {
