@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Guidance;
 import org.perflow.io.FormatException;
 
 /**
@@ -139,7 +140,7 @@ record ComparePlan(
     entries = List.copyOf(entries);
     pictures = pictures == 0 ? 256 : pictures;
     referenceSteps = referenceSteps == 0 ? 50 : referenceSteps;
-    guidance = guidance == 0 ? 3 : guidance;
+    guidance = guidance == 0 ? Guidance.DEFAULT : guidance;
     steps = steps == null ? List.of(1, 2, 4, 8) : List.copyOf(steps);
     seed = seed == 0 ? 1_000_000 : seed;
     batch = batch == 0 ? 32 : batch;

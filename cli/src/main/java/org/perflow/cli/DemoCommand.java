@@ -12,6 +12,7 @@ import org.perflow.evaluate.Charts;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.flow.Guidance;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
@@ -33,7 +34,7 @@ import picocli.CommandLine.Option;
             + " report.html, its tables as report.md, grid.png and the run.",
     footer = {"", "Examples:", "  perflow demo", "  perflow demo --short --out demo-short"})
 final class DemoCommand extends Verb {
-  private static final double GUIDANCE = 3; // of the teacher, and in its students' weights
+  private static final double GUIDANCE = Guidance.DEFAULT; // of the teacher and its students
   private static final long FIRST_SEED = 1_000_000;
 
   @Option(
@@ -52,7 +53,7 @@ final class DemoCommand extends Verb {
     TrainOptions train =
         TrainOptions.DEFAULTS
             .with("warmup", quick ? 4 : 20)
-            .with("steps", quick ? 16 : 160)
+            .with("steps", quick ? 16 : 120)
             .with("batch", 64)
             .with("learningRate", 1e-4)
             .with("beta2", 0.99)
@@ -97,14 +98,15 @@ final class DemoCommand extends Verb {
         comparison.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
   }
 
-  /** What came nearest to the teacher in a short training (docs/comparison.md). */
+  /** For strong guidance and a short training (docs/recipe.md). */
   private static PerflowOptions recipe() {
     return Overrides.apply(
         PerflowOptions.DEFAULTS,
         Json.MAPPER
             .createObjectNode()
-            .put("guidanceMode", "FIXED")
+            .put("guidanceMode", "MATCHED")
             .put("guidance", GUIDANCE)
+            .put("solver", "DDIM")
             .put("captionDropout", 0)
             .put("discreteTimesteps", 4));
   }
@@ -115,7 +117,7 @@ final class DemoCommand extends Verb {
         DiffusionModel fresh = Models.load(trained, DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
       List<System> systems = new ArrayList<>();
-      for (int steps : new int[] {8, 4, 2}) { // 2: as costly as a student's 4
+      for (int steps : new int[] {8, 4}) {
         systems.add(new System("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
       }
       for (int steps : new int[] {4, 8}) {

@@ -132,13 +132,13 @@ final class EvaluateCommand extends Verb {
   @Option(
       names = "--guidance",
       paramLabel = "W",
-      description = "Guidance of the teacher (default: what its student was taught, else 3).")
+      description = "Guidance of the teacher (default: what its student was taught, else 7.5).")
   @Nullable Double guidance;
 
   @Option(
       names = "--student-guidance",
       paramLabel = "W",
-      description = "Guidance of the student (default: what it was trained for, else 3).")
+      description = "Guidance of the student (default: what it was trained for, else 7.5).")
   @Nullable Double studentGuidance;
 
   @Option(

@@ -38,7 +38,7 @@ final class Models {
     }
   }
 
-  /** The guidance that a model says it was made for, else 3. */
+  /** The guidance that a model says it was made for, else 7.5. */
   static double guidance(DiffusionModel model) {
     return Guidance.own(model.schedulerConfig());
   }

@@ -89,7 +89,7 @@ final class RefineCommand extends Verb {
       names = "--guidance",
       paramLabel = "W",
       description =
-          "Classifier-free guidance, as for generate (default: what the model was made for, else 3).")
+          "Classifier-free guidance, as for generate (default: what the model was made for, else 7.5).")
   @Nullable String guidance;
 
   @Option(

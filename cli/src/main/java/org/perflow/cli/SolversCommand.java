@@ -11,6 +11,7 @@ import org.perflow.evaluate.SolverErrors;
 import org.perflow.evaluate.SolverErrors.Setting;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.Guidance;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Pipeline;
 import org.perflow.flow.PredictionType;
@@ -74,7 +75,7 @@ final class SolversCommand extends Verb {
 
   @Option(
       names = "--guidance",
-      defaultValue = "3.0",
+      defaultValue = "" + Guidance.DEFAULT,
       paramLabel = "W",
       description = "Guidance of the teacher (default: ${DEFAULT-VALUE}).")
   double guidance;

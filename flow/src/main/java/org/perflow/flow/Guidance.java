@@ -15,9 +15,12 @@ import java.util.stream.Collectors;
  *     instead of two; none at all: see {@link #OWN}
  */
 public record Guidance(List<Double> scales) {
+  /** Where neither model nor caller says one: what diffusers' Stable Diffusion pipelines take. */
+  public static final double DEFAULT = 7.5;
+
   /**
-   * What the model says it was made for, else 3. A student with guidance in its weights says 1:
-   * guided again, it would draw something else.
+   * What the model says it was made for, else {@link #DEFAULT}. A student with guidance in its
+   * weights says 1: guided again, it would draw something else.
    */
   public static final Guidance OWN = new Guidance(List.of());
 
@@ -54,7 +57,7 @@ public record Guidance(List<Double> scales) {
 
   /** The scale that a model with that scheduler config is drawn with where nobody asks. */
   public static double own(ObjectNode schedulerConfig) {
-    return schedulerConfig.path(Schedulers.GUIDANCE).asDouble(3);
+    return schedulerConfig.path(Schedulers.GUIDANCE).asDouble(DEFAULT);
   }
 
   /** This one, or the model's own. */

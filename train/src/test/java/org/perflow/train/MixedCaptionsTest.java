@@ -18,31 +18,28 @@ class MixedCaptionsTest {
           "fluent emoji of cat face, pet, animal");
 
   @Test
-  void newCaptionsAreMadeOfWrittenPiecesAndTheSameForTheSameSeed() {
+  void newCaptionsAreMadeOfTwoWrittenOnesAndTheSameForTheSameSeed() {
+    List<String> written =
+        List.of(
+            "fluent emoji of green heart, green, love",
+            "fluent emoji of red book, read, green",
+            "fluent emoji of rocket, space",
+            "fluent emoji of cat face, pet");
     try (Rng rng = Rng.seeded(3);
         Rng again = Rng.seeded(3)) {
-      MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of());
+      MixedCaptions mixed = new MixedCaptions(written, List.of());
+      Set<String> words = Set.copyOf(List.of(String.join(", ", written).split("[, ]+")));
       Set<String> composed = new HashSet<>();
-      Set<String> pieces = new TreeSet<>();
-      for (int i = 0; i < 200; i++) {
+      int related = 0;
+      for (int i = 0; i < 4000; i++) {
         String caption = mixed.compose(rng);
         assertThat(mixed.compose(again)).isEqualTo(caption);
-        composed.add(caption);
-        pieces.addAll(List.of(caption.replace("fluent emoji of ", "").split(", ")));
+        assertThat(caption.split("[, ]+")).isSubsetOf(words);
+        composed.add(caption.replace("fluent emoji of ", ""));
+        related += caption.contains("heart") && caption.contains("read") ? 1 : 0;
       }
-      assertThat(pieces)
-          .containsExactlyInAnyOrder(
-              "red apple",
-              "fruit",
-              "tree",
-              "rocket",
-              "space",
-              "launch",
-              "travel",
-              "cat face",
-              "pet",
-              "animal");
-      assertThat(composed).hasSizeGreaterThan(50).doesNotContain("");
+      assertThat(composed).hasSizeGreaterThan(30).contains("green book, read, love", "red heart");
+      assertThat(related).as("of two that share a word").isGreaterThan(100);
     }
   }
 
@@ -52,7 +49,7 @@ class MixedCaptionsTest {
       List<String> prose = List.of("a small dog", "the big house");
       MixedCaptions mixed = new MixedCaptions(prose, List.of());
       Set<String> composed = new TreeSet<>();
-      for (int i = 0; i < 100; i++) {
+      for (int i = 0; i < 1000; i++) {
         composed.add(mixed.compose(rng));
       }
       assertThat(composed).contains("a big dog", "the small house");
@@ -65,7 +62,8 @@ class MixedCaptionsTest {
       MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of("zeppelin"));
       List<String> composed = mixed.draw(1000, rng);
       assertThat(composed.stream().filter(caption -> caption.contains("zeppelin")).count())
-          .isBetween(190L, 290L); // an eighth of the pieces, of which half of the wordings keep one
+          .isBetween(
+              90L, 180L); // a sixteenth of the pieces, of which half of the wordings keep one
     }
   }
 
