@@ -24,6 +24,7 @@ import org.perflow.evaluate.SetFigures;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
+import org.perflow.flow.Guidance;
 import org.perflow.flow.Schedulers;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
@@ -132,13 +133,19 @@ final class EvaluateCommand extends Verb {
   @Option(
       names = "--guidance",
       paramLabel = "W",
-      description = "Guidance of the teacher (default: what its student was taught, else 7.5).")
+      description =
+          "Guidance of the teacher (default: what its student was taught, else "
+              + Guidance.DEFAULT
+              + ").")
   @Nullable Double guidance;
 
   @Option(
       names = "--student-guidance",
       paramLabel = "W",
-      description = "Guidance of the student (default: what it was trained for, else 7.5).")
+      description =
+          "Guidance of the student (default: what it was trained for, else "
+              + Guidance.DEFAULT
+              + ").")
   @Nullable Double studentGuidance;
 
   @Option(

@@ -95,7 +95,9 @@ final class GenerateCommand extends Verb {
       paramLabel = "W",
       description =
           "Classifier-free guidance; 1 is none; several scales with dashes between, as 7.5-4-4-4,"
-              + " are shared out over the steps (default: what the model was trained for, else 7.5).")
+              + " are shared out over the steps (default: what the model was trained for, else "
+              + Guidance.DEFAULT
+              + ").")
   @Nullable String guidance;
 
   @Option(

@@ -38,7 +38,7 @@ final class Models {
     }
   }
 
-  /** The guidance that a model says it was made for, else 7.5. */
+  /** The guidance that a model says it was made for, else {@link Guidance#DEFAULT}. */
   static double guidance(DiffusionModel model) {
     return Guidance.own(model.schedulerConfig());
   }

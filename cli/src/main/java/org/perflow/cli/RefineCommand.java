@@ -89,7 +89,9 @@ final class RefineCommand extends Verb {
       names = "--guidance",
       paramLabel = "W",
       description =
-          "Classifier-free guidance, as for generate (default: what the model was made for, else 7.5).")
+          "Classifier-free guidance, as for generate (default: what the model was made for, else "
+              + Guidance.DEFAULT
+              + ").")
   @Nullable String guidance;
 
   @Option(

@@ -38,7 +38,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private final Conditioning captions; // a row for each distinct text
   private final long[] rows; // of captions, for each of the N * VARIANTS texts
   private final Conditioning empty; // 1 row
-  private final MixedCaptions mixed;
+  private final List<String> texts; // one a picture, as the data has it
+  private final @Nullable MixedCaptions mixed; // null where none are drawn
   private final double mixing;
   private final Function<List<String>, Conditioning> encoder;
 
@@ -47,13 +48,15 @@ public final class CachedExamples implements Examples, AutoCloseable {
       Conditioning captions,
       long[] rows,
       Conditioning empty,
-      MixedCaptions mixed,
+      List<String> texts,
+      @Nullable MixedCaptions mixed,
       double mixing,
       Function<List<String>, Conditioning> encoder) {
     this.latents = latents;
     this.captions = captions;
     this.rows = rows;
     this.empty = empty;
+    this.texts = texts;
     this.mixed = mixed;
     this.mixing = mixing;
     this.encoder = encoder;
@@ -95,13 +98,14 @@ public final class CachedExamples implements Examples, AutoCloseable {
         put(states, "captions.", encode(encoder, texts, none, height, width));
         SafetensorsWriter.write(file, states, Map.of("key", key));
       }
+      List<String> written = samples.stream().map(Sample::caption).toList();
       return new CachedExamples(
           latents,
           get(states, "captions.").each(scope::release),
           rows(all, texts),
           get(states, "empty.").each(scope::release),
-          new MixedCaptions(
-              samples.stream().map(Sample::caption).toList(), model.tokenizer().words()),
+          written,
+          mixing > 0 ? new MixedCaptions(written, model.tokenizer().words()) : null,
           mixing,
           drawn -> encoder.encode(drawn, 1, height, width).to(type));
     }
@@ -109,7 +113,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
 
   /** The caption of every picture, as the data has it. */
   public List<String> captions() {
-    return mixed.captions();
+    return texts;
   }
 
   /** Where in {@code distinct} each of {@code all} stands. */
@@ -208,7 +212,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
       Tensor drawn = Tensor.of(Arrays.stream(wordings).map(at -> rows[(int) at]).toArray());
       Conditioning written = captions.each(x -> x.indexSelect(0, drawn));
       int count = (int) Math.round(mixing * examples.length);
-      if (count == 0) {
+      if (mixed == null || count == 0) {
         return written.each(scope::keep);
       }
       // Which ones does not matter: the order of the examples is random.

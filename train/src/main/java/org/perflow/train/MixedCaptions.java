@@ -65,9 +65,10 @@ final class MixedCaptions {
   }
 
   private String partner(String frame, Rng rng) {
-    List<String> shared = wordsOf(frame).stream().filter(byWord::containsKey).toList();
-    boolean related = !shared.isEmpty() && happens(RELATED, rng);
-    return any(related ? byWord.getOrDefault(any(shared, rng), captions) : captions, rng);
+    List<List<String>> sharing =
+        wordsOf(frame).stream().filter(byWord::containsKey).map(byWord::get).toList();
+    boolean related = !sharing.isEmpty() && happens(RELATED, rng);
+    return any(related ? any(sharing, rng) : captions, rng);
   }
 
   /** The other's beginning or, as often, the own with one word of it: "green heart", "red book". */
@@ -88,11 +89,6 @@ final class MixedCaptions {
     return pieces.get(pieces.size() == 1 ? 0 : 1 + below(pieces.size() - 1, rng));
   }
 
-  /** Those that others are made of. */
-  List<String> captions() {
-    return captions;
-  }
-
   /** What stands between commas, or words where there are none. */
   private static List<String> pieces(String caption) {
     return new ArrayList<>(
@@ -103,7 +99,7 @@ final class MixedCaptions {
     return new ArrayList<>(List.of(piece.strip().split("[,\\s]+")));
   }
 
-  private static String any(List<String> list, Rng rng) {
+  private static <T> T any(List<T> list, Rng rng) {
     return list.get(below(list.size(), rng));
   }
 
