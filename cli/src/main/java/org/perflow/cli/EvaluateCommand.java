@@ -392,14 +392,14 @@ final class EvaluateCommand extends Verb {
     return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
   }
 
-  /** Like with like: a student follows its teacher under one guidance. */
+  /** Like with like: a student follows its teacher under one guidance; no student, the reference's. */
   private static double studentsGuidance(List<Entrant> entrants) {
     return entrants.stream()
         .filter(Entrant::few)
         .mapToDouble(entrant -> Models.teacherGuidance(entrant.model()))
         .filter(scale -> scale > 1) // 1: it is in the weights of a student that does not say it
         .findFirst()
-        .orElse(3);
+        .orElseGet(() -> Models.guidance(entrants.get(0).model()));
   }
 
   private String guidances(List<Entrant> entrants) {

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
 
-/** Pictures against pictures; models are measured in EvaluationTest. */
+/** Pictures against pictures, and what is drawn where nobody says how; EvaluationTest has more. */
 class EvaluateCommandTest {
   private static final String SHIPPED = "../models/emoji-features";
   private static final String TORCH = "../tensor/src/test/resources/torchscript/plain.pt";
@@ -66,6 +66,21 @@ class EvaluateCommandTest {
     Commands result = evaluate(TORCH, real, drawn);
     assertThat(result.exitCode()).as(result.err()).isZero();
     assertThat(result.out()).contains("FD (plain)", "features: plain");
+  }
+
+  @Test
+  void aModelAloneIsDrawnWithTheGuidanceThatHelpNames() throws IOException {
+    Commands result =
+        evaluate(
+            SHIPPED,
+            "--model=../models/src/test/resources/golden/models/sd15",
+            "--data=../data/emoji-64",
+            "--pictures=6",
+            "--teacher-steps=2,1",
+            "--straight-pictures=1",
+            "--no-text-agreement");
+    assertThat(result.exitCode()).as(result.err()).isZero();
+    assertThat(temp.resolve("out/report.html")).content().contains("7.5 (sd15)");
   }
 
   @Test

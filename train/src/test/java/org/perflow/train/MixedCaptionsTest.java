@@ -13,34 +13,35 @@ import org.perflow.tensor.Rng;
 class MixedCaptionsTest {
   private static final List<String> WRITTEN =
       List.of(
-          "fluent emoji of red apple, fruit, tree",
-          "fluent emoji of rocket, space, launch, travel",
-          "fluent emoji of cat face, pet, animal");
+          "fluent emoji of red heart, heart, love, red",
+          "fluent emoji of green letter, green, love, mail",
+          "fluent emoji of rocket, launch, space",
+          "fluent emoji of camel, animal, desert",
+          "fluent emoji of cat face, animal, cat, face");
 
   @Test
   void newCaptionsAreMadeOfTwoWrittenOnesAndTheSameForTheSameSeed() {
-    List<String> written =
-        List.of(
-            "fluent emoji of green heart, green, love",
-            "fluent emoji of red book, read, green",
-            "fluent emoji of rocket, space",
-            "fluent emoji of cat face, pet");
     try (Rng rng = Rng.seeded(3);
         Rng again = Rng.seeded(3)) {
-      MixedCaptions mixed = new MixedCaptions(written, List.of());
-      Set<String> words = Set.copyOf(List.of(String.join(", ", written).split("[, ]+")));
+      MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of());
+      Set<String> words = Set.copyOf(List.of(String.join(", ", WRITTEN).split("[, ]+")));
       Set<String> composed = new HashSet<>();
-      int related = 0;
-      for (int i = 0; i < 4000; i++) {
+      for (int i = 0; i < 10000; i++) {
         String caption = mixed.compose(rng);
         assertThat(mixed.compose(again)).isEqualTo(caption);
         assertThat(caption.split("[, ]+")).isSubsetOf(words);
-        composed.add(caption.replace("fluent emoji of ", ""));
-        related += caption.contains("heart") && caption.contains("read") ? 1 : 0;
+        assertThat(tags(caption)).isSorted();
+        composed.add(caption);
       }
-      assertThat(composed).hasSizeGreaterThan(50).contains("green book, read, love", "red heart");
-      assertThat(related).as("of two that share a word").isGreaterThan(100);
+      assertThat(composed)
+          .as("an exchanged word is exchanged in label and tags; a tag becomes a label")
+          .contains("fluent emoji of green heart, green, heart, love", "fluent emoji of desert");
     }
+  }
+
+  private static List<String> tags(String caption) {
+    List<String> pieces = List.of(caption.split(", "));
+    return pieces.subList(1, pieces.size());
   }
 
   @Test
@@ -62,8 +63,8 @@ class MixedCaptionsTest {
       MixedCaptions mixed = new MixedCaptions(WRITTEN, List.of("zeppelin"));
       List<String> composed = mixed.draw(1000, rng);
       assertThat(composed.stream().filter(caption -> caption.contains("zeppelin")).count())
-          .as("a sixteenth of the pieces, of which half of the wordings keep one")
-          .isBetween(90L, 180L);
+          .as("an eighth of the labels' exchanged words and of a quarter of the tags")
+          .isBetween(90L, 220L);
     }
   }
 
