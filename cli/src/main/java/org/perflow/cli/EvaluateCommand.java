@@ -392,7 +392,9 @@ final class EvaluateCommand extends Verb {
     return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
   }
 
-  /** Like with like: a student follows its teacher under one guidance; no student, the reference's. */
+  /**
+   * Like with like: a student follows its teacher under one guidance; no student, the reference's.
+   */
   private static double studentsGuidance(List<Entrant> entrants) {
     return entrants.stream()
         .filter(Entrant::few)

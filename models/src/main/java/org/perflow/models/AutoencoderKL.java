@@ -13,6 +13,7 @@ import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
+import org.perflow.tensor.Rows;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
@@ -85,13 +86,21 @@ public final class AutoencoderKL extends Module {
    */
   public Tensor encodeMoments(Tensor x) {
     check(x, config.inChannels(), "picture");
-    Tensor moments = encoder.forward(x.channelsLast());
-    return quantConv == null ? moments : quantConv.forward(moments);
+    return Rows.apply(x.size(0), (from, count) -> moments(x.narrow(0, from, count)));
   }
 
   /** The pictures [B, 3, H, W], about -1..1, of unscaled latents z [B, C, h, w]. */
   public Tensor decode(Tensor z) {
     check(z, config.latentChannels(), "latent");
+    return Rows.apply(z.size(0), (from, count) -> pictures(z.narrow(0, from, count)));
+  }
+
+  private Tensor moments(Tensor x) {
+    Tensor moments = encoder.forward(x.channelsLast());
+    return quantConv == null ? moments : quantConv.forward(moments);
+  }
+
+  private Tensor pictures(Tensor z) {
     Tensor x = z.channelsLast();
     return decoder.forward(postQuantConv == null ? x : postQuantConv.forward(x));
   }

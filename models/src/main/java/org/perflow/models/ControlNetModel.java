@@ -102,6 +102,13 @@ public final class ControlNetModel extends Module {
       return new Residuals(sums, mid.add(other.mid));
     }
 
+    /** Rows {@code from} to {@code from + count}, as views. */
+    Residuals narrow(long from, long count) {
+      return new Residuals(
+          down.stream().map(map -> map.narrow(0, from, count)).toList(),
+          mid.narrow(0, from, count));
+    }
+
     /** {@code skips}, the last map first, each with its residual. */
     Deque<Tensor> addTo(Deque<Tensor> skips) {
       if (skips.size() != down.size()) {

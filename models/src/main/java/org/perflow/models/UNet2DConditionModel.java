@@ -14,6 +14,7 @@ import org.perflow.io.NamedTensors;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
+import org.perflow.tensor.Rows;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
@@ -119,6 +120,25 @@ public final class UNet2DConditionModel extends Module {
       @Nullable Tensor timestepCond,
       ControlNetModel.@Nullable Residuals control) {
     check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
+    return Rows.apply(
+        sample.size(0),
+        (from, count) ->
+            predict(
+                sample.narrow(0, from, count),
+                timesteps.size(0) == 1 ? timesteps : timesteps.narrow(0, from, count),
+                encoderHiddenStates.narrow(0, from, count),
+                added == null ? null : added.narrow(from, count),
+                timestepCond == null ? null : timestepCond.narrow(0, from, count),
+                control == null ? null : control.narrow(from, count)));
+  }
+
+  private Tensor predict(
+      Tensor sample,
+      Tensor timesteps,
+      Tensor encoderHiddenStates,
+      @Nullable AddedConditions added,
+      @Nullable Tensor timestepCond,
+      ControlNetModel.@Nullable Residuals control) {
     Tensor time = time(sample, timesteps, added, timestepCond);
     Tensor text = encoderHiddenStates.to(sample.dtype());
     Deque<Tensor> skips = new ArrayDeque<>();

@@ -25,7 +25,13 @@ public final class Device {
     if (System.getenv("OMP_NUM_THREADS") == null && (found > usable || found == 1)) {
       threads(usable);
     }
+    threads = torch.get_num_threads();
+    matrixThreads = openblas_full.openblas_get_num_threads();
   }
+
+  private static volatile int threads;
+  private static volatile int matrixThreads;
+  private static volatile boolean strayed;
 
   private Device() {}
 
@@ -56,7 +62,7 @@ public final class Device {
 
   /** Threads that one operation uses on the CPU. */
   public static int threads() {
-    return torch.get_num_threads();
+    return threads;
   }
 
   /** Sets the threads of one operation, for the whole process. */
@@ -64,8 +70,34 @@ public final class Device {
     if (count < 1) {
       throw new IllegalArgumentException("threads: got " + count + ", needs 1 or more");
     }
+    threads = count;
+    matrixThreads = count;
     torch.set_num_threads(count);
-    // Matrix products have threads of their own, which spin between two small ones.
     openblas_full.openblas_set_num_threads(count);
+  }
+
+  /**
+   * Before shares of a batch run side by side: matrix products have threads of their own, which
+   * spin between two small ones, and wait for those of other products.
+   */
+  static void shareOut(int threadsEach) {
+    openblas_full.openblas_set_num_threads(Math.min(threadsEach, matrixThreads));
+  }
+
+  /** Threads of an operation of this thread alone, until it says otherwise. */
+  static void ownThreads(int count) {
+    if (torch.get_num_threads() != count) {
+      torch.set_num_threads(count);
+      strayed = true; // it is what new threads begin with, too
+    }
+  }
+
+  /** After the shares: this thread, new ones and matrix products as before. */
+  static void together() {
+    openblas_full.openblas_set_num_threads(matrixThreads);
+    if (strayed) {
+      strayed = false;
+      torch.set_num_threads(threads);
+    }
   }
 }

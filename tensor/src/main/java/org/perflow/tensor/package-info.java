@@ -5,7 +5,7 @@
  * org.perflow.tensor.Scope} (who owns native memory), {@link org.perflow.tensor.NoGrad} (grad mode
  * of a thread), {@link org.perflow.tensor.Rng} (PyTorch-compatible random numbers), {@link
  * org.perflow.tensor.Functional} (the network operations), {@link org.perflow.tensor.Recompute}
- * (gradient checkpointing).
+ * (gradient checkpointing), {@link org.perflow.tensor.Rows} (a batch shared out among threads).
  *
  * <pre>{@code
  * try (Scope scope = Scope.open(); NoGrad guard = NoGrad.enter()) {
