@@ -38,6 +38,7 @@ import picocli.CommandLine.Spec;
       DeltaCommand.Apply.class,
       DeltaCommand.Unapply.class,
       DeltaCommand.Scale.class,
+      DeltaCommand.Mean.class,
       DeltaCommand.Inspect.class,
       DeltaToLoraCommand.class
     },
@@ -292,6 +293,40 @@ final class DeltaCommand implements Runnable {
     @Override
     void run() throws Exception {
       Delta.scale(DeltaFolder.weights(delta), factor, out);
+      report(new Written(out.toString()), out.toString());
+    }
+  }
+
+  /** {@code perflow delta mean}. */
+  @Command(
+      name = "mean",
+      description =
+          "Writes the mean of deltas of one base. That of two trainings from one start, which differ"
+              + " in their --seed, draws nearer to the teacher than either.",
+      footer = {
+        "",
+        "Examples:",
+        "  perflow delta mean runs/1/student/delta.safetensors runs/2/student/delta.safetensors \\",
+        "      --out mean.safetensors",
+        "  perflow delta apply --base models/emoji-64 --delta mean.safetensors --out mean"
+      })
+  static final class Mean extends Verb {
+    @Parameters(
+        paramLabel = "DELTA",
+        arity = "2..*",
+        description = "What delta extract wrote, or its folder; two or more.")
+    List<Path> deltas;
+
+    @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
+    Path out;
+
+    @Override
+    void run() throws Exception {
+      List<Path> files = new ArrayList<>();
+      for (Path delta : deltas) {
+        files.add(DeltaFolder.weights(delta));
+      }
+      Delta.mean(files, out);
       report(new Written(out.toString()), out.toString());
     }
   }

@@ -85,8 +85,10 @@ class AcceleratorFilesTest {
         run("delta", "to-lora", delta, "--rank=2", "--dtype=float32", "--out", lora, "--json");
     assertThat(energy.at("/energy/kept").asDouble()).isGreaterThan(0.9999);
 
+    String mean = temp.resolve("mean.safetensors").toString();
+    run("delta", "mean", delta, delta, "--out=" + mean, "--json"); // of a run with itself
     String folder = temp.resolve("fast").toString();
-    run("delta", "apply", "--json", "--base=" + TEACHER, "--delta=" + delta, "--out=" + folder);
+    run("delta", "apply", "--json", "--base=" + TEACHER, "--delta=" + mean, "--out=" + folder);
     String half = temp.resolve("half.safetensors").toString();
     run("delta", "scale", delta, "--by=0.5", "--out=" + half, "--json");
     String back = temp.resolve("back.safetensors").toString();

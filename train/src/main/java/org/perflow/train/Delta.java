@@ -176,6 +176,66 @@ public final class Delta {
     }
   }
 
+  /**
+   * Writes the mean of deltas of one base, such as of runs that differ in their seed: worked out in
+   * float32, stored in the first one's type.
+   *
+   * @throws FormatException where they were taken against different weights, are sampled in
+   *     different ways or do not fit each other, with nothing written
+   */
+  public static void mean(List<Path> deltas, Path out) throws IOException {
+    if (deltas.size() < 2) {
+      throw new IllegalArgumentException("a mean needs two deltas or more; got " + deltas);
+    }
+    List<NamedTensors> changes = new ArrayList<>();
+    try {
+      List<String> sources = new ArrayList<>();
+      for (Path delta : deltas) {
+        changes.add(open(delta));
+        requireDelta(delta, changes.get(changes.size() - 1));
+        requireLike(deltas.get(0), changes.get(0), delta, changes.get(changes.size() - 1));
+        sources.add(delta.getFileName() + " " + Fingerprint.of(delta));
+      }
+      Map<String, LazyTensor> means = new LinkedHashMap<>();
+      for (NamedTensors.Entry entry : changes.get(0).entries().values()) {
+        means.put(
+            entry.name(),
+            new LazyTensor(
+                entry.dtype(), entry.shape(), () -> mean(changes, entry).to(entry.dtype())));
+      }
+      Map<String, String> header = new TreeMap<>(changes.get(0).metadata());
+      header.put("mean_of", String.join(", ", sources));
+      SafetensorsWriter.write(out, means, UnaryOperator.identity(), header);
+    } finally {
+      for (NamedTensors change : changes) {
+        change.close();
+      }
+    }
+  }
+
+  private static Tensor mean(List<NamedTensors> changes, NamedTensors.Entry entry)
+      throws IOException {
+    Tensor sum = changes.get(0).read(entry.name(), DType.F32);
+    for (NamedTensors change : changes.subList(1, changes.size())) {
+      sum = sum.add(change.read(entry.name(), DType.F32));
+    }
+    return sum.div(changes.size());
+  }
+
+  private static void requireLike(Path one, NamedTensors a, Path two, NamedTensors b)
+      throws FormatException {
+    for (String key : List.of(BASE, LoraFile.SCHEDULER, PREDICTION)) {
+      String here = a.metadata().getOrDefault(key, "");
+      String there = b.metadata().getOrDefault(key, "");
+      if (!here.equals(there)) {
+        throw new FormatException(
+            "%s and %s have no mean: their %s differs (%s, %s); take deltas of one teacher, made with one recipe"
+                .formatted(one, two, key, here, there));
+      }
+    }
+    fits(one, a, two, b, Options.DEFAULTS);
+  }
+
   // ---------------------------------------------------------------- using
 
   /** Writes base + delta, as {@code type}; see {@link #apply(Path, Path, Path, Options, Map)}. */

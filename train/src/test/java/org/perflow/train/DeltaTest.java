@@ -114,6 +114,31 @@ class DeltaTest {
   }
 
   @Test
+  void theMeanOfSeveralFitsTheirBaseAndNoOthersAreMixed() throws IOException {
+    extract(DType.F32);
+    Path thrice = temp.resolve("thrice.safetensors");
+    Delta.scale(delta, 3, thrice);
+    Path mean = temp.resolve("mean.safetensors");
+    Delta.mean(List.of(delta, thrice, thrice, delta), mean);
+    Path twice = temp.resolve("twice.safetensors");
+    Delta.scale(delta, 2, twice);
+    assertThat(distance(mean, twice)).isLessThan(1e-7);
+    assertThat(Delta.info(mean).baseSha256()).isEqualTo(Fingerprint.of(BASE));
+    assertThat(Delta.info(mean).scheduler()).isEqualTo(Delta.info(delta).scheduler());
+    assertThat(Delta.info(mean).metadata().get("mean_of")).contains("thrice.safetensors ");
+
+    Path foreign = temp.resolve("foreign.safetensors");
+    Delta.extract(student, BASE, foreign);
+    Path out = temp.resolve("out.safetensors");
+    assertThatThrownBy(() -> Delta.mean(List.of(delta, foreign), out))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("have no mean: their base_sha256 differs");
+    assertThatThrownBy(() -> Delta.mean(List.of(delta, student), out))
+        .hasMessageContaining("is a complete network and no delta");
+    assertThat(out).doesNotExist();
+  }
+
+  @Test
   void knowsWhatItFits() throws IOException {
     extract(DType.BF16);
     Delta.Info info = Delta.info(delta);
