@@ -23,11 +23,6 @@ public record AddedConditions(Tensor textEmbeds, Tensor timeIds) {
     }
   }
 
-  /** Rows {@code from} to {@code from + count}, as views. */
-  AddedConditions narrow(long from, long count) {
-    return new AddedConditions(textEmbeds.narrow(0, from, count), timeIds.narrow(0, from, count));
-  }
-
   /** [B, P + 6 · width], in {@code type}. */
   Tensor waves(UNetConfig config, DType type) {
     long batch = timeIds.size(0);

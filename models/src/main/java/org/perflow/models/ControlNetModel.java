@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
@@ -87,7 +88,12 @@ public final class ControlNetModel extends Module {
 
     /** All {@code scale} times. */
     public Residuals times(double scale) {
-      return new Residuals(down.stream().map(map -> map.mul(scale)).toList(), mid.mul(scale));
+      return each(map -> map.mul(scale));
+    }
+
+    /** What {@code change} makes of every map. */
+    Residuals each(UnaryOperator<Tensor> change) {
+      return new Residuals(down.stream().map(change).toList(), change.apply(mid));
     }
 
     /** The sum of what two ControlNets add. */
@@ -100,13 +106,6 @@ public final class ControlNetModel extends Module {
         sums.add(down.get(i).add(other.down.get(i)));
       }
       return new Residuals(sums, mid.add(other.mid));
-    }
-
-    /** Rows {@code from} to {@code from + count}, as views. */
-    Residuals narrow(long from, long count) {
-      return new Residuals(
-          down.stream().map(map -> map.narrow(0, from, count)).toList(),
-          mid.narrow(0, from, count));
     }
 
     /** {@code skips}, the last map first, each with its residual. */

@@ -120,27 +120,20 @@ public final class UNet2DConditionModel extends Module {
       @Nullable Tensor timestepCond,
       ControlNetModel.@Nullable Residuals control) {
     check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
+    Tensor time = time(sample, timesteps, added, timestepCond);
+    Tensor text = encoderHiddenStates.to(sample.dtype());
     return Rows.apply(
         sample.size(0),
-        (from, count) ->
+        rows ->
             predict(
-                sample.narrow(0, from, count),
-                timesteps.size(0) == 1 ? timesteps : timesteps.narrow(0, from, count),
-                encoderHiddenStates.narrow(0, from, count),
-                added == null ? null : added.narrow(from, count),
-                timestepCond == null ? null : timestepCond.narrow(0, from, count),
-                control == null ? null : control.narrow(from, count)));
+                rows.apply(sample),
+                rows.apply(time),
+                rows.apply(text),
+                control == null ? null : control.each(rows)));
   }
 
   private Tensor predict(
-      Tensor sample,
-      Tensor timesteps,
-      Tensor encoderHiddenStates,
-      @Nullable AddedConditions added,
-      @Nullable Tensor timestepCond,
-      ControlNetModel.@Nullable Residuals control) {
-    Tensor time = time(sample, timesteps, added, timestepCond);
-    Tensor text = encoderHiddenStates.to(sample.dtype());
+      Tensor sample, Tensor time, Tensor text, ControlNetModel.@Nullable Residuals control) {
     Deque<Tensor> skips = new ArrayDeque<>();
     Tensor x = down(sample, time, text, skips);
     if (control != null) {

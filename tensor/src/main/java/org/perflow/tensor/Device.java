@@ -16,6 +16,10 @@ import org.bytedeco.pytorch.global.torch;
  * libtorch cannot read the machine's layout and takes one. {@code OMP_NUM_THREADS} overrules it.
  */
 public final class Device {
+  private static volatile int threads;
+  private static volatile int matrixThreads;
+  private static volatile boolean strayed;
+
   static {
     load();
     // Never faster than oneDNN, and warns at every convolution on CPUs it does not know.
@@ -28,10 +32,6 @@ public final class Device {
     threads = torch.get_num_threads();
     matrixThreads = openblas_full.openblas_get_num_threads();
   }
-
-  private static volatile int threads;
-  private static volatile int matrixThreads;
-  private static volatile boolean strayed;
 
   private Device() {}
 

@@ -6,6 +6,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.GradMode;
 
 /**
@@ -14,16 +15,20 @@ import org.bytedeco.pytorch.GradMode;
  * by them; shares of a batch wait once.
  */
 public final class Rows {
-  /** Makes what becomes of some rows, in the scope of the thread that it is called by. */
+  /** Makes what becomes of a share of the batch, in the scope of the thread that calls it. */
   @FunctionalInterface
   public interface Part {
-    /** A tensor of {@code count} rows, for those from {@code from} on. */
-    Tensor of(long from, long count);
+    /**
+     * A tensor with a row for each of the share's.
+     *
+     * @param rows takes the share's rows out of any tensor that has all
+     */
+    Tensor of(UnaryOperator<Tensor> rows);
   }
 
   private static final ExecutorService WORKERS =
       Executors.newFixedThreadPool(
-          Runtime.getRuntime().availableProcessors(), Rows::worker); // no more, whoever calls
+          Runtime.getRuntime().availableProcessors(), Worker::new); // no more, whoever calls
 
   private Rows() {}
 
@@ -34,13 +39,14 @@ public final class Rows {
    * it does anyway. Where gradients are recorded, or there is one row or one thread, {@code part}
    * is called once, by the caller's thread. Thread-safe if {@code part} is.
    *
+   * @param rows how many there are
    * @throws RuntimeException what {@code part} threw, once all shares have ended
    */
   public static Tensor apply(long rows, Part part) {
     int threads = Device.threads();
     int shares = (int) Math.min(rows, threads);
     if (shares <= 1 || GradMode.is_enabled() || Thread.currentThread() instanceof Worker) {
-      return part.of(0, rows);
+      return part.of(UnaryOperator.identity());
     }
     int each = threads / shares;
     List<CompletableFuture<Tensor>> running = new ArrayList<>();
@@ -62,7 +68,7 @@ public final class Rows {
     Device.ownThreads(threads);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return scope.release(part.of(from, count));
+      return scope.release(part.of(x -> x.narrow(0, from, count)));
     }
   }
 
@@ -74,16 +80,15 @@ public final class Rows {
       if (e.getCause() instanceof RuntimeException cause) {
         throw cause;
       }
+      if (e.getCause() instanceof Error cause) {
+        throw cause;
+      }
       throw e;
     } finally {
       shares.stream()
           .filter(share -> !share.isCompletedExceptionally())
           .forEach(share -> share.join().close());
     }
-  }
-
-  private static Thread worker(Runnable work) {
-    return new Worker(work);
   }
 
   /** Shares nothing out itself: all threads could be waiting for one that is free. */

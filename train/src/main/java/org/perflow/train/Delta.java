@@ -191,9 +191,10 @@ public final class Delta {
     try {
       List<String> sources = new ArrayList<>();
       for (Path delta : deltas) {
-        changes.add(open(delta));
-        requireDelta(delta, changes.get(changes.size() - 1));
-        requireLike(deltas.get(0), changes.get(0), delta, changes.get(changes.size() - 1));
+        NamedTensors change = open(delta);
+        changes.add(change);
+        requireDelta(delta, change);
+        requireLike(deltas.get(0), changes.get(0), delta, change);
         sources.add(delta.getFileName() + " " + Fingerprint.of(delta));
       }
       Map<String, LazyTensor> means = new LinkedHashMap<>();
@@ -204,6 +205,7 @@ public final class Delta {
                 entry.dtype(), entry.shape(), () -> mean(changes, entry).to(entry.dtype())));
       }
       Map<String, String> header = new TreeMap<>(changes.get(0).metadata());
+      header.remove(SCALE); // the first one's
       header.put("mean_of", String.join(", ", sources));
       SafetensorsWriter.write(out, means, UnaryOperator.identity(), header);
     } finally {

@@ -102,9 +102,7 @@ final class MixedCaptions {
       String other = orOther(others.remove(below(others.size(), rng)), rng);
       pieces.replaceAll(
           piece ->
-              Stream.of(piece.split("\\s+"))
-                  .map(word -> word.equals(mine) ? other : word)
-                  .collect(Collectors.joining(" ")));
+              joined(Stream.of(piece.split("\\s+")).map(word -> word.equals(mine) ? other : word)));
     } while (happens(0.5, rng));
     return pieces;
   }
@@ -118,14 +116,13 @@ final class MixedCaptions {
 
   /** What every caption begins with, and what {@code piece} is about. */
   private String renamed(String label, String piece, Rng rng) {
-    return Stream.concat(
-            wordsOf(label).stream().takeWhile(everywhere::contains),
-            Stream.of(orOther(about(piece), rng)))
-        .collect(Collectors.joining(" "));
+    String beginning = joined(wordsOf(label).stream().takeWhile(everywhere::contains));
+    String about = joined(wordsOf(piece).stream().dropWhile(everywhere::contains));
+    return joined(Stream.of(beginning, orOther(about, rng)).filter(part -> !part.isEmpty()));
   }
 
-  private String about(String piece) {
-    return wordsOf(piece).stream().dropWhile(everywhere::contains).collect(Collectors.joining(" "));
+  private static String joined(Stream<String> words) {
+    return words.collect(Collectors.joining(" "));
   }
 
   private String orOther(String text, Rng rng) {

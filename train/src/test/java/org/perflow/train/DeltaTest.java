@@ -119,13 +119,14 @@ class DeltaTest {
     Path thrice = temp.resolve("thrice.safetensors");
     Delta.scale(delta, 3, thrice);
     Path mean = temp.resolve("mean.safetensors");
-    Delta.mean(List.of(delta, thrice, thrice, delta), mean);
+    Delta.mean(List.of(thrice, delta, delta, thrice), mean);
     Path twice = temp.resolve("twice.safetensors");
     Delta.scale(delta, 2, twice);
     assertThat(distance(mean, twice)).isLessThan(1e-7);
     assertThat(Delta.info(mean).baseSha256()).isEqualTo(Fingerprint.of(BASE));
     assertThat(Delta.info(mean).scheduler()).isEqualTo(Delta.info(delta).scheduler());
     assertThat(Delta.info(mean).metadata().get("mean_of")).contains("thrice.safetensors ");
+    assertThat(Delta.info(mean).metadata()).doesNotContainKey("scale");
 
     Path foreign = temp.resolve("foreign.safetensors");
     Delta.extract(student, BASE, foreign);
