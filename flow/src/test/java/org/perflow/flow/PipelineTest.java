@@ -15,6 +15,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.flow.Pipeline.Result;
 import org.perflow.models.DiffusionModel;
@@ -23,6 +24,7 @@ import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter;
 
 class PipelineTest {
   private static DiffusionModel model;
@@ -206,20 +208,64 @@ class PipelineTest {
     }
   }
 
-  @Test
-  void weightsScaleTokensAndKeepTheMean() {
-    PromptEncoder encoder = new PromptEncoder(model, DType.F32, 0, true);
+  /**
+   * The encoder's last norm gives every token the mean of its bias, here one half: [red] weighted
+   * by w moves the mean of 77 tokens to (76 + w)/154, and 77/(76 + w) brings it back.
+   */
+  @ParameterizedTest
+  @ValueSource(doubles = {1.5, 0.25, -3})
+  void weightsScaleTokensAndKeepTheMean(double weight) {
+    Parameter bias = model.textEncoder().namedParameters().get("final_layer_norm.bias");
+    bias.adapt(value -> value.add(0.5));
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor plain = encoder.encode(List.of("a red apple"), 1, 64, 64).text();
-      Tensor even = encoder.encode(List.of("(a red apple:1.0)"), 1, 64, 64).text();
-      Tensor heavy = encoder.encode(List.of("a (red:1.5) apple"), 1, 64, 64).text();
-      assertThat(even.toFloatArray()).isEqualTo(plain.toFloatArray());
-      assertThat(heavy.mean().item()).isCloseTo(plain.mean().item(), within(1e-6));
-      double red = heavy.select(1, 2).norm().item() / plain.select(1, 2).norm().item();
-      double apple = heavy.select(1, 3).norm().item() / plain.select(1, 3).norm().item();
-      assertThat(red / apple).isCloseTo(1.5, within(1e-4));
+      Tensor plain = states(DType.F32, "a red apple");
+      Tensor heavy = states(DType.F32, "a (red:%s) apple".formatted(weight));
+      Tensor expected = redTimes(weight, plain).mul(77 / (76 + weight));
+      assertThat(Golden.error("red times " + weight, heavy, expected)).isLessThan(1e-5);
+      assertThat(heavy.mean().item()).isCloseTo(0.5, within(1e-5));
+      assertThat(states(DType.F32, "(a red apple:1.0)").toFloatArray())
+          .isEqualTo(plain.toFloatArray());
+    } finally {
+      bias.restore();
     }
+  }
+
+  /** As of an encoder whose last norm has no bias: what rounding left is no mean to bring back. */
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void weightsOnlyScaleTokensWhoseMeanIsZero(DType type) {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor plain = states(type, "a red apple");
+      assertThat(states(type, "a (red:1.5) apple").toFloatArray())
+          .isEqualTo(redTimes(1.5, plain).toFloatArray());
+    }
+  }
+
+  /** 76 tokens of mean one half and one of -76 halves leave nothing to divide by. */
+  @Test
+  void weightsThatCancelTheMeanOnlyScale() {
+    Parameter bias = model.textEncoder().namedParameters().get("final_layer_norm.bias");
+    bias.adapt(value -> value.add(0.5));
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor plain = states(DType.F32, "a red apple");
+      assertThat(states(DType.F32, "a (red:-76) apple").toFloatArray())
+          .isEqualTo(redTimes(-76, plain).toFloatArray());
+    } finally {
+      bias.restore();
+    }
+  }
+
+  private static Tensor states(DType type, String prompt) {
+    return new PromptEncoder(model, type, 0, true).encode(List.of(prompt), 1, 64, 64).text();
+  }
+
+  /** [1, 77, D] with the third row, which is "red" after the text's begin and "a", scaled. */
+  private static Tensor redTimes(double weight, Tensor states) {
+    Tensor after = states.narrow(1, 3, states.size(1) - 3);
+    return Tensor.cat(1, states.narrow(1, 0, 2), states.narrow(1, 2, 1).mul(weight), after);
   }
 
   @Test
