@@ -3,9 +3,16 @@
 Run with PyTorch 2.13 and safetensors in this folder: python make.py
 """
 
+import argparse
+import collections
+import datetime
 import os
+import pathlib
+import sys
+import types
 from collections import OrderedDict
 
+import numpy
 import torch
 from safetensors.torch import save_file
 
@@ -52,3 +59,43 @@ class Hostile:
 
 torch.save({"weight": base, "x": Hostile()}, "hostile.bin")
 torch.save({"weight": base, "x": Hostile()}, "hostile-legacy.bin", _use_new_zipfile_serialization=False)
+
+
+def foreign(module, name, base=object):
+    """A class that pickles name as one of a package that need not be installed."""
+    made = type(name, (base,), {"__module__": module})
+    for depth in range(1, module.count(".") + 2):
+        part = ".".join(module.split(".")[:depth])
+        sys.modules.setdefault(part, types.ModuleType(part))
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+ModelCheckpoint = foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+AttributeDict = foreign("pytorch_lightning.utilities.parsing", "AttributeDict", dict)
+DictConfig = foreign("omegaconf.dictconfig", "DictConfig")
+config = DictConfig()
+config._content = {"lr": 1e-4}
+config._parent = config  # in a circle
+trained = {
+    "epoch": 3,
+    "big": 2**70,
+    "rate": 0.1,
+    "flags": [True, False, None, "grün", b"bytes", {1, 2}, frozenset([3]), (4,), bytearray(b"5")],
+    "global_step": torch.tensor(470000),
+    "best": numpy.float64(0.25),
+    "scores": numpy.arange(3),
+    "hyper_parameters": AttributeDict(lr=1e-4, betas=(0.9, 0.999), config=config),
+    "args": argparse.Namespace(out=pathlib.PurePosixPath("runs/1"), started=datetime.datetime(2026, 1, 2)),
+    "counts": collections.defaultdict(list, seen=[1]),
+    "size": torch.Size([1, 2]),
+    "device": torch.device("cpu"),
+    "dtype": torch.float16,
+    "callbacks": {ModelCheckpoint: {"monitor": "val/loss", "best": torch.tensor(0.5)}, "x": ModelCheckpoint()},
+    "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}, "named": {"exp_avg": torch.ones(3)}}}],
+    "lr_schedulers": [{"last": torch.ones(1), "base_lrs": torch.ones(2)}],
+    "ema": {"state_dict": {"weight": base + 1, "bias": base[0] + 1}},
+    "model": {"module": {"state_dict": {"weight": base, "bias": torch.nn.Parameter(base[0].clone())}}},
+}
+for protocol in (1, 2, 4, 5):
+    torch.save(trained, f"trained-{protocol}.ckpt", pickle_protocol=protocol)

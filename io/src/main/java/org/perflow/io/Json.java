@@ -13,15 +13,24 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.stream.Collectors;
 
-/** Reads and writes JSON files strictly: a key unknown, missing a value or twice is an error. */
+/**
+ * Reads and writes JSON files strictly: a key unknown, missing a value or twice is an error, and so
+ * is a file that is no UTF-8 or too large for a configuration.
+ */
 public final class Json {
+  /** Limit of a file that is read whole; the largest published ones, vocabularies, have 4 MB. */
+  public static final int MAX_FILE = 32_000_000;
+
   /** The mapper behind it all: records in, two-space indentation out. Thread-safe. */
   public static final ObjectMapper MAPPER =
       JsonMapper.builder()
@@ -62,17 +71,74 @@ public final class Json {
    *     record's constructor
    */
   public static <T> T read(Path file, Class<T> type) throws IOException {
-    if (!Files.exists(file)) {
-      throw new NoSuchFileException(file.toString(), null, "there is no such file");
+    return parse(file.toString(), text(file), type);
+  }
+
+  /**
+   * The document in {@code file}, which has to be an object, as configurations are.
+   *
+   * @throws FormatException naming the file where it is anything else
+   */
+  public static ObjectNode readObject(Path file) throws IOException {
+    return object(file.toString(), text(file));
+  }
+
+  /**
+   * The object that {@code json} is.
+   *
+   * @param source where it stands, for messages: a file, perhaps with a key of its header
+   * @throws FormatException naming the source where it is anything else
+   */
+  public static ObjectNode object(String source, String json) throws FormatException {
+    JsonNode node = parse(source, json, JsonNode.class);
+    if (node instanceof ObjectNode object) {
+      return object;
     }
+    String text = node.toString();
+    throw new FormatException(
+        "%s: expected a JSON object, got %s"
+            .formatted(source, text.length() > 40 ? text.substring(0, 40) + "..." : text));
+  }
+
+  private static <T> T parse(String source, String json, Class<T> type) throws FormatException {
     try {
-      return MAPPER.readValue(Files.readAllBytes(file), type);
+      return MAPPER.readValue(json, type);
     } catch (JsonProcessingException e) {
-      throw new FormatException(file + ": " + explain(e), e);
+      throw new FormatException(source + ": " + explain(e), e);
     }
   }
 
-  private static String explain(JsonProcessingException e) {
+  /**
+   * A text file, whole; a byte order mark before it is left out.
+   *
+   * @throws FormatException where it is no UTF-8 or larger than {@link #MAX_FILE}
+   */
+  public static String text(Path file) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString(), null, "there is no such file");
+    }
+    if (Files.isDirectory(file)) {
+      throw new FormatException(file + " is a folder, expected a file");
+    }
+    byte[] bytes;
+    try (var in = Files.newInputStream(file)) {
+      bytes = in.readNBytes(MAX_FILE + 1);
+    }
+    if (bytes.length > MAX_FILE) {
+      throw new FormatException(
+          "%s has %,d bytes, more than the %,d that such a file may have; it is not what its name says"
+              .formatted(file, Files.size(file), MAX_FILE));
+    }
+    try {
+      String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+      return text.startsWith("\ufeff") ? text.substring(1) : text;
+    } catch (CharacterCodingException e) {
+      throw new FormatException(file + " is no UTF-8 text; save it as UTF-8", e);
+    }
+  }
+
+  /** What is wrong, and where, in one line. */
+  static String explain(JsonProcessingException e) {
     if (e.getCause() instanceof IllegalArgumentException invalid) {
       return String.valueOf(invalid.getMessage()); // a record refused its values in its own words
     }
@@ -82,7 +148,7 @@ public final class Json {
     }
     var at = e.getLocation();
     return (key.isEmpty() ? "" : "'" + key + "': ")
-        + e.getOriginalMessage()
+        + e.getOriginalMessage().replaceAll("\\[Source: [^;]*; ([^]]*)]", "$1")
         + (at == null ? "" : " (line " + at.getLineNr() + ", column " + at.getColumnNr() + ")");
   }
 

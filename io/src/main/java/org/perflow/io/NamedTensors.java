@@ -12,6 +12,8 @@ import org.perflow.tensor.Tensor;
  * file. Thread-safe; once closed it can no longer be read.
  */
 public interface NamedTensors extends Closeable {
+  /** No file's tensor has more; PyTorch's arithmetic stops there. */
+  int MAX_DIMENSIONS = 64;
 
   /** What is known of a tensor before it is read. */
   @SuppressWarnings("ArrayRecordComponent") // a shape is an array everywhere in this project

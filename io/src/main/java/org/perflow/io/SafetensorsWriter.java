@@ -78,8 +78,8 @@ public final class SafetensorsWriter {
       UnaryOperator<DType> stored,
       Map<String, String> metadata)
       throws IOException {
-    if (tensors.containsKey(SafetensorsFile.METADATA)) {
-      throw new IllegalArgumentException("no tensor may be called " + SafetensorsFile.METADATA);
+    if (tensors.containsKey(SafetensorsHeader.METADATA)) {
+      throw new IllegalArgumentException("no tensor may be called " + SafetensorsHeader.METADATA);
     }
     Comparator<String> byType =
         Comparator.comparingInt(name -> ORDER.indexOf(stored.apply(of(tensors, name).dtype())));
@@ -107,7 +107,7 @@ public final class SafetensorsWriter {
       throws IOException {
     ObjectNode root = JsonNodeFactory.instance.objectNode();
     if (!metadata.isEmpty()) {
-      ObjectNode strings = root.putObject(SafetensorsFile.METADATA);
+      ObjectNode strings = root.putObject(SafetensorsHeader.METADATA);
       new TreeMap<>(metadata).forEach(strings::put);
     }
     long position = 0;

@@ -25,9 +25,9 @@ import org.perflow.tensor.Tensor;
 
 /**
  * A file that {@code torch.save} wrote ({@code .bin}, {@code .ckpt}, {@code .pt}): a pickle with
- * the storages of its tensors in a zip, or, before PyTorch 1.6, behind each other. Only tensors in
- * plain dictionaries are read; a pickle that asks for any other class or function is refused,
- * nothing of it is run. A dictionary {@code state_dict} inside is taken for the whole.
+ * the storages of its tensors in a zip, or, before PyTorch 1.6, behind each other. Nothing of a
+ * pickle is run: objects of other classes than tensors stay unread, and one that asks for what runs
+ * code is refused. Which of its dictionaries is read, {@link StateDict} says.
  */
 final class TorchFile {
   /** How files of before PyTorch 1.6 begin: a pickled magic number. */
@@ -85,7 +85,7 @@ final class TorchFile {
       }
       TorchTensors pickles = new TorchTensors(file);
       Object value = pickles.read(ByteBuffer.wrap(head(file, zip, pickle)));
-      return view(file, pickles.named(value), storage -> zipped(file, zip, root, storage), zip);
+      return view(file, pickles.weights(value), storage -> zipped(file, zip, root, storage), zip);
     } catch (IOException | RuntimeException e) {
       zip.close();
       throw e;
@@ -155,7 +155,7 @@ final class TorchFile {
               .formatted(file, position, channel.size()));
     }
     return view(
-        file, pickles.named(value), storage -> at(file, starts.get(storage.key())), channel);
+        file, pickles.weights(value), storage -> at(file, starts.get(storage.key())), channel);
   }
 
   private static InputStream at(Path file, @Nullable Long start) throws IOException {
@@ -169,17 +169,21 @@ final class TorchFile {
   // ---------------------------------------------------------------- tensors
 
   private static NamedTensors view(
-      Path file, Map<String, TorchTensors.Stored> named, Storages storages, Closeable source) {
+      Path file, StateDict weights, Storages storages, Closeable source) {
     Map<String, LazyTensor> tensors = new LinkedHashMap<>();
-    named.forEach(
-        (name, stored) ->
-            tensors.put(
-                name,
-                new LazyTensor(
-                    stored.storage().dtype(),
-                    stored.shape(),
-                    as -> read(file, stored, storages, as))));
-    return new TensorView(file.toString(), tensors, Map.of(), source);
+    weights
+        .tensors()
+        .forEach(
+            (name, stored) ->
+                tensors.put(
+                    name,
+                    new LazyTensor(
+                        stored.storage().dtype(),
+                        stored.shape(),
+                        as -> read(file, stored, storages, as))));
+    String where = weights.path() + (weights.isAveraged() ? " (averaged weights, EMA)" : "");
+    Map<String, String> metadata = where.isEmpty() ? Map.of() : Map.of("read_from", where);
+    return new TensorView(file.toString(), tensors, metadata, source);
   }
 
   private static Tensor read(Path file, TorchTensors.Stored stored, Storages storages, DType as)

@@ -7,12 +7,15 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
+import org.perflow.io.Pickle.Foreign;
 import org.perflow.tensor.DType;
 
 /**
- * What the pickles of one torch file may make: tensors, their storages and ordered dictionaries.
- * One thread.
+ * What the pickles of one torch file make: tensors, their storages and ordered dictionaries. What
+ * else they call gives stand-ins, as nothing is run. One thread.
  */
 final class TorchTensors implements Pickle.Builder {
   private static final Map<String, DType> STORAGES =
@@ -27,6 +30,24 @@ final class TorchTensors implements Pickle.Builder {
           "CharStorage", DType.I8,
           "ByteStorage", DType.U8,
           "BoolStorage", DType.BOOL);
+
+  /**
+   * Names by which a pickle would run code if it were loaded in Python, most of those that scanners
+   * look for (https://github.com/mmaitre314/picklescan): weights have no use for them. All other
+   * names are harmless here, where nothing is called.
+   */
+  private static final Pattern RUNS_CODE =
+      Pattern.compile(
+          "(os|posix|nt|posixpath|ntpath|sys|subprocess|shutil|socket|pty|commands|popen2|importlib|imp"
+              + "|runpy|code|codeop|ctypes|_?pickle|cPickle|dill|dill\\._dill|cloudpickle|marshal|shelve"
+              + "|webbrowser|asyncio|signal|httplib|urllib2?|urllib\\.request|http\\.client|requests"
+              + "|requests\\.api|aiohttp|aiohttp\\.client|ftplib|smtplib|pip|ensurepip|venv|pdb|bdb|pydoc"
+              + "|cProfile|profile|timeit|trace|operator|_operator|torch\\.hub|torch\\.serialization"
+              + "|torch\\.package|torch\\.jit)\\.\\w+"
+              + "|(builtins|__builtin__)\\.(?!(set|frozenset|list|dict|tuple|int|long|float|complex|bool"
+              + "|str|unicode|bytes|bytearray|object|slice|range|xrange)$).*"
+              + "|torch\\.load|numpy\\.load|types\\.(Code|Function)Type"
+              + "|.*\\.(system|popen|exec|exec[lv]\\w*|execWrapper|eval|spawn[lv]\\w*)");
 
   private final Path file;
   private final Map<String, Storage> storages = new HashMap<>();
@@ -57,23 +78,13 @@ final class TorchTensors implements Pickle.Builder {
     }
   }
 
-  /** The tensors of a state dict, or of the dictionary {@code state_dict} in a checkpoint. */
-  Map<String, Stored> named(@Nullable Object value) throws FormatException {
-    Map<String, Stored> tensors = new LinkedHashMap<>();
-    if (value instanceof Map<?, ?> map) {
-      Object inner = map.get("state_dict");
-      (inner instanceof Map<?, ?> state ? state : map)
-          .forEach(
-              (name, item) -> {
-                if (item instanceof Stored stored) {
-                  tensors.put((String) name, stored);
-                }
-              });
+  /** The weights in what {@link #read} gave. */
+  StateDict weights(@Nullable Object value) throws FormatException {
+    try {
+      return StateDict.in(value);
+    } catch (FormatException e) {
+      throw new FormatException(file + ": " + e.getMessage(), e);
     }
-    if (tensors.isEmpty()) {
-      throw new FormatException(file + ": holds no dictionary of tensors");
-    }
-    return tensors;
   }
 
   /** The storage of that key; null where no pickle read so far refers to it. */
@@ -85,23 +96,19 @@ final class TorchTensors implements Pickle.Builder {
 
   @Override
   public boolean allows(Pickle.Global global) {
-    return switch (global.toString()) {
-      case "collections.OrderedDict",
-              "torch._utils._rebuild_tensor_v2",
-              "torch._utils._rebuild_tensor",
-              "torch._utils._rebuild_parameter" ->
-          true;
-      default -> global.module().equals("torch") && STORAGES.containsKey(global.name());
-    };
+    return !RUNS_CODE.matcher(global.toString()).matches();
   }
 
   @Override
   public Object call(Pickle.Global global, List<?> arguments) throws FormatException {
-    return switch (global.name()) {
-      case "OrderedDict" -> dictionary(arguments);
-      case "_rebuild_parameter" -> argument(arguments, 0, Stored.class);
-      case "_rebuild_tensor_v2", "_rebuild_tensor" -> tensor(arguments);
-      default -> throw new FormatException("its pickle calls " + global + ", a type");
+    return switch (global.toString()) {
+      case "collections.OrderedDict" -> dictionary(arguments);
+      case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state" ->
+          arguments.stream().findFirst().filter(Foreign.class::isInstance).isPresent()
+              ? arguments.get(0)
+              : argument(arguments, 0, Stored.class);
+      case "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor" -> tensor(arguments);
+      default -> new Foreign(global);
     };
   }
 
@@ -116,19 +123,21 @@ final class TorchTensors implements Pickle.Builder {
     DType dtype = STORAGES.get(type.name());
     long numel = argument(parts, 4, Long.class);
     if (dtype == null || numel < 0 || numel > Long.MAX_VALUE / 8) {
-      throw new FormatException("its pickle has a storage of " + numel + " elements, " + type);
+      throw new FormatException(
+          "its pickle has a storage of %d elements of %s; known are %s"
+              .formatted(numel, type, new TreeSet<>(STORAGES.keySet())));
     }
     Storage storage = new Storage(key, dtype, numel);
     storages.put(key, storage);
     return storage;
   }
 
-  private static Map<String, Object> dictionary(List<?> arguments) throws FormatException {
+  private static Map<String, Object> dictionary(List<?> arguments) {
     Map<String, Object> map = new LinkedHashMap<>();
-    if (!arguments.isEmpty()) { // Python 2 passed a list of pairs
-      for (Object item : argument(arguments, 0, List.class)) {
-        if (item instanceof List<?> pair && pair.size() == 2) {
-          map.put(argument(pair, 0, String.class), pair.get(1));
+    if (!arguments.isEmpty() && arguments.get(0) instanceof List<?> pairs) { // by Python 2
+      for (Object item : pairs) {
+        if (item instanceof List<?> pair && pair.size() == 2 && pair.get(0) instanceof String key) {
+          map.put(key, pair.get(1));
         }
       }
     }
@@ -152,7 +161,10 @@ final class TorchTensors implements Pickle.Builder {
       for (long size : shape) {
         span = size == 0 ? 0 : span;
       }
-      if (offset < 0 || shape.length != strides.length || span > storage.numel() - offset) {
+      if (offset < 0
+          || shape.length > NamedTensors.MAX_DIMENSIONS
+          || shape.length != strides.length
+          || span > storage.numel() - offset) {
         throw new ArithmeticException("outside");
       }
     } catch (ArithmeticException | IndexOutOfBoundsException e) {
@@ -165,7 +177,7 @@ final class TorchTensors implements Pickle.Builder {
   }
 
   private static long[] longs(List<?> list) throws FormatException {
-    long[] values = new long[list.size()];
+    long[] values = new long[Math.min(list.size(), NamedTensors.MAX_DIMENSIONS + 1)];
     for (int i = 0; i < values.length; i++) {
       values[i] = argument(list, i, Long.class);
     }

@@ -26,6 +26,9 @@ import java.util.stream.Stream;
 public final class WeightFiles {
   private static final Pattern WEB_PAGE = Pattern.compile("\\s*<(!doctype|html)", CASE_INSENSITIVE);
 
+  /** Of data-parallel and of compiled modules. */
+  private static final Pattern WRAPPERS = Pattern.compile("(module\\.|_orig_mod\\.){1,2}");
+
   private WeightFiles() {}
 
   /**
@@ -41,7 +44,7 @@ public final class WeightFiles {
     byte[] head = head(file);
     String text = new String(head, StandardCharsets.ISO_8859_1);
     if (text.startsWith("PK\3\4") || text.startsWith(TorchFile.LEGACY_MAGIC)) {
-      return TorchFile.open(file);
+      return unwrapped(TorchFile.open(file));
     }
     if (text.startsWith("version https://git-lfs")) {
       throw new FormatException(
@@ -50,7 +53,17 @@ public final class WeightFiles {
     if (WEB_PAGE.matcher(text).lookingAt()) {
       throw new FormatException(file + " is a web page, not weights: download the file itself");
     }
-    return SafetensorsFile.open(file);
+    return unwrapped(SafetensorsFile.open(file));
+  }
+
+  /** Without what torch's wrappers of whole modules put before every name. */
+  private static NamedTensors unwrapped(NamedTensors weights) {
+    Set<String> names = weights.entries().keySet();
+    Matcher first = WRAPPERS.matcher(names.stream().findFirst().orElse(""));
+    if (!first.lookingAt() || !names.stream().allMatch(name -> name.startsWith(first.group()))) {
+      return weights;
+    }
+    return TensorView.renamed(weights, name -> name.substring(first.end()));
   }
 
   private static byte[] head(Path file) throws IOException {
@@ -83,7 +96,7 @@ public final class WeightFiles {
 
   /** Of every tensor its file. */
   private static JsonNode names(Path index) throws IOException {
-    JsonNode names = Json.read(index).path("weight_map");
+    JsonNode names = Json.readObject(index).path("weight_map");
     if (!names.isObject() || names.isEmpty()) {
       throw new FormatException(index + ": expected 'weight_map', an object of tensor to file");
     }

@@ -23,6 +23,8 @@ public record WeightsKind(Part part, @Nullable Family family) {
     SD2("SD-2.x"),
     SDXL("SDXL"),
     SDXL_REFINER("SDXL refiner"),
+    PLAYGROUND("SDXL of EDM's kind with latent statistics (such as Playground v2.5)"),
+    COSXL("SDXL of EDM's kind with v-prediction (such as CosXL)"),
     SD3("SD-3"),
     FLUX("FLUX");
 
@@ -60,6 +62,7 @@ public record WeightsKind(Part part, @Nullable Family family) {
     OPENCLIP_H("OpenCLIP ViT-H text encoder (SD-2.x)"),
     OPENCLIP_BIGG("OpenCLIP bigG text encoder (SDXL's second)"),
     TEXT_ENCODER("CLIP text encoder"),
+    AVERAGES("averaged weights alone (EMA, model_ema.*) of a single-file checkpoint"),
     LORA("LoRA");
 
     private final String label;
@@ -92,6 +95,9 @@ public record WeightsKind(Part part, @Nullable Family family) {
     Set<String> names = shapes.keySet();
     if (any(names, LDM_UNET) || any(names, "double_blocks.") || any(names, "joint_blocks.")) {
       return new WeightsKind(Part.CHECKPOINT, ldmFamily(shapes));
+    }
+    if (any(names, "model_ema.")) {
+      return new WeightsKind(Part.AVERAGES, null);
     }
     if (names.stream().anyMatch(WeightsKind::isLora)) {
       return new WeightsKind(Part.LORA, null);
@@ -137,6 +143,12 @@ public record WeightsKind(Part part, @Nullable Family family) {
     }
     if (any(names, "conditioner.embedders.0.model.transformer.")) {
       return Family.SDXL_REFINER; // the base has OpenAI's CLIP first
+    }
+    if (any(names, "edm_vpred.")) { // its range of noise levels
+      return Family.COSXL;
+    }
+    if (any(names, "edm_")) { // mean and deviation of its latents
+      return Family.PLAYGROUND;
     }
     if (names.contains(LDM_UNET + "label_emb.0.0.weight")) {
       return Family.SDXL;

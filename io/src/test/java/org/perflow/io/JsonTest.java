@@ -4,13 +4,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class JsonTest {
   @TempDir Path folder;
@@ -54,6 +59,35 @@ class JsonTest {
         .isInstanceOf(FormatException.class)
         .hasMessageStartingWith(file.toString())
         .hasMessageContaining(message.replace("\\\"", "\""));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"[]", "null", "3", "\"x\"", "", " ", "{", "[[", "{}}"})
+  void configurationsAreObjects(String json) throws IOException {
+    Path file = Files.writeString(folder.resolve("config.json"), json);
+    assertThatThrownBy(() -> Json.readObject(file))
+        .isInstanceOf(FormatException.class)
+        .hasMessageStartingWith(file.toString())
+        .hasMessageNotContaining("REDACTED");
+  }
+
+  @Test
+  void readsUtf8OfAnyLengthUpToALimit() throws IOException {
+    Path file = Files.writeString(folder.resolve("config.json"), "\ufeff{\"a\": \"ü\"}");
+    assertThat(Json.readObject(file).path("a").asText()).isEqualTo("ü"); // as editors save it
+    Files.writeString(file, "{\"a\": \"ü\"}", StandardCharsets.UTF_16);
+    assertThatThrownBy(() -> Json.readObject(file))
+        .hasMessage(file + " is no UTF-8 text; save it as UTF-8");
+    Files.writeString(file, "{\"a\": \"ü\"}", StandardCharsets.ISO_8859_1);
+    assertThatThrownBy(() -> Json.readObject(file)).hasMessageContaining("is no UTF-8 text");
+    Files.writeString(file, "[".repeat(100_000));
+    assertThatThrownBy(() -> Json.readObject(file)).isInstanceOf(FormatException.class);
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.write(ByteBuffer.allocate(1), 10_000_000_000L); // a hole: takes no disk
+    }
+    assertThatThrownBy(() -> Json.readObject(file))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("has 10,000,000,001 bytes, more than the 32,000,000");
   }
 
   @Test

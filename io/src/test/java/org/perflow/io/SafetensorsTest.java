@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -159,21 +161,29 @@ class SafetensorsTest {
         "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}} | 12 | belong to no tensor",
         "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}} | 7 | truncated: expected 70 bytes, got 69",
         "{'a':{'dtype':'F32','shape':[2],'data_offsets':[8,0]}} | 8 | data_offsets [8, 0]",
-        "{'a':{'dtype':'F32','shape':[2],'data_offsets':[-8,0]}} | 8 | data_offsets [-8,0]",
+        "{'a':{'dtype':'F32','shape':[2],'data_offsets':[-8,0]}} | 8 | -8 in its data_offsets",
         "{'a':{'dtype':'F32','shape':[2],'data_offsets':[0]}} | 8 | data_offsets [0]",
         "{'a':{'dtype':'F32','shape':[3],'data_offsets':[0,8]}} | 8 | needs 12 bytes",
-        "{'a':{'dtype':'F32','shape':[-2],'data_offsets':[0,8]}} | 8 | shape [-2]",
+        "{'a':{'dtype':'F32','shape':[-2],'data_offsets':[0,8]}} | 8 | -2 in its shape",
         "{'a':{'dtype':'F32','shape':[4611686018427387904,4],'data_offsets':[0,0]}} | 0 | over 2^63",
         "{'a':{'dtype':'F32','shape':[2305843009213693951],'data_offsets':[0,9223372036854775804]}} | 8 | truncated",
-        "{'a':{'dtype':'F32','shape':[99999999999999999999],'data_offsets':[0,8]}} | 8 | shape [99999999999999999999]",
+        "{'a':{'dtype':'F32','shape':[99999999999999999999],'data_offsets':[0,8]}} | 8 | 99999999999999999999 in its shape",
         "{'a':{'dtype':'F32','shape':'2','data_offsets':[0,8]}} | 8 | no list 'shape'",
         "{'a':{'dtype':'F8_E4M3','shape':[8],'data_offsets':[0,8]}} | 8 | dtype 'F8_E4M3', known are [F64",
+        "{'a':{'dtype':'F32','shape':[2.0],'data_offsets':[0,8]}} | 8 | 2.0 in its shape",
+        "{'a':{'dtype':'F32','shape':[[2]],'data_offsets':[0,8]}} | 8 | [ in its shape",
+        "{'a':{'dtype':'F32','shape':[2]}} | 8 | no list 'data_offsets'",
         "{'a':7} | 8 | dtype ''",
+        "{'a':null} | 8 | dtype ''",
         "{'a':{'dtype':'I8','shape':[1],'data_offsets':[0,1]},'a':{'dtype':'I8','shape':[1],'data_offsets':[0,1]}} | 1 | Duplicate",
-        "{'__metadata__':{'a':1}} | 0 | strings only",
+        "{'__metadata__':{'a':1}} | 0 | strings only, but 'a'",
+        "{'__metadata__':{'a':null}} | 0 | strings only, but 'a'",
+        "{'__metadata__':{'a':{'b':'c'}}} | 0 | strings only, but 'a'",
         "{'__metadata__':[1]} | 0 | no JSON object",
         "[1,2] | 0 | no JSON object",
         "{'a': | 0 | no valid JSON",
+        "{} x | 0 | no valid JSON",
+        "{} {} | 0 | goes on behind its JSON object",
       })
   void refusesHostileHeaders(String header, int dataBytes, String message) throws IOException {
     Path path = raw(header, dataBytes);
@@ -181,6 +191,46 @@ class SafetensorsTest {
         .isInstanceOf(FormatException.class)
         .hasMessageStartingWith(path.toString())
         .hasMessageContaining(message);
+  }
+
+  /** The reference wants UTF-8, and Java's libraries guess. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32", "UTF-32BE", "\ufeff", "\u00ff"})
+  void refusesHeadersThatAreNoUtf8(String how) throws IOException {
+    String header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    byte[] json =
+        how.startsWith("UTF")
+            ? header.getBytes(Charset.forName(how))
+            : how.equals("\ufeff")
+                ? (how + header).getBytes(StandardCharsets.UTF_8)
+                : header.replace("a\":", how + "\":").getBytes(StandardCharsets.ISO_8859_1);
+    assertThatThrownBy(() -> SafetensorsFile.open(raw(json, 4)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("hostile.safetensors: its header is no valid JSON")
+        .hasMessageNotContaining("REDACTED");
+  }
+
+  @Test
+  void readsNullMetadataAsNone() throws IOException {
+    String tensor = "'a':{'dtype':'F32','shape':[1],'data_offsets':[0,4],'more':[{}]}";
+    try (SafetensorsFile file =
+        SafetensorsFile.open(raw("{'__metadata__':null," + tensor + "}", 4))) {
+      assertThat(file.metadata()).isEmpty();
+      assertThat(file.entries()).containsOnlyKeys("a");
+    }
+  }
+
+  @Test
+  void aHeaderTakesNoMoreThanWhatItNames() throws IOException {
+    String nested = "[".repeat(5000); // as deep as a parser's stack
+    assertThatThrownBy(() -> SafetensorsFile.open(raw("{'a':{'x':" + nested, 0)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("no valid JSON");
+    String many = "1,".repeat(1_000_000); // would be a million objects in a tree
+    assertThatThrownBy(() -> SafetensorsFile.open(raw("{'a':{'shape':[" + many + "1]}}", 0)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("tensor 'a' has over 64 numbers in its shape");
   }
 
   @ParameterizedTest
@@ -213,7 +263,10 @@ class SafetensorsTest {
 
   /** A file of that header, with ' for ", and so many zero bytes. */
   private Path raw(String header, int dataBytes) throws IOException {
-    byte[] json = header.replace('\'', '"').getBytes(StandardCharsets.UTF_8);
+    return raw(header.replace('\'', '"').getBytes(StandardCharsets.UTF_8), dataBytes);
+  }
+
+  private Path raw(byte[] json, int dataBytes) throws IOException {
     ByteBuffer bytes =
         ByteBuffer.allocate(8 + json.length + dataBytes).order(ByteOrder.LITTLE_ENDIAN);
     bytes.putLong(json.length).put(json);

@@ -51,6 +51,22 @@ class WeightFilesTest {
   }
 
   @Test
+  void wrappersOfWholeModulesAreTakenOff() throws IOException {
+    try (Scope scope = Scope.open()) {
+      Tensor x = Tensor.arange(3);
+      write("net.safetensors", Map.of("module._orig_mod.a.w", x, "module._orig_mod.b.w", x));
+      try (NamedTensors weights = WeightFiles.open(folder.resolve("net.safetensors"))) {
+        assertThat(weights.entries()).containsOnlyKeys("a.w", "b.w");
+        assertThat(weights.read("a.w").toLongArray()).containsExactly(0, 1, 2);
+      }
+      write("net.safetensors", Map.of("module.a.w", x, "b.w", x));
+      try (NamedTensors weights = WeightFiles.open(folder.resolve("net.safetensors"))) {
+        assertThat(weights.entries()).containsOnlyKeys("module.a.w", "b.w");
+      }
+    }
+  }
+
+  @Test
   void readsShardsAsOne() throws IOException {
     try (Scope scope = Scope.open()) {
       write("net-1.safetensors", Map.of("a", Tensor.arange(3), "c", Tensor.arange(1)));

@@ -29,7 +29,7 @@ final class ConfigJson {
   /** The configuration of a model folder. */
   static <C> C read(Path folder, Function<JsonNode, C> of) throws IOException {
     Path file = folder.resolve("config.json");
-    JsonNode node = Json.read(file);
+    JsonNode node = Json.readObject(file);
     try {
       return of.apply(node);
     } catch (IllegalArgumentException e) {

@@ -39,12 +39,17 @@ public record DiffusionModel(
   private static final String SCHEDULER = "scheduler/scheduler_config.json";
   private static final String PIPELINE = "StableDiffusionPipeline";
   private static final String PIPELINE_XL = "StableDiffusionXLPipeline";
+  private static final Pattern NOT_BUILT = // Karras et al., arXiv 2206.00364, and kin
+      Pattern.compile(
+          "(EDM|Cosine|KarrasVe|CMStochastic|ConsistencyDecoder|ScoreSde|FlowMap|SCM"
+              + "|FlowMatch(?!EulerDiscreteScheduler)).*");
   private static final String EMPTY_IS_ZEROS = "force_zeros_for_empty_prompt";
   private static final Pattern PIPELINES = // one folder serves them all
       Pattern.compile("StableDiffusion(XL)?(ControlNet)?(Img2Img|Inpaint)?Pipeline");
 
   public DiffusionModel {
     schedulerConfig = schedulerConfig.deepCopy();
+    checkSampler(schedulerConfig);
     checkLength(tokenizer, textEncoder.config());
     if ((second != null) != unet.config().takesAddedConditions()) {
       throw new IllegalArgumentException(
@@ -73,6 +78,17 @@ public record DiffusionModel(
       CLIPTokenizer tokenizer,
       ObjectNode schedulerConfig) {
     this(unet, vae, textEncoder, tokenizer, null, schedulerConfig);
+  }
+
+  /** Networks of the same shape that would come out wrong under any sampler that is built. */
+  private static void checkSampler(JsonNode config) {
+    String type = config.path("_class_name").asText();
+    boolean continuous = config.path("timestep_type").asText().equals("continuous");
+    if (continuous || NOT_BUILT.matcher(type).matches()) {
+      throw new IllegalArgumentException(
+          "its sampler is a %s%s, which is not built: such a network is told its noise otherwise, so no other sampler will do"
+              .formatted(type, continuous ? " of continuous timesteps" : ""));
+    }
   }
 
   private static void checkLength(CLIPTokenizer tokenizer, ClipTextConfig config) {
@@ -159,7 +175,7 @@ public record DiffusionModel(
       throw new FormatException(
           folder + " is no diffusers folder: it has no " + INDEX + " beside unet/ and vae/");
     }
-    JsonNode parts = Json.read(index);
+    JsonNode parts = Json.readObject(index);
     String pipeline = parts.path("_class_name").asText(PIPELINE);
     if (!PIPELINES.matcher(pipeline).matches()) {
       throw new FormatException(
@@ -169,11 +185,7 @@ public record DiffusionModel(
   }
 
   private static ObjectNode scheduler(Path folder) throws IOException {
-    Path file = folder.resolve(SCHEDULER);
-    if (!(Json.read(file) instanceof ObjectNode config)) {
-      throw new FormatException(file + ": expected a JSON object");
-    }
-    return config;
+    return Json.readObject(folder.resolve(SCHEDULER));
   }
 
   private static Second second(Path folder, JsonNode parts, DType as) throws IOException {

@@ -1,6 +1,5 @@
 package org.perflow.models;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -58,12 +57,19 @@ final class FamilyConfigs {
     }
   }
 
-  private static void adaptScheduler(NamedTensors file, ObjectNode scheduler, Family family) {
+  private static void adaptScheduler(NamedTensors file, ObjectNode scheduler, Family family)
+      throws FormatException {
     String said = file.metadata().getOrDefault("modelspec.prediction_type", "");
     if (file.entries().containsKey("v_pred") || said.startsWith("v")) {
       scheduler.put("prediction_type", "v_prediction");
     } else if (said.startsWith("eps")) {
       scheduler.put("prediction_type", "epsilon");
+    } else if (!said.isEmpty()) {
+      throw new FormatException(
+          file
+              + ": its network predicts '"
+              + said
+              + "', which is not built; supported: epsilon, v");
     } else if (family == Family.SD1) {
       scheduler.put("prediction_type", "epsilon"); // written out, as others must be
     }
@@ -84,16 +90,12 @@ final class FamilyConfigs {
     return texts;
   }
 
-  /** JSON, or a message that names {@code source}. */
-  static JsonNode parse(String source, @Nullable String text) throws FormatException {
+  /** A JSON object, or a message that names {@code source}. */
+  static ObjectNode parse(String source, @Nullable String text) throws FormatException {
     if (text == null) {
       throw new FormatException(source + " is missing");
     }
-    try {
-      return Json.MAPPER.readTree(text);
-    } catch (JsonProcessingException e) {
-      throw new FormatException(source + " is no valid JSON: " + e.getOriginalMessage(), e);
-    }
+    return Json.object(source, text);
   }
 
   /** The files right in {@code folder}, by name. */

@@ -64,7 +64,7 @@ public final class ModelConversion {
       Map<String, LazyTensor> all = new LinkedHashMap<>();
       for (SingleFile.Part part : SingleFile.parts(family)) {
         Path component = folder.resolve(part.folder());
-        JsonNode config = Json.read(component.resolve("config.json"));
+        JsonNode config = Json.readObject(component.resolve("config.json"));
         NamedTensors weights = WeightFiles.open(WeightFiles.find(component, name(part.folder())));
         opened.add(weights);
         NamedTensors current = part.folder().equals("vae") ? OldNames.vae(weights) : weights;
@@ -141,9 +141,7 @@ public final class ModelConversion {
 
   /** Single files hold no safety checker, for one; absent where the index has nothing such. */
   private static Optional<ObjectNode> withoutForeignParts(Path file) throws IOException {
-    if (!(Json.read(file) instanceof ObjectNode index)) {
-      throw new FormatException(file + ": expected a JSON object");
-    }
+    ObjectNode index = Json.readObject(file);
     boolean changed = false;
     for (var property : index.properties()) {
       boolean present = property.getValue().isArray() && property.getValue().hasNonNull(0);

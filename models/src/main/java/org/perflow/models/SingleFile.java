@@ -1,6 +1,5 @@
 package org.perflow.models;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.Closeable;
 import java.io.IOException;
@@ -107,7 +106,7 @@ public final class SingleFile implements Closeable {
     }
     if (!PARTS.containsKey(kind.family())) {
       throw new FormatException(
-          "%s is an %s, which is not built; supported: SD-1.x, SD-2.x, SDXL (base)"
+          "%s is a %s, which is not built; supported: SD-1.x, SD-2.x, SDXL (base)"
               .formatted(file, kind.label()));
     }
     return kind.family();
@@ -165,11 +164,7 @@ public final class SingleFile implements Closeable {
   }
 
   private ObjectNode json(String name) throws FormatException {
-    JsonNode node = FamilyConfigs.parse(file + ": " + name, files.get(name));
-    if (!(node instanceof ObjectNode object)) {
-      throw new FormatException(file + ": " + name + " is no JSON object");
-    }
-    return object;
+    return FamilyConfigs.parse(file + ": " + name, files.get(name));
   }
 
   /**

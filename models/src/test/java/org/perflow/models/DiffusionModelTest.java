@@ -3,6 +3,7 @@ package org.perflow.models;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,11 +11,34 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.tensor.DType;
 
 class DiffusionModelTest {
   @TempDir Path folder;
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "EDMDPMSolverMultistepScheduler",
+        "EDMEulerScheduler",
+        "CosineDPMSolverMultistepScheduler",
+        "CMStochasticIterativeScheduler",
+        "FlowMatchHeunDiscreteScheduler",
+      })
+  void networksThatNeedAnotherSamplerAreNeverDrawn(String sampler) throws IOException {
+    try (DiffusionModel model = DiffusionModel.load(Golden.SD15, DType.F32)) {
+      ObjectNode config = model.schedulerConfig().put("_class_name", sampler);
+      assertThatThrownBy(() -> model.withScheduler(config))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("its sampler is a " + sampler + ", which is not built");
+      ObjectNode continuous = model.schedulerConfig().put("timestep_type", "continuous");
+      assertThatThrownBy(() -> model.withScheduler(continuous))
+          .hasMessageContaining("of continuous timesteps, which is not built");
+    }
+  }
 
   @Test
   void whatIsSavedIsWhatWasLoaded() throws IOException {

@@ -288,6 +288,19 @@ class SingleFileTest {
                     "conditioner.embedders.0.model.transformer.resblocks.0.ln_1.bias 1280"))
         .isInstanceOf(FormatException.class)
         .hasMessageContaining("SDXL refiner single-file checkpoint, which is not built");
+    String sdxl = UNET + "label_emb.0.0.weight 1280 2816";
+    assertThatThrownBy(() -> file(Map.of(), sdxl, "edm_mean", "edm_std"))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("Playground v2.5", "which is not built");
+    assertThatThrownBy(() -> file(Map.of(), sdxl, "edm_vpred.sigma_max", "edm_vpred.sigma_min"))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("CosXL", "which is not built");
+    assertThatThrownBy(() -> file(Map.of("modelspec.prediction_type", "edm"), sdxl))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("its network predicts 'edm', which is not built");
+    assertThatThrownBy(() -> file(Map.of(), "model_ema.diffusion_modelout2weight 4 320 3 3"))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("it holds: averaged weights alone (EMA");
     assertThatThrownBy(() -> file(Map.of(), UNET + "double_blocks.0.img_attn.qkv.weight 9 3"))
         .hasMessageContaining("FLUX");
     assertThatThrownBy(() -> file(Map.of(), "lora_unet_x.lora_down.weight 4 320"))

@@ -22,7 +22,8 @@ final class IconSet {
   private final Map<String, String> keys = new HashMap<>();
 
   IconSet(Path packageFolder) throws IOException {
-    icons = Json.read(packageFolder.resolve("icons.json"));
+    // Verified by its hash, and larger than a configuration may be.
+    icons = Json.MAPPER.readTree(packageFolder.resolve("icons.json").toFile());
     JsonNode info = Json.read(packageFolder.resolve("info.json"));
     licence =
         new Licence(
