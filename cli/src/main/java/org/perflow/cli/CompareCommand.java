@@ -11,8 +11,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.perflow.accelerate.Methods;
 import org.perflow.distill.Method;
-import org.perflow.distill.Methods;
 import org.perflow.evaluate.Charts;
 import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluation;
@@ -20,15 +20,15 @@ import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.evaluate.Report;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
-import org.perflow.flow.Schedulers;
 import org.perflow.io.Json;
+import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.train.LoraOptions;
-import org.perflow.train.Overrides;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
@@ -257,7 +257,7 @@ final class CompareCommand extends Verb {
     Map<ComparePlan.Entry, Path> students = new LinkedHashMap<>();
     for (Entrant entrant : entrants) {
       Optional<Path> folder = folders.get(entrant.entry());
-      if (folder.isPresent() && Schedulers.isStudents(entrant.model().schedulerConfig())) {
+      if (folder.isPresent() && SchedulerConfig.isStudents(entrant.model().schedulerConfig())) {
         students.put(entrant.entry(), folder.get());
       }
     }
@@ -308,7 +308,7 @@ final class CompareCommand extends Verb {
   /** An entry's model at each of its numbers of steps. */
   static List<Evaluation.System> systems(
       ComparePlan plan, ComparePlan.Entry entry, DiffusionModel model) {
-    double own = model.schedulerConfig().path(Method.GUIDANCE).asDouble(plan.guidance());
+    double own = model.schedulerConfig().path(SchedulerConfig.GUIDANCE).asDouble(plan.guidance());
     String sampler = entry.sampler() == null ? Evaluation.System.OWN : entry.sampler();
     double guidance = entry.guidance() == null ? own : entry.guidance();
     return Objects.requireNonNullElse(entry.steps(), plan.steps()).stream()

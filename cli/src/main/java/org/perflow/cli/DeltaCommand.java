@@ -10,14 +10,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
+import org.perflow.delta.Delta;
+import org.perflow.delta.DeltaFolder;
+import org.perflow.delta.Provenance;
 import org.perflow.flow.Parameterization;
-import org.perflow.flow.PerflowScheduler;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.Json;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
-import org.perflow.train.Delta;
-import org.perflow.train.DeltaFolder;
-import org.perflow.train.Fingerprint;
-import org.perflow.train.Provenance;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -370,7 +370,7 @@ final class DeltaCommand implements Runnable {
         return unknown("");
       }
       String type = scheduler.path("_class_name").asText();
-      if (!type.equals(PerflowScheduler.CLASS_NAME)) { // of two models that are not accelerated
+      if (!type.equals(SchedulerConfig.PERFLOW)) { // of two models that are not accelerated
         return "%s, of a teacher that predicts %s".formatted(type, unknown(info.basePrediction()));
       }
       String guidance = scheduler.path("recommended_guidance_scale").asText();

@@ -1,10 +1,10 @@
 package org.perflow.cli;
 
 import java.nio.file.Path;
+import org.perflow.delta.DeltaFolder;
+import org.perflow.delta.DeltaLora;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
-import org.perflow.train.DeltaFolder;
-import org.perflow.train.DeltaLora;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;

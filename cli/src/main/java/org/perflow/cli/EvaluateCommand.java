@@ -25,10 +25,10 @@ import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
 import org.perflow.flow.Guidance;
-import org.perflow.flow.Schedulers;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -291,7 +291,7 @@ final class EvaluateCommand extends Verb {
         return "ddim";
       }
       ObjectNode own = model.schedulerConfig();
-      boolean perflow = Schedulers.isPerflow(own) || !Schedulers.isStudents(own);
+      boolean perflow = SchedulerConfig.isPerflow(own) || !SchedulerConfig.isStudents(own);
       return perflow ? "perflow" : Evaluation.System.OWN;
     }
 
@@ -364,7 +364,7 @@ final class EvaluateCommand extends Verb {
     for (Path folder : models == null ? List.<Path>of() : models) {
       DiffusionModel model = Models.load(folder, DType.F32);
       String name = String.valueOf(folder.toAbsolutePath().normalize().getFileName());
-      entrants.add(new Entrant(name, model, Schedulers.isStudents(model.schedulerConfig())));
+      entrants.add(new Entrant(name, model, SchedulerConfig.isStudents(model.schedulerConfig())));
       settings.put("model " + name, Installation.name(folder));
     }
   }

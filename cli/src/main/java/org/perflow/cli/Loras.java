@@ -6,9 +6,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.Schedulers;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.AppliedLoras;
 import org.perflow.models.lora.AppliedLoras.Weighted;
 import org.perflow.models.lora.LoraFile;
@@ -57,7 +57,7 @@ final class Loras implements AutoCloseable {
         loras.add(new Weighted(lora, argument.weight()));
         if (lora.scheduler() != null
             && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node
-            && Schedulers.isStudents(node)) {
+            && SchedulerConfig.isStudents(node)) {
           scheduler = node;
         }
       }

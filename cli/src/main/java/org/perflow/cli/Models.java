@@ -6,13 +6,12 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.perflow.distill.Method;
 import org.perflow.flow.Guidance;
-import org.perflow.flow.PerflowScheduler;
-import org.perflow.flow.Pipeline;
-import org.perflow.flow.Request;
-import org.perflow.flow.Schedulers;
+import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 
 /** Model folders named on the command line. */
@@ -50,12 +49,18 @@ final class Models {
 
   /** The guidance of the teacher that a student follows: in its weights, or the student's own. */
   static double teacherGuidance(DiffusionModel student) {
-    return student.schedulerConfig().path(Method.TAUGHT_GUIDANCE).asDouble(guidance(student));
+    return student
+        .schedulerConfig()
+        .path(SchedulerConfig.TAUGHT_GUIDANCE)
+        .asDouble(guidance(student));
   }
 
   /** What the model says it was made for; else one step a window for a PeRFlow model, or 50. */
   static int defaultSteps(DiffusionModel model) {
-    return model.schedulerConfig().path(Method.STEPS).asInt(isPerflow(model) ? windows(model) : 50);
+    return model
+        .schedulerConfig()
+        .path(SchedulerConfig.STEPS)
+        .asInt(isPerflow(model) ? windows(model) : 50);
   }
 
   /** Time windows of a PeRFlow model, else 4. */
@@ -65,6 +70,6 @@ final class Models {
 
   /** Whether it is sampled window by window. */
   static boolean isPerflow(DiffusionModel model) {
-    return Schedulers.isPerflow(model.schedulerConfig());
+    return SchedulerConfig.isPerflow(model.schedulerConfig());
   }
 }

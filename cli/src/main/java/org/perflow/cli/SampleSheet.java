@@ -3,10 +3,10 @@ package org.perflow.cli;
 import java.awt.image.BufferedImage;
 import java.util.List;
 import java.util.stream.IntStream;
-import org.perflow.flow.Pipeline;
-import org.perflow.flow.Request;
 import org.perflow.io.Images;
 import org.perflow.models.DiffusionModel;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 
 /** The pictures that show during training how far a model has come: always the same ones. */

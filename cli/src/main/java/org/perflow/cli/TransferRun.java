@@ -13,6 +13,9 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.perflow.delta.Delta;
+import org.perflow.delta.DeltaFolder;
+import org.perflow.delta.Provenance;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
@@ -22,17 +25,14 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.train.Captions;
-import org.perflow.train.Delta;
-import org.perflow.train.DeltaFolder;
 import org.perflow.train.LatentCache;
-import org.perflow.train.Overrides;
 import org.perflow.train.PretrainObjective;
-import org.perflow.train.Provenance;
 import org.perflow.train.TrainOptions;
 
 /**

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
+import org.perflow.models.SchedulerConfig;
 
 /**
  * Scale of classifier-free guidance over the steps of a run. Several scales are shared out over the
@@ -57,11 +58,11 @@ public record Guidance(List<Double> scales) {
 
   /** The scale that a model with that scheduler config is drawn with where nobody asks. */
   public static double own(ObjectNode schedulerConfig) {
-    return schedulerConfig.path(Schedulers.GUIDANCE).asDouble(DEFAULT);
+    return schedulerConfig.path(SchedulerConfig.GUIDANCE).asDouble(DEFAULT);
   }
 
   /** This one, or the model's own. */
-  Guidance orOwn(ObjectNode schedulerConfig) {
+  public Guidance orOwn(ObjectNode schedulerConfig) {
     return equals(OWN) ? of(own(schedulerConfig)) : this;
   }
 

@@ -1,9 +1,11 @@
 package org.perflow.flow;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.List;
+import org.perflow.io.Json;
+import org.perflow.io.Suggestions;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -60,15 +62,14 @@ public final class NoiseSchedule {
   }
 
   /** The {@code set_alpha_to_one} of a config, or the default of its class. */
-  static boolean setAlphaToOne(JsonNode config) {
+  public static boolean setAlphaToOne(JsonNode config) {
     boolean byDefault = SchedulerConfig.of(config).flag("set_alpha_to_one");
     return config.path("set_alpha_to_one").asBoolean(byDefault);
   }
 
   /** Stable Diffusion's: scaled_linear 0.00085 to 0.012, T = 1000, ending at ᾱ[0]. */
   public static NoiseSchedule stableDiffusion() {
-    ObjectNode config = Schedulers.emptyConfig();
-    return of(config.put("_class_name", PerflowScheduler.CLASS_NAME));
+    return of(Json.MAPPER.createObjectNode().put("_class_name", SchedulerConfig.PERFLOW));
   }
 
   private static Tensor betas(SchedulerConfig config, DType precision) {
@@ -156,7 +157,7 @@ public final class NoiseSchedule {
   }
 
   /** Data and noise to the state at that index: α z0 + σ ε. */
-  Affine noised(int index) {
+  public Affine noised(int index) {
     return new Affine(alpha(index), sigma(index));
   }
 

@@ -2,6 +2,7 @@ package org.perflow.flow;
 
 import java.util.Arrays;
 import java.util.List;
+import org.perflow.io.Suggestions;
 
 /**
  * What a PeRFlow network predicts. Two kinds predict a noise ε that an affine link between the ends

@@ -3,6 +3,8 @@ package org.perflow.flow;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
 import java.util.List;
+import org.perflow.io.Suggestions;
+import org.perflow.models.SchedulerConfig;
 
 /**
  * What a diffusion network predicts at z = α x0 + σ ε (α² + σ² = 1): the noise ε, v = α ε − σ x0
@@ -27,6 +29,11 @@ public enum PredictionType {
   /** What a diffusion model's scheduler config says, ε where it says nothing, as in diffusers. */
   public static PredictionType of(JsonNode schedulerConfig) {
     return parse(schedulerConfig.path("prediction_type").asText(EPSILON.key));
+  }
+
+  /** What a scheduler config says, or the default of its class. */
+  public static PredictionType of(SchedulerConfig config) {
+    return parse(config.text("prediction_type"));
   }
 
   /**
@@ -69,7 +76,7 @@ public enum PredictionType {
   }
 
   /** An error where the run would start from pure noise and the network predicts it. */
-  void requireSignal(NoiseSchedule schedule, int first) {
+  public void requireSignal(NoiseSchedule schedule, int first) {
     if (!hasSignal(schedule, first)) {
       throw new IllegalArgumentException(
           "with rescale_betas_zero_snr the first timestep "
@@ -80,7 +87,7 @@ public enum PredictionType {
   }
 
   /** x0 as a·y + b·output at y = x0 + σ ε, where the network was given y/√(σ² + 1). */
-  Affine dataAtSigma(double sigma) {
+  public Affine dataAtSigma(double sigma) {
     double alpha = 1 / Math.sqrt(sigma * sigma + 1);
     Affine data = data(alpha, sigma * alpha);
     return new Affine(data.a() * alpha, data.b());

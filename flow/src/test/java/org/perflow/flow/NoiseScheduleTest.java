@@ -8,16 +8,17 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
-class NoiseScheduleTest {
-  static ObjectNode perflowConfig() {
-    return Schedulers.emptyConfig().put("_class_name", "PeRFlowScheduler");
+public class NoiseScheduleTest {
+  public static ObjectNode perflowConfig() {
+    return Json.MAPPER.createObjectNode().put("_class_name", "PeRFlowScheduler");
   }
 
-  static NoiseSchedule exact() {
+  public static NoiseSchedule exact() {
     return NoiseSchedule.of(perflowConfig(), DType.F64);
   }
 
@@ -54,7 +55,7 @@ class NoiseScheduleTest {
 
   @Test
   void finalLevelFollowsTheDefaultsOfEachClass() {
-    ObjectNode config = Schedulers.emptyConfig();
+    ObjectNode config = Json.MAPPER.createObjectNode();
     assertThat(NoiseSchedule.of(config).finalAlphaBar()).isEqualTo(1);
     config.put("_class_name", "DDIMScheduler");
     assertThat(NoiseSchedule.of(config).finalAlphaBar()).isEqualTo(1);
@@ -67,14 +68,14 @@ class NoiseScheduleTest {
 
   @Test
   void linearCosineAndExplicitBetas() {
-    ObjectNode linear = Schedulers.emptyConfig();
+    ObjectNode linear = Json.MAPPER.createObjectNode();
     assertThat(NoiseSchedule.of(linear).alphaBar(999)).isCloseTo(4.0358e-5, within(1e-8));
-    ObjectNode cosine = Schedulers.emptyConfig().put("beta_schedule", "squaredcos_cap_v2");
+    ObjectNode cosine = Json.MAPPER.createObjectNode().put("beta_schedule", "squaredcos_cap_v2");
     double start = Math.cos(0.008 / 1.008 * Math.PI / 2);
     double half = Math.cos(0.508 / 1.008 * Math.PI / 2);
     assertThat(NoiseSchedule.of(cosine).alphaBar(499))
         .isCloseTo(half * half / (start * start), within(1e-5));
-    ObjectNode explicit = Schedulers.emptyConfig();
+    ObjectNode explicit = Json.MAPPER.createObjectNode();
     explicit.putArray("trained_betas").add(0.5).add(0.25);
     assertThat(NoiseSchedule.of(explicit).alphaBar(1)).isEqualTo(0.375);
     assertThat(NoiseSchedule.of(explicit).size()).isEqualTo(2);
@@ -105,7 +106,7 @@ class NoiseScheduleTest {
 
   @Test
   void unknownScheduleNamesTheNearest() {
-    ObjectNode config = Schedulers.emptyConfig().put("beta_schedule", "scaled-linear");
+    ObjectNode config = Json.MAPPER.createObjectNode().put("beta_schedule", "scaled-linear");
     assertThatThrownBy(() -> NoiseSchedule.of(config))
         .hasMessageContaining("'scaled-linear'")
         .hasMessageContaining("did you mean 'scaled_linear'?");

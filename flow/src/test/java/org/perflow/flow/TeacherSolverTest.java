@@ -11,6 +11,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.flow.sampler.Schedulers;
+import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -45,7 +48,8 @@ class TeacherSolverTest {
   }
 
   private static ObjectNode stableDiffusion() {
-    return Schedulers.emptyConfig()
+    return Json.MAPPER
+        .createObjectNode()
         .put("_class_name", "DDIMScheduler")
         .put("beta_start", 0.00085)
         .put("beta_end", 0.012)

@@ -323,14 +323,7 @@ public record DiffusionModel(
       index.putArray("text_encoder_2").add("transformers").add(ClipTextConfig.PROJECTED);
       index.putArray("tokenizer_2").add("transformers").add("CLIPTokenizer");
     }
-    String scheduler = schedulerConfig.path("_class_name").asText("DDIMScheduler");
-    if (scheduler.equals("PeRFlowScheduler")) {
-      // Diffusers has no such class and would refuse the folder. So it loads, its DDIM says that it
-      // cannot sample ddim_eps, and the official PeRFlowScheduler takes the config from there.
-      scheduler = "DDIMScheduler";
-    } else if (scheduler.equals("ShortcutScheduler")) {
-      scheduler = "FlowMatchEulerDiscreteScheduler"; // as near as diffusers has one
-    }
+    String scheduler = SchedulerConfig.classInIndex(schedulerConfig);
     index.putArray("scheduler").add("diffusers").add(scheduler);
     index.putArray("text_encoder").add("transformers").add("CLIPTextModel");
     index.putArray("tokenizer").add("transformers").add("CLIPTokenizer");

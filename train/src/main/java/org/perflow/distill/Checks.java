@@ -5,21 +5,21 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 
 /** What settings that several methods share must be. */
-final class Checks {
+public final class Checks {
   private Checks() {}
 
-  static void that(boolean holds, String otherwise) {
+  public static void that(boolean holds, String otherwise) {
     if (!holds) {
       throw new IllegalArgumentException(otherwise);
     }
   }
 
-  static void guidance(double scale) {
+  public static void guidance(double scale) {
     that(scale >= 1, "guidance must be 1 (none) or above; got " + scale);
   }
 
   /** Refuses teachers from whose output at pure noise nothing follows about the data. */
-  static void signal(ObjectNode teacher) {
+  public static void signal(ObjectNode teacher) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
     that(
         PredictionType.of(teacher).hasSignal(schedule, schedule.size() - 1),
@@ -27,15 +27,15 @@ final class Checks {
             + " where that says nothing about the data: expected a v_prediction teacher");
   }
 
-  static void part(String name, double value) {
+  public static void part(String name, double value) {
     that(value >= 0 && value < 1, name + " is a part of the whole, 0 to below 1; got " + value);
   }
 
-  static void weight(String name, double value) {
+  public static void weight(String name, double value) {
     that(value >= 0, name + " must be 0 (off) or above; got " + value);
   }
 
-  static void fake(int updates, double learningRate, int rank) {
+  public static void fake(int updates, double learningRate, int rank) {
     that(updates >= 1, "fakeUpdates must be 1 or more; got " + updates);
     that(
         learningRate >= 0 && learningRate < 1,

@@ -1,7 +1,7 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import org.perflow.flow.Schedulers;
+import org.perflow.accelerate.Methods;
 import org.perflow.models.UNetConfig;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
@@ -13,14 +13,6 @@ import org.perflow.train.Objective;
  *     share has one name and one type
  */
 public interface Method<O extends Record> {
-  /** Keys of the scheduler configs that students are written with. */
-  String GUIDANCE = Schedulers.GUIDANCE;
-
-  String STEPS = Schedulers.STEPS;
-
-  /** The teacher's guidance that is in the student's weights, to compare the two by. */
-  String TAUGHT_GUIDANCE = "teacher_guidance_scale";
-
   /** Its name on the command line and in configs. */
   String name();
 
@@ -60,7 +52,8 @@ public interface Method<O extends Record> {
   }
 
   /**
-   * How the student is sampled: its scheduler config, with {@link #STEPS} and {@link #GUIDANCE}.
+   * How the student is sampled: its scheduler config, with {@link SchedulerConfig#STEPS} and {@link
+   * SchedulerConfig#GUIDANCE}.
    */
   ObjectNode scheduler(ObjectNode teacher, O options);
 

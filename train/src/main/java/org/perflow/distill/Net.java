@@ -5,13 +5,12 @@ import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.nn.Parameter;
-import org.perflow.train.PerflowObjective;
 
 /**
  * A network that a method reads, trains or copies: a U-Net ({@link UnetNet}), or a small one of two
  * dimensions. Used by one thread.
  */
-public interface Net extends PerflowObjective.Network, AutoCloseable {
+public interface Net extends Network, AutoCloseable {
   /** Its output, float32, with gradients as the calling thread says. */
   @Override
   Denoiser given(Conditioning condition);

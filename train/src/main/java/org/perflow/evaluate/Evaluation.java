@@ -11,16 +11,17 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.Scheduler;
-import org.perflow.flow.Schedulers;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.flow.sampler.Schedulers;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.train.Fingerprint;
 
 /**
  * Compares ways of drawing against a reference, prompt by prompt from the same noise.
@@ -64,7 +65,7 @@ public final class Evaluation implements AutoCloseable {
 
     private boolean onPath() {
       String sampler = config().path("_class_name").asText();
-      return sampler.equals("DDIMScheduler") || Schedulers.isPerflow(config());
+      return sampler.equals(SchedulerConfig.DDIM) || SchedulerConfig.isPerflow(config());
     }
 
     /** One a timestep; twice that with guidance, unless the network embeds its guidance. */

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.Json;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
@@ -16,7 +17,6 @@ import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
-import org.perflow.train.Fingerprint;
 
 /**
  * A small in-domain classifier whose pooled features stand in for Inception's when two sets of

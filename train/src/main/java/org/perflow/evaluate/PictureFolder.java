@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.FormatException;
 import org.perflow.io.Images;
 import org.perflow.io.Sample;
@@ -22,7 +23,6 @@ import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.train.Fingerprint;
 
 /**
  * Pictures in a folder, from wherever: PNG, JPEG or WebP files, and those in shards ({@code .tar}),

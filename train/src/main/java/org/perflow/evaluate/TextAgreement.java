@@ -9,10 +9,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import org.perflow.flow.Pipeline;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.Images;
 import org.perflow.io.Sample;
 import org.perflow.models.DiffusionModel;
+import org.perflow.pipeline.Pipeline;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.NoGrad;
@@ -25,7 +26,6 @@ import org.perflow.tensor.nn.Module;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
 import org.perflow.train.Captions;
-import org.perflow.train.Fingerprint;
 
 /**
  * Whether a picture shows what its caption says: how often its own caption is the nearest among 32,

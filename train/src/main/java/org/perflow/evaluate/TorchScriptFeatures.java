@@ -3,12 +3,12 @@ package org.perflow.evaluate;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.FormatException;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.TorchScript;
-import org.perflow.train.Fingerprint;
 
 /**
  * Features of a TorchScript file of the user's, fed as clean-fid feeds Inception (Parmar, Zhang,

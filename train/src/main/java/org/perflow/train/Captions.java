@@ -80,7 +80,7 @@ public final class Captions implements AutoCloseable {
    * Rows of {@link #texts} and {@link #ids}: one wording for each example, drawn. In the caller's
    * scope.
    */
-  static Tensor rows(long[] examples, Rng rng) {
+  public static Tensor rows(long[] examples, Rng rng) {
     long[] rows;
     try (Scope scope = Scope.open()) {
       rows = Tensor.randint(rng, VARIANTS, examples.length).toLongArray();

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.perflow.io.Fingerprint;
 import org.perflow.io.Images;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;

@@ -1,5 +1,7 @@
 package org.perflow.train;
 
+import org.perflow.io.Overrides;
+
 /**
  * Whether a student is trained as a LoRA. Immutable, valid once made; JSON by these names ({@link
  * Overrides}).

@@ -22,7 +22,7 @@ import org.perflow.tensor.Tensor;
  * strays on others; simulated window starts need no pictures, so it may be asked for anything. Not
  * in the paper.
  */
-final class MixedCaptions {
+public final class MixedCaptions {
   private static final double RELATED = 0.75; // of the partners; others are any caption
   private static final double RENAMED = 0.25; // of the captions; in others a word is exchanged
   private static final double SWAPPED = 0.25; // of the tags
@@ -37,7 +37,7 @@ final class MixedCaptions {
   /**
    * @param words that may come in; none = those of captions only
    */
-  MixedCaptions(List<String> captions, List<String> words) {
+  public MixedCaptions(List<String> captions, List<String> words) {
     this.captions = List.copyOf(captions);
     this.words = List.copyOf(words);
     for (String caption : this.captions) {
@@ -54,7 +54,7 @@ final class MixedCaptions {
   }
 
   /** That many captions. */
-  List<String> draw(int count, Rng rng) {
+  public List<String> draw(int count, Rng rng) {
     return Stream.generate(() -> compose(rng)).limit(count).toList();
   }
 

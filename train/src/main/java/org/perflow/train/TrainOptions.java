@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import org.perflow.io.Overrides;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.optim.AdamW;
 

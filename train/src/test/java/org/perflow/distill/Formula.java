@@ -8,13 +8,13 @@ import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 
 /** A network that is a formula, without weights; its features are its input. */
-record Formula(Say say) implements Net {
-  interface Say {
+public record Formula(Say say) implements Net {
+  public interface Say {
     Tensor output(Tensor z, Tensor timesteps, Conditioning told);
   }
 
   /** One that is told nothing. */
-  static Formula of(Denoiser output) {
+  public static Formula of(Denoiser output) {
     return new Formula((z, timesteps, told) -> output.predict(z, timesteps));
   }
 

@@ -10,7 +10,7 @@ import org.perflow.tensor.Tensor;
 import org.perflow.train.Examples;
 
 /** Data N(μ, c²) as latents [B, 2, 1, 1]: closed forms for everything. Captions say nothing. */
-record Normal(double mean, double deviation) implements Examples {
+public record Normal(double mean, double deviation) implements Examples {
   @Override
   public int size() {
     return 1000;
@@ -32,7 +32,7 @@ record Normal(double mean, double deviation) implements Examples {
   }
 
   /** A task of the teacher {@code output}, with {@code student} as it is. */
-  Task task(Denoiser output, ObjectNode scheduler, Net student, Path folder) {
+  public Task task(Denoiser output, ObjectNode scheduler, Net student, Path folder) {
     return new Task(
         this,
         new Task.Teacher(Formula.of(output), scheduler),

@@ -3,13 +3,13 @@ package org.perflow.evaluate;
 import org.perflow.tensor.Tensor;
 
 /** Two small sets of features written out by formula, so that NumPy can build them too. */
-final class FeatureFigures {
-  static final int WIDTH = 4;
+public final class FeatureFigures {
+  public static final int WIDTH = 4;
 
   private FeatureFigures() {}
 
   /** sin(0.7 i + 1.3 j²) + 0.1 j i / 12 for picture i and feature j. */
-  static Tensor sines(int count) {
+  public static Tensor sines(int count) {
     double[] values = new double[count * WIDTH];
     for (int i = 0; i < count; i++) {
       for (int j = 0; j < WIDTH; j++) {
@@ -20,7 +20,7 @@ final class FeatureFigures {
   }
 
   /** 1.4 cos(0.9 i (j + 1)) + 0.3 sin i + 0.2 j. */
-  static Tensor cosines(int count) {
+  public static Tensor cosines(int count) {
     double[] values = new double[count * WIDTH];
     for (int i = 0; i < count; i++) {
       for (int j = 0; j < WIDTH; j++) {

@@ -18,7 +18,13 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.perflow.distill.PerflowMethod;
+import org.perflow.delta.Delta;
+import org.perflow.delta.Provenance;
+import org.perflow.distill.Network;
+import org.perflow.distill.StudentWriter;
+import org.perflow.distill.perflow.PerflowMethod;
+import org.perflow.distill.perflow.PerflowObjective;
+import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
@@ -83,10 +89,10 @@ class EndToEndTest {
           new PerflowObjective(
               data,
               new PerflowObjective.Teacher(
-                  PerflowObjective.Network.of(teacher.unet(), DType.BF16),
+                  Network.of(teacher.unet(), DType.BF16),
                   NoiseSchedule.of(teacher.schedulerConfig()),
                   PredictionType.EPSILON),
-              PerflowObjective.Network.of(student, DType.BF16),
+              Network.of(student, DType.BF16),
               student.namedParameters(),
               options);
       try (Trainer trainer = new Trainer(objective, training, temp.resolve("run"))) {

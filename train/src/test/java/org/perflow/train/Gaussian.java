@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
@@ -7,10 +8,10 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 
 /** Data N(0, 1), whose ideal teacher is ε = σ z (spec 4.7); conditions mean nothing. */
-final class Gaussian implements Examples {
-  static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
+public final class Gaussian implements Examples {
+  public static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
 
-  static final PerflowObjective.Teacher TEACHER =
+  public static final PerflowObjective.Teacher TEACHER =
       new PerflowObjective.Teacher(
           condition ->
               (z, timesteps) -> {

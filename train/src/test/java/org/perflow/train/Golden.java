@@ -9,11 +9,11 @@ import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /** Files made with PyTorch, diffusers and the official PeRFlow code, and how close is close. */
-final class Golden {
-  static final Path STEPS = Path.of("src/test/resources/golden/perflow_training");
+public final class Golden {
+  public static final Path STEPS = Path.of("src/test/resources/golden/perflow_training");
 
   /** A small diffusers folder, shared with the tests of the models module. */
-  static final Path FOLDER = Path.of("../models/src/test/resources/golden/models/sd15");
+  public static final Path FOLDER = Path.of("../models/src/test/resources/golden/models/sd15");
 
   private Golden() {}
 
@@ -21,16 +21,16 @@ final class Golden {
     Device.threads(1); // these networks are too small to share out
   }
 
-  static UNet2DConditionModel unet() throws java.io.IOException {
+  public static UNet2DConditionModel unet() throws java.io.IOException {
     return UNet2DConditionModel.load(FOLDER.resolve("unet"), DType.F32);
   }
 
   /** Largest difference as a part of the largest magnitude. */
-  static double error(Tensor got, Tensor wanted) {
+  public static double error(Tensor got, Tensor wanted) {
     return got.detach().sub(wanted).abs().max().item() / wanted.abs().max().item();
   }
 
-  static void assertClose(String name, Tensor got, Tensor wanted, double tolerance) {
+  public static void assertClose(String name, Tensor got, Tensor wanted, double tolerance) {
     double error = error(got, wanted);
     System.out.printf("%-60s %.1e%n", name, error);
     assertThat(error).as(name).isLessThan(tolerance);

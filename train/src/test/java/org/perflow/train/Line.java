@@ -13,7 +13,7 @@ import org.perflow.tensor.nn.Parameter;
 /**
  * A little regression whose inputs come from the step's generator and from the example's number.
  */
-final class Line implements Objective, AutoCloseable {
+public final class Line implements Objective, AutoCloseable {
   private static final class Net extends Module {
     private final Linear first = child("first", new Linear(3, 16));
     private final Linear second = child("second", new Linear(16, 1));
@@ -27,7 +27,7 @@ final class Line implements Objective, AutoCloseable {
   private final Tensor memory; // [1], mean input of the steps so far: a checkpoint must carry it
   long divergesAt = Long.MAX_VALUE;
 
-  Line() {
+  public Line() {
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(1)) {
       net.initialise(rng, DType.F32);

@@ -11,6 +11,9 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.Network;
+import org.perflow.distill.perflow.PerflowObjective;
+import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PredictionType;
@@ -62,10 +65,8 @@ class LoraTrainingTest {
     return new PerflowObjective(
         new Fixed(),
         new PerflowObjective.Teacher(
-            PerflowObjective.Network.of(teacher, DType.F32),
-            Gaussian.SCHEDULE,
-            PredictionType.EPSILON),
-        PerflowObjective.Network.of(student, DType.F32),
+            Network.of(teacher, DType.F32), Gaussian.SCHEDULE, PredictionType.EPSILON),
+        Network.of(student, DType.F32),
         adapters.parameters(),
         PerflowOptions.DEFAULTS.with("solvingSteps", 2));
   }

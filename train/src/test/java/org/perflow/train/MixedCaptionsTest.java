@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.tensor.Rng;
 
 class MixedCaptionsTest {

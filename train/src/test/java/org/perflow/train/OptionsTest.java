@@ -8,6 +8,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.perflow.PerflowOptions;
+import org.perflow.io.Overrides;
 import org.perflow.tensor.DType;
 
 class OptionsTest {

@@ -6,6 +6,7 @@ import org.perflow.distill.Net;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.io.Json;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
@@ -30,7 +31,7 @@ public final class Ring implements Examples {
   public static ObjectNode scheduler() {
     return Json.MAPPER
         .createObjectNode()
-        .put("_class_name", "DDIMScheduler")
+        .put("_class_name", SchedulerConfig.DDIM)
         .put("beta_schedule", "linear")
         .put("beta_start", 1e-4)
         .put("beta_end", 2e-2)

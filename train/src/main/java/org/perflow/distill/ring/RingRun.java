@@ -9,8 +9,9 @@ import org.perflow.distill.Method;
 import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Scheduler;
-import org.perflow.flow.Schedulers;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.flow.sampler.Schedulers;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -132,7 +133,8 @@ public final class RingRun {
 
   /** The number beside time: the sampler's, or else guidance − 1 as diffusers' LCM tells it. */
   private static Conditioning told(double cond, ObjectNode config) {
-    double number = Double.isNaN(cond) ? config.path(Method.GUIDANCE).asDouble(1) - 1 : cond;
+    double number =
+        Double.isNaN(cond) ? config.path(SchedulerConfig.GUIDANCE).asDouble(1) - 1 : cond;
     return Conditioning.of(Tensor.full(0, POINTS, 1)).withTimestepCond(Tensor.full(number, POINTS));
   }
 

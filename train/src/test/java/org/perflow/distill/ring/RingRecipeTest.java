@@ -9,8 +9,8 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.accelerate.Methods;
 import org.perflow.distill.Method;
-import org.perflow.distill.Methods;
 import org.perflow.tensor.Device;
 
 class RingRecipeTest {

@@ -1,0 +1,194 @@
+package org.perflow.pipeline;
+
+import java.awt.image.BufferedImage;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.io.Images;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Functional;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * One batch from noise, or from a picture, to latents. Every picture's generator is drawn from in
+ * the order of diffusers' pipelines, so that the same seed is the same picture: sample of the
+ * picture's latents, noise, sample of the masked picture's latents, then the sampler's noise.
+ *
+ * @param requests which differ in prompts and seeds only
+ * @param size height and width of the latents
+ */
+record BatchRun(
+    DiffusionModel model, DType compute, List<Request> requests, Scheduler scheduler, long[] size) {
+
+  /** What the loop begins with; all but z are there for masks only. */
+  private record Start(Tensor z, Tensor noise, @Nullable Tensor data, @Nullable Mask mask) {}
+
+  /**
+   * A mask.
+   *
+   * @param drawn 1 where the picture is drawn anew, else 0, [1, 1, h, w]
+   * @param masked latents of the rest of the picture, [B, C, h, w]
+   */
+  private record Mask(Tensor drawn, Tensor masked) {}
+
+  private Request first() {
+    return requests.get(0);
+  }
+
+  /** Latents [B, C, h, w], float32, owned by the caller's scope. */
+  Tensor sample(Pipeline.Listener listener) {
+    long[] seeds = requests.stream().mapToLong(Request::seed).toArray();
+    try (SeededNoise noise = new SeededNoise(seeds);
+        Scope scope = Scope.open()) {
+      double[] timesteps = scheduler.timesteps();
+      int from = firstStep();
+      int steps = timesteps.length - from;
+      Start start = start(noise, from);
+      ConditionedUnet unet = unet(start);
+      Tensor z = start.z();
+      for (int i = from; i < timesteps.length; i++) {
+        try (Scope step = Scope.open()) {
+          double scale = first().guidance().at(i, timesteps.length);
+          Tensor seen = scheduler.scaleModelInput(z, i);
+          double cond = scheduler.timestepCond(i);
+          Tensor output = unet.predict(seen, timesteps[i], scale, cond, i - from, steps);
+          z = step.keep(keepUnmasked(scheduler.step(output, i, z, noise), i, start));
+        }
+        try (Scope shown = Scope.open()) {
+          boolean last = i + 1 == timesteps.length;
+          Tensor seen = last ? z : scheduler.scaleModelInput(z, i + 1);
+          listener.step(i + 1 - from, steps, seen);
+        }
+      }
+      return scope.keep(z);
+    }
+  }
+
+  /** Index of the first step: the later, the weaker image-to-image is. */
+  int firstStep() {
+    if (first().image() == null) {
+      return 0;
+    }
+    int steps = first().steps();
+    int skipped = steps - Math.min((int) (steps * first().strength()), steps);
+    return skipped * scheduler.timestepsPerStep();
+  }
+
+  private Start start(SeededNoise noise, int from) {
+    int channels = model.vae().config().latentChannels();
+    long[] shape = {channels, size[0], size[1]};
+    BufferedImage image = first().image();
+    if (image == null) {
+      Tensor drawn = noise.draw(shape);
+      return new Start(drawn.mul(scheduler.initNoiseSigma()), drawn, null, null);
+    }
+    Tensor picture = picture(image); // [1, 3, H, W] in -1..1
+    boolean masks = first().mask() != null;
+    boolean plain = masks && readsMasks() && first().strength() == 1; // never looks at the picture
+    Tensor data = plain ? null : codec().encode(picture, noise.draw(shape));
+    Tensor drawn = noise.draw(shape);
+    Tensor z =
+        data == null || (masks && first().strength() == 1)
+            ? drawn.mul(scheduler.initNoiseSigma())
+            : scheduler.addNoise(data, drawn, from);
+    return new Start(z, drawn, data, masks ? mask(picture, noise.draw(shape)) : null);
+  }
+
+  private Mask mask(Tensor picture, Tensor noise) {
+    Tensor mask = mask(first().mask()); // [1, 1, H, W]
+    Tensor rest = picture.mul(mask.lt(0.5).to(DType.F32));
+    return new Mask(
+        Functional.upsampleNearest(mask, size[0], size[1]), // diffusers shrinks so, too
+        codec().encode(rest, noise));
+  }
+
+  /** Where the U-Net cannot read masks, the rest of the picture is put back after every step. */
+  private Tensor keepUnmasked(Tensor z, int index, Start start) {
+    if (start.mask() == null || start.data() == null || readsMasks()) {
+      return z;
+    }
+    boolean last = index + 1 == scheduler.timesteps().length;
+    Tensor rest = last ? start.data() : scheduler.addNoise(start.data(), start.noise(), index + 1);
+    Tensor drawn = start.mask().drawn();
+    return rest.mul(drawn.neg().add(1)).add(z.mul(drawn));
+  }
+
+  private boolean readsMasks() {
+    return model.unet().config().inChannels() > model.vae().config().latentChannels();
+  }
+
+  private ConditionedUnet unet(Start start) {
+    PromptEncoder encoder =
+        new PromptEncoder(model, compute, first().clipSkip(), first().longPrompts());
+    // diffusers skips layers for the prompt only
+    PromptEncoder negative = new PromptEncoder(model, compute, 0, first().longPrompts());
+    int pieces = requests.stream().mapToInt(request -> pieces(encoder, request)).max().orElse(1);
+    int height = height();
+    int width = width();
+    List<String> prompts = requests.stream().map(Request::prompt).toList();
+    Conditioning positive = encoder.encode(prompts, pieces, height, width);
+    Conditioning both = null;
+    if (first().guidance().scales().stream().anyMatch(scale -> scale > 1)) {
+      List<@Nullable String> negatives = new ArrayList<>();
+      requests.forEach(request -> negatives.add(request.negativePrompt()));
+      both = negative.encode(negatives, pieces, height, width).cat(positive);
+    }
+    Tensor masked = null;
+    if (start.mask() != null && readsMasks()) {
+      Tensor drawn = start.mask().drawn().expand(requests.size(), 1, size[0], size[1]);
+      masked = Tensor.cat(1, drawn, start.mask().masked());
+    }
+    double rescale = first().guidanceRescale();
+    return new ConditionedUnet(model.unet(), positive, both, rescale, controls(), masked);
+  }
+
+  /** Pieces of text that a request needs, its negative prompt included. */
+  static int pieces(PromptEncoder encoder, Request request) {
+    return Math.max(encoder.pieces(request.prompt()), encoder.pieces(request.negativePrompt()));
+  }
+
+  private List<ConditionedUnet.Bound> controls() {
+    List<ConditionedUnet.Bound> bound = new ArrayList<>();
+    for (Control control : first().controls()) {
+      Tensor unit = picture(control.picture()).mul(0.5).add(0.5);
+      bound.add(new ConditionedUnet.Bound(control, unit));
+    }
+    return bound;
+  }
+
+  private VaeCodec codec() {
+    return new VaeCodec(model.vae(), compute, first().vaeTiling());
+  }
+
+  private int height() {
+    return (int) size[0] * model.vae().config().downsampling();
+  }
+
+  private int width() {
+    return (int) size[1] * model.vae().config().downsampling();
+  }
+
+  /** [1, 3, H, W] in -1..1, at the size that is drawn. */
+  private Tensor picture(BufferedImage image) {
+    return Images.toTensor(Images.resizeLanczos(image, width(), height())).unsqueeze(0);
+  }
+
+  /** [1, 1, H, W], 1 where the picture is at least mid-grey, else 0. */
+  private Tensor mask(BufferedImage image) {
+    BufferedImage sized = Images.resizeLanczos(image, width(), height());
+    float[] values = new float[width() * height()];
+    for (int i = 0; i < values.length; i++) {
+      int rgb = sized.getRGB(i % width(), i / width());
+      int r = (rgb >> 16) & 0xFF;
+      int g = (rgb >> 8) & 0xFF;
+      int b = rgb & 0xFF;
+      int grey = (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16; // ITU-R 601, as Pillow has it
+      values[i] = grey >= 127.5 ? 1 : 0;
+    }
+    return Tensor.of(values, 1, 1, height(), width());
+  }
+}

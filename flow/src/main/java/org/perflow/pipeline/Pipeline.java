@@ -1,0 +1,327 @@
+package org.perflow.pipeline;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.Guidance;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.flow.sampler.Schedulers;
+import org.perflow.models.CLIPTokenizer;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+
+/**
+ * The front door: pictures from captions, pictures, masks and ControlNets.
+ *
+ * <pre>{@code
+ * try (Pipeline pipe = Pipeline.load(Path.of("models/emoji-64-perflow"))) {
+ *   BufferedImage apple = pipe.draw(Request.of("red apple").withSeed(42));
+ *   BufferedImage pear = pipe.draw(Request.imageToImage("green pear", apple, 0.75));
+ * }
+ * }</pre>
+ *
+ * <p>Every picture has a generator of its own, seeded as {@code
+ * torch.Generator().manual_seed(seed)}, and uses it in the order of diffusers' pipelines: the same
+ * seed is the same picture there, and here whatever else is in the batch. Networks compute in one
+ * dtype, latents and scheduler arithmetic stay float32. Records no gradients. Thread-safe as long
+ * as nobody changes the weights.
+ */
+public final class Pipeline implements AutoCloseable {
+  private final DiffusionModel model;
+  private final DType compute;
+  private final boolean owner;
+  private final @Nullable Chosen chosen;
+
+  /** A sampler that is not the model's own, and the config of the model's own. */
+  private record Chosen(String sampler, ObjectNode base) {}
+
+  private Pipeline(DiffusionModel model, DType compute, boolean owner, @Nullable Chosen chosen) {
+    this.model = model;
+    this.compute = compute;
+    this.owner = owner;
+    this.chosen = chosen;
+  }
+
+  /** The model of a diffusers folder, in float32. Closing the pipeline frees it. */
+  public static Pipeline load(Path folder) throws IOException {
+    return load(folder, DType.F32);
+  }
+
+  /** The same with weights in {@code type}, F32 or BF16, which it computes in, too. */
+  public static Pipeline load(Path folder, DType type) throws IOException {
+    return new Pipeline(DiffusionModel.load(folder, type), type, true, null);
+  }
+
+  /** A pipeline that computes in the dtype of the U-Net's weights. Does not own the model. */
+  public Pipeline(DiffusionModel model) {
+    this(model, model.unet().namedParameters().values().iterator().next().value().dtype());
+  }
+
+  /** A pipeline that computes in {@code compute}, F32 or BF16, whatever the weights are kept in. */
+  public Pipeline(DiffusionModel model, DType compute) {
+    this(model, compute, false, null);
+  }
+
+  /** The model that draws. */
+  public DiffusionModel model() {
+    return model;
+  }
+
+  /**
+   * The same model with another sampler, one of {@link SchedulerConfig#NAMES}. Does not own the
+   * model: this pipeline is still the one to close.
+   */
+  public Pipeline withScheduler(String name) {
+    ObjectNode base = model.schedulerConfig();
+    DiffusionModel other = model.withScheduler(Schedulers.config(name, base));
+    return new Pipeline(other, compute, false, new Chosen(name, base));
+  }
+
+  /**
+   * What came of it. Closing frees the latents.
+   *
+   * @param latents float32 [N, C, h, w], scaled as the U-Net sees them
+   * @param pictures one a request, in order
+   * @param warnings such as the end of a prompt that the model cannot read
+   * @param networkEvaluations U-Net passes a picture
+   */
+  public record Result(
+      Tensor latents, List<BufferedImage> pictures, List<String> warnings, int networkEvaluations)
+      implements AutoCloseable {
+    @Override
+    public void close() {
+      latents.close();
+    }
+  }
+
+  /** Told after every step. */
+  @FunctionalInterface
+  public interface Listener {
+    /**
+     * A step is done.
+     *
+     * @param done steps done so far, over all batches
+     * @param total steps there are in all
+     * @param latents of this batch as the network sees them, float32 [B, C, h, w]; a tiny
+     *     autoencoder makes previews of them; valid during the call only
+     */
+    void step(int done, int total, Tensor latents);
+  }
+
+  /** One picture. */
+  public BufferedImage draw(Request request) {
+    try (Result result = generate(request)) {
+      return result.pictures().get(0);
+    }
+  }
+
+  /** One picture, with its latents. The caller closes the result. */
+  public Result generate(Request request) {
+    return generate(List.of(request), 1, (done, total, latents) -> {});
+  }
+
+  /**
+   * Many pictures, {@code batchSize} at a time, which may differ in prompts and seeds only. The
+   * caller closes the result.
+   *
+   * @throws IllegalArgumentException where sizes do not suit the model, or the scheduler refuses
+   *     the number of steps
+   */
+  public Result generate(List<Request> requests, int batchSize, Listener listener) {
+    if (requests.isEmpty() || batchSize < 1) {
+      throw new IllegalArgumentException(
+          "got " + requests.size() + " requests in batches of " + batchSize + "; want one or more");
+    }
+    requests.forEach(request -> checkTogether(requests.get(0), request));
+    Guidance guidance = requests.get(0).guidance().orOwn(model.schedulerConfig());
+    List<Request> guided =
+        requests.stream().map(request -> request.withGuidance(guidance)).toList();
+    Request first = guided.get(0);
+    checkChannels(first);
+    long[] size = latentSize(first);
+    List<List<Request>> batches = batches(guided, batchSize);
+    List<Tensor> latents = new ArrayList<>();
+    List<BufferedImage> pictures = new ArrayList<>();
+    int passes = 0;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      for (int i = 0; i < batches.size(); i++) {
+        try (Scheduler scheduler = Schedulers.create(schedulerConfig(first), first.steps())) {
+          BatchRun run = new BatchRun(model, compute, batches.get(i), scheduler, size);
+          int number = i;
+          latents.add(
+              run.sample(
+                  (done, steps, now) ->
+                      listener.step(number * steps + done, batches.size() * steps, now)));
+          passes = passes(first, scheduler.timesteps().length, run.firstStep());
+        }
+        pictures.addAll(codec(first.vaeTiling()).decode(latents.get(i)));
+      }
+      return new Result(
+          scope.release(Tensor.cat(0, latents)), pictures, warnings(requests), passes);
+    }
+  }
+
+  private ObjectNode schedulerConfig(Request request) {
+    boolean xl = model.second() != null; // only the pipelines of the older families correct configs
+    if (chosen == null) {
+      ObjectNode own = model.schedulerConfig();
+      return xl ? own : OldConfigs.corrected(own, request);
+    }
+    ObjectNode base = chosen.base();
+    return Schedulers.config(
+        chosen.sampler(), xl ? base : OldConfigs.correctedWhereWritten(base, request));
+  }
+
+  private int passes(Request request, int steps, int from) {
+    if (model.unet().config().takesTimestepCond()) {
+      return steps - from; // it is told its guidance
+    }
+    int passes = 0;
+    for (int i = from; i < steps; i++) {
+      passes += request.guidance().at(i, steps) > 1 ? 2 : 1;
+    }
+    return passes;
+  }
+
+  /** As large as allowed, but of prompts of one length each: padding would change the shorter. */
+  private List<List<Request>> batches(List<Request> requests, int batchSize) {
+    PromptEncoder encoder = new PromptEncoder(model, compute, 0, requests.get(0).longPrompts());
+    List<List<Request>> batches = new ArrayList<>();
+    int pieces = 0;
+    for (Request request : requests) {
+      int own = BatchRun.pieces(encoder, request);
+      if (batches.isEmpty()
+          || own != pieces
+          || batches.get(batches.size() - 1).size() == batchSize) {
+        batches.add(new ArrayList<>());
+      }
+      pieces = own;
+      batches.get(batches.size() - 1).add(request);
+    }
+    return batches;
+  }
+
+  private static void checkTogether(Request a, Request b) {
+    if (!a.equals(
+        b.withPrompt(a.prompt()).withNegativePrompt(a.negativePrompt()).withSeed(a.seed()))) {
+      throw new IllegalArgumentException(
+          "requests of one call differ in prompts and seeds only; got " + a + " and " + b);
+    }
+  }
+
+  private void checkChannels(Request request) {
+    int latent = model.vae().config().latentChannels();
+    int channels = model.unet().config().inChannels();
+    boolean inpaints = channels == 2 * latent + 1; // mask and masked picture besides
+    if (channels != latent && !(inpaints && request.mask() != null)) {
+      throw new IllegalArgumentException(
+          inpaints
+              ? "this U-Net is for inpainting; give an image and a mask"
+              : "this U-Net has %d input channels; pipelines are built for %d, or %d with a mask"
+                  .formatted(channels, latent, 2 * latent + 1));
+    }
+  }
+
+  /**
+   * What the U-Net is told about captions at the model's own size, owned by the caller's scope.
+   *
+   * @param prompts null for one that is not given
+   */
+  public Conditioning encode(List<@Nullable String> prompts) {
+    int side = ownSize();
+    return new PromptEncoder(model, compute, 0, false).encode(prompts, 1, side, side);
+  }
+
+  /**
+   * Standard normal float32 [seeds.length, shape...]: row i is what PyTorch draws for one picture
+   * after {@code manual_seed(seeds[i])}.
+   */
+  public static Tensor noise(long[] seeds, long... shape) {
+    try (SeededNoise noise = new SeededNoise(seeds)) {
+      return noise.draw(shape);
+    }
+  }
+
+  /** Pictures of scaled latents [B, C, h, w], decoded one by one to bound memory. */
+  public List<BufferedImage> decode(Tensor latents) {
+    return codec(false).decode(latents);
+  }
+
+  private VaeCodec codec(boolean tiling) {
+    return new VaeCodec(model.vae(), compute, tiling);
+  }
+
+  private int ownSize() {
+    return model.unet().config().sampleSize() * model.vae().config().downsampling();
+  }
+
+  /** Height and width of the latents. */
+  private long[] latentSize(Request request) {
+    int factor = model.vae().config().downsampling();
+    BufferedImage image = request.image();
+    int width = image == null ? ownSize() : image.getWidth();
+    int height = image == null ? ownSize() : image.getHeight();
+    width = request.width() == 0 ? width : request.width();
+    height = request.height() == 0 ? height : request.height();
+    if (width % factor != 0 || height % factor != 0) {
+      throw new IllegalArgumentException(
+          String.format(
+              "size %dx%d does not fit this model: width and height must be multiples of %d; the"
+                  + " nearest is %dx%d",
+              width, height, factor, nearest(width, factor), nearest(height, factor)));
+    }
+    return new long[] {height / factor, width / factor};
+  }
+
+  private static int nearest(int size, int factor) {
+    return Math.max(factor, Math.round((float) size / factor) * factor);
+  }
+
+  /**
+   * The ends of prompts that this model cannot read, in words: it draws without them. Empty where
+   * all is read.
+   */
+  public List<String> warnings(List<Request> requests) {
+    Map<String, String> warnings = new LinkedHashMap<>();
+    CLIPTokenizer tokenizer = model.tokenizer();
+    for (Request request : requests) {
+      if (!request.longPrompts()) {
+        warn(tokenizer, request.prompt(), warnings);
+        warn(tokenizer, request.negativePrompt(), warnings);
+      }
+    }
+    return List.copyOf(warnings.values());
+  }
+
+  private static void warn(
+      CLIPTokenizer tokenizer, @Nullable String text, Map<String, String> warnings) {
+    if (text != null) {
+      PromptEncoder.cutOff(tokenizer, text)
+          .ifPresent(
+              rest ->
+                  warnings.put(
+                      text,
+                      "the model reads %d tokens; cut off from the prompt: \"%s\""
+                          .formatted(tokenizer.length() - 2, rest)));
+    }
+  }
+
+  /** Frees the model where {@link #load} read it. */
+  @Override
+  public void close() {
+    if (owner) {
+      model.close();
+    }
+  }
+}

@@ -1,0 +1,105 @@
+package org.perflow.distill.matching;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.Supplier;
+import org.perflow.distill.Task;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Parameter;
+import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.train.DivergedException;
+import org.perflow.train.TrainOptions;
+
+/**
+ * A second network that a method trains beside the student, with an optimiser of its own: a fake
+ * score, a discriminator. The objective steps it before it works out the student's loss, and hands
+ * {@link #state} to the checkpoints. Gradients that the student's loss leaves here are cleared
+ * before they are used. Owns the optimiser; close it before the network. One thread.
+ */
+public final class Auxiliary implements AutoCloseable {
+  private static final double EPSILON = 1e-8;
+
+  private final String name;
+  private final FlatParameters weights;
+  private final AdamW optimiser;
+  private final double learningRate;
+  private final double clip;
+  private final Tensor steps; // [1] int64, so that checkpoints carry it
+
+  /**
+   * Takes over {@code parameters}; betas, weight decay and clipping are the run's.
+   *
+   * @param name of the network, for checkpoints and messages
+   * @param learningRate 0 = the student's peak
+   * @throws IllegalArgumentException under gradient checkpointing, whose record of a step holds one
+   *     backward pass
+   */
+  public Auxiliary(Task task, String name, Map<String, Parameter> parameters, double learningRate) {
+    TrainOptions train = task.train();
+    if (train.gradientCheckpointing()) {
+      throw new IllegalArgumentException(
+          "gradientCheckpointing does not go with methods that train a second network (the "
+              + name
+              + "): leave it out");
+    }
+    this.name = name;
+    this.learningRate = learningRate == 0 ? train.learningRate() : learningRate;
+    clip = train.clip();
+    weights = new FlatParameters(parameters);
+    optimiser =
+        new AdamW(
+            weights, new AdamW.Options(train.beta1(), train.beta2(), EPSILON, train.weightDecay()));
+    try (Scope scope = Scope.open()) {
+      steps = scope.release(Tensor.of(new long[] {0}));
+    }
+  }
+
+  /**
+   * One update.
+   *
+   * @param loss a scalar whose graph must not reach the student; all made meanwhile is freed
+   * @return the loss
+   * @throws DivergedException where loss or gradients are not finite
+   */
+  public double step(Supplier<Tensor> loss) {
+    weights.zeroGradients();
+    double value;
+    try (Scope scope = Scope.open()) {
+      Tensor mean = loss.get();
+      mean.backward();
+      value = mean.item();
+    }
+    double norm = weights.clipGradients(clip > 0 ? clip : Double.MAX_VALUE);
+    if (!Double.isFinite(value) || !Double.isFinite(norm)) {
+      throw new DivergedException(
+          "the %s has loss %s and gradient norm %s: its learning rate %.3g is too high"
+              .formatted(name, value, norm, learningRate));
+    }
+    long before = steps.toLongArray()[0];
+    optimiser.steps(before);
+    optimiser.step(learningRate);
+    try (Scope scope = Scope.open()) {
+      steps.copyInPlace(Tensor.of(new long[] {before + 1}));
+    }
+    return value;
+  }
+
+  /** Weights, moments and the number of updates, to be written and restored in place. */
+  public Map<String, Tensor> state() {
+    Map<String, Tensor> state = new LinkedHashMap<>();
+    state.put(name + ".weights", weights.values());
+    state.put(name + ".adam.average", optimiser.average());
+    state.put(name + ".adam.square", optimiser.squareAverage());
+    state.put(name + ".steps", steps);
+    return state;
+  }
+
+  @Override
+  public void close() {
+    steps.close();
+    optimiser.close();
+    weights.close();
+  }
+}

@@ -1,0 +1,62 @@
+package org.perflow.distill.rectified;
+
+import org.jspecify.annotations.Nullable;
+import org.perflow.flow.TeacherSolver;
+import org.perflow.io.Overrides;
+
+/**
+ * Settings of {@link ShortcutMethod}. Immutable, valid once made; JSON by these names.
+ *
+ * @param finestSteps the number of steps in which sampling is plain Euler: a power of two; steps of
+ *     twice the length learn from these, and so on to one step
+ * @param consistency part of a batch that learns from two steps of half the length; the rest
+ *     follows the lines
+ * @param coupling what lies at the ends of the lines that are learned
+ * @param guidance of the teacher in drawing its pictures; with {@link Coupling#DATA} the student is
+ *     guided by it in sampling
+ * @param pairs how many pictures the teacher draws
+ * @param solver of the teacher's ODE for them; null for the sampler of the teacher's own config
+ * @param pairSteps steps of that sampler, evaluations of that solver
+ * @param pairsFolder where they are kept; empty for the run's own folder
+ * @param captionDropout part of the captions replaced by the empty one
+ */
+public record ShortcutOptions(
+    int finestSteps,
+    double consistency,
+    Coupling coupling,
+    double guidance,
+    int pairs,
+    @Nullable TeacherSolver solver,
+    int pairSteps,
+    String pairsFolder,
+    double captionDropout) {
+
+  /** On pictures of the guided teacher; 128 steps and a quarter as in the paper. */
+  public static final ShortcutOptions DEFAULTS =
+      new ShortcutOptions(128, 0.25, Coupling.SAMPLES, 3, 4096, null, 25, "", 0);
+
+  public ShortcutOptions {
+    var unused =
+        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
+    if (finestSteps < 2 || Integer.bitCount(finestSteps) != 1) {
+      throw new IllegalArgumentException("finestSteps must be 2, 4, 8, ...; got " + finestSteps);
+    }
+    if (!(consistency > 0 && consistency < 1)) {
+      throw new IllegalArgumentException(
+          "consistency is a part of the batch, between 0 and 1; got " + consistency);
+    }
+    if (!(captionDropout >= 0 && captionDropout < 1)) {
+      throw new IllegalArgumentException(
+          "captionDropout is a probability below 1; got " + captionDropout);
+    }
+  }
+
+  /** A copy with one setting changed, by its name; unknown names are errors. */
+  public ShortcutOptions with(String name, Object value) {
+    return Overrides.with(this, name, value);
+  }
+
+  PairStore.Settings pairSettings() {
+    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
+  }
+}

@@ -1,0 +1,302 @@
+package org.perflow.distill.perflow;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.perflow.distill.Network;
+import org.perflow.flow.Conditioning;
+import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.PredictionType;
+import org.perflow.flow.TimeWindows;
+import org.perflow.io.Json;
+import org.perflow.io.Overrides;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.train.Gaussian;
+import org.perflow.train.Objective;
+
+/** The objective against closed forms: a teacher of N(0, 1), and losses by hand. */
+class PerflowObjectiveTest {
+  private static final TimeWindows FOUR = new TimeWindows(4);
+
+  private static PerflowObjective objective(PerflowOptions options) {
+    return new PerflowObjective(
+        new Gaussian(), Gaussian.TEACHER, Gaussian.TEACHER.network(), Map.of(), options);
+  }
+
+  /** Window starts that are exactly 1: z0 = α and noise = σ of the start. */
+  private static PerflowObjective.Draw ones(double... t) {
+    float[] alpha = new float[t.length];
+    float[] sigma = new float[t.length];
+    for (int i = 0; i < t.length; i++) {
+      int index = FOUR.at(t[i]).startIndex(1000);
+      alpha[i] = (float) Gaussian.SCHEDULE.alpha(index);
+      sigma[i] = (float) Gaussian.SCHEDULE.sigma(index);
+    }
+    boolean[] keep = new boolean[t.length];
+    return new PerflowObjective.Draw(
+        Tensor.of(alpha, t.length, 1),
+        Tensor.of(sigma, t.length, 1),
+        t,
+        Conditioning.of(Tensor.full(0, t.length, 1)),
+        keep);
+  }
+
+  @Test
+  void targetsAreThoseOfTheClosedForm() {
+    try (Scope scope = Scope.open()) {
+      double[][] targets = { // spec 4.7, S = 10, windows from noise to data
+        {0.99240756, 0.93736717, 0.75151399, 0.35441896},
+        {0.74487884, 0.61719768, 0.47458884, 0.33980742},
+        {0.00625291, 0.02003864, 0.03349499, 0.07597280}
+      };
+      String[] kinds = {"DDIM_EPS", "DIFF_EPS", "VELOCITY"};
+      for (int i = 0; i < kinds.length; i++) {
+        PerflowObjective objective =
+            objective(
+                PerflowOptions.PUBLISHED
+                    .with("parameterization", kinds[i])
+                    .with("solvingSteps", 10));
+        PiecewiseFlow flow = objective.flow(4);
+        PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25), 1);
+        Tensor target =
+            flow.target(chords.start(), chords.end(), new double[] {1, 0.75, 0.5, 0.25});
+        assertThat(target.toDoubleArray()).containsExactly(targets[i], within(3e-6));
+        assertThat(chords.end().toDoubleArray())
+            .containsExactly(
+                new double[] {0.99843677, 0.99499034, 0.99162625, 0.98100680}, within(2e-7));
+      }
+    }
+  }
+
+  @Test
+  void withoutAGridTimesAreAsTheyAreDrawn() {
+    double[] u = {0, 0.25, 0.6, 0.99999};
+    double[] t =
+        objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", -1)).times(FOUR, 1, u);
+    assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
+  }
+
+  @Test
+  void gridHoldsEveryStartAndNoEnd() {
+    double[] u = new double[4000];
+    Arrays.setAll(u, i -> i / 4000.0);
+    double[] t = objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", 8)).times(FOUR, 1, u);
+    assertThat(Arrays.stream(t).distinct().toArray())
+        .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
+  }
+
+  @Test
+  void furtherDrawsOfAChordStayInItsWindow() {
+    double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
+    double[] t = objective(PerflowOptions.PUBLISHED.with("drawsPerChord", 3)).times(FOUR, 3, u);
+    for (int i = 0; i < t.length; i++) {
+      assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
+    }
+    assertThat(t[4]).isBetween(0.75, 0.76); // 0.99 of the way through the noisiest window
+  }
+
+  @Test
+  void simulatedChordsAreTheTeachersOwnTrajectory() {
+    PerflowObjective objective =
+        objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("drawsPerChord", 2));
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(3)) {
+      double[] u = new double[16];
+      Arrays.fill(u, 0.5);
+      double[] t = objective.times(FOUR, 2, u);
+      assertThat(Arrays.copyOf(t, 8))
+          .containsExactly(0.875, 0.875, 0.625, 0.625, 0.375, 0.375, 0.125, 0.125);
+      Tensor noise = Tensor.randn(rng, 2, 1);
+      var draw =
+          new PerflowObjective.Draw(
+              noise, noise, t, Conditioning.of(Tensor.full(0, 2, 1)), new boolean[] {true, false});
+      PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw, 2);
+      assertThat(chords.start().narrow(0, 0, 2).toFloatArray()).isEqualTo(noise.toFloatArray());
+      assertThat(chords.start().narrow(0, 2, 6).toFloatArray())
+          .isEqualTo(chords.end().narrow(0, 0, 6).toFloatArray());
+      assertThat(chords.start().narrow(0, 8, 8).toFloatArray())
+          .isEqualTo(chords.start().narrow(0, 0, 8).toFloatArray());
+      assertThat(chords.condition().text().size(0)).isEqualTo(16);
+    }
+  }
+
+  @Test
+  void aMatchedStudentIsComparedAsItIsGuided() {
+    // Networks that say c z: guided by 3 from the empty caption (0), they say 3 c z.
+    Network network =
+        condition -> (z, timesteps) -> z.mul(condition.text().narrow(0, 0, z.size(0)));
+    PerflowObjective.Teacher teacher =
+        new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
+    PerflowOptions matched =
+        Overrides.apply(
+            PerflowOptions.PUBLISHED,
+            Json.MAPPER
+                .createObjectNode()
+                .put("guidanceMode", "MATCHED")
+                .put("guidance", 3.0)
+                .put("solvingSteps", 1));
+    try (Scope scope = Scope.open();
+        PerflowObjective objective =
+            new PerflowObjective(new Gaussian(), teacher, network, Map.of(), matched)) {
+      PerflowObjective.Draw ones = ones(1, 0.75);
+      var draw =
+          new PerflowObjective.Draw(
+              ones.z0(),
+              ones.noise(),
+              ones.t(),
+              Conditioning.of(Tensor.full(0.5, 2, 1)),
+              new boolean[] {true, false});
+      PerflowObjective.Outcome outcome = objective.evaluate(objective.flow(4), draw);
+      // One solver step a window: the student that is its teacher has nothing to learn.
+      assertThat(outcome.prediction().toDoubleArray())
+          .containsExactly(new double[] {1.5, 0}, within(1e-6));
+      assertThat(outcome.target().toDoubleArray())
+          .containsExactly(new double[] {1.5, 0}, within(1e-4));
+    }
+  }
+
+  @Test
+  void aPoolHoldsTheNewestChordsAndTheirWindows() {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(5);
+        ChordPool pool = ChordPool.of(new Gaussian(), 4)) {
+      for (int batch = 0; batch < 3; batch++) { // chords 0 1, 2 3, 4 5: the last four stay
+        Tensor start = Tensor.of(new float[] {2 * batch, 2 * batch + 1}, 2, 1);
+        int[] windows = {1 + batch % 4, 4 - batch};
+        pool.add(
+            new PerflowObjective.Chords(start, start.mul(10), Conditioning.of(start.mul(100))),
+            windows);
+      }
+      ChordPool.Batch drawn = pool.draw(200, rng);
+      float[] start = drawn.chords().start().toFloatArray();
+      int[] windowOf = {0, 0, 2, 3, 3, 2};
+      for (int i = 0; i < start.length; i++) {
+        assertThat(drawn.windows()[i]).isEqualTo(windowOf[(int) start[i]]);
+      }
+      assertThat(start).containsOnly(2, 3, 4, 5);
+      assertThat(drawn.chords().end().toFloatArray())
+          .isEqualTo(drawn.chords().start().mul(10).toFloatArray());
+      assertThat(drawn.chords().condition().text().toFloatArray())
+          .isEqualTo(drawn.chords().start().mul(100).toFloatArray());
+    }
+  }
+
+  @Test
+  void pooledTrainingDrawsTimesInEachChordsOwnWindow() {
+    // The teacher as student: its mean loss is the same wherever its chords come from, and times of
+    // other windows would change it.
+    PerflowOptions options =
+        PerflowOptions.PUBLISHED
+            .with("simulatedStarts", true)
+            .with("drawsPerChord", 2)
+            .with("chordPool", 1024);
+    double pooled = 0;
+    double own = 0;
+    try (PerflowObjective with = objective(options);
+        PerflowObjective without = objective(options.with("chordPool", 0));
+        Rng a = Rng.seeded(1);
+        Rng b = Rng.seeded(1)) {
+      for (int i = 0; i < 200; i++) {
+        try (Scope scope = Scope.open()) {
+          long[] examples = new long[64];
+          pooled += with.loss(new Objective.Step(i, 0, examples, a)).item() / 200;
+          own += without.loss(new Objective.Step(i, 0, examples, b)).item() / 200;
+        }
+      }
+    }
+    assertThat(pooled).isCloseTo(own, within(0.1 * own));
+  }
+
+  @Test
+  void aPoolHoldsAtLeastWhatIsAddedAtOnce() {
+    PerflowOptions options =
+        PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("chordPool", 32);
+    try (Scope scope = Scope.open();
+        PerflowObjective objective = objective(options);
+        Rng rng = Rng.seeded(1)) {
+      var step = new Objective.Step(0, 0, new long[64], rng);
+      assertThatThrownBy(() -> objective.loss(step)).hasMessageContaining("chordPool is 32");
+    }
+  }
+
+  @Test
+  void velocityMatchingOfAnEpsilonStudentIsItsReweightedLoss() {
+    try (Scope scope = Scope.open()) {
+      PerflowOptions options = PerflowOptions.PUBLISHED.with("matching", "VELOCITY");
+      PerflowObjective objective = objective(options);
+      PiecewiseFlow flow = objective.flow(4);
+      PerflowObjective.Outcome outcome = objective.evaluate(flow, ones(0.625));
+      double d = outcome.prediction().sub(outcome.target()).item();
+      double b = 3.23773290; // spec 4.3, v = A z + B ε at τ = 625
+      assertThat(outcome.loss().item()).isCloseTo(b * b * d * d, within(1e-5 * b * b * d * d));
+    }
+  }
+
+  @Test // one ε all over the window: a DDIM step from any point of the path hits its end
+  void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
+    try (Scope scope = Scope.open()) {
+      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("path", "DDIM"));
+      PiecewiseFlow flow = objective.flow(4);
+      PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
+      PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
+      double epsilon = start.target().item();
+      assertThat(inside.target().item()).isEqualTo(epsilon);
+      double end = ddim(749, 499, start.zt().item(), epsilon);
+      assertThat(ddim(624, 499, inside.zt().item(), epsilon)).isCloseTo(end, within(1e-5));
+    }
+  }
+
+  private static double ddim(int from, int to, double z, double epsilon) {
+    return PredictionType.EPSILON.ddim(Gaussian.SCHEDULE, from, to).a() * z
+        + PredictionType.EPSILON.ddim(Gaussian.SCHEDULE, from, to).b() * epsilon;
+  }
+
+  @Test
+  void distancesAndWeightsByHand() {
+    try (Scope scope = Scope.open()) {
+      Tensor d = Tensor.of(new float[] {3, -4, 0});
+      assertThat(PerflowObjective.pseudoHuber(d, 2).item())
+          .isCloseTo((Math.sqrt(13) - 2 + Math.sqrt(20) - 2) / 3, within(1e-6));
+    }
+    var reciprocal = PerflowOptions.Reweighting.RECIPROCAL;
+    assertThat(PerflowObjective.weight(reciprocal, FOUR, 1)).isCloseTo(10 / 2.3, within(1e-12));
+    assertThat(PerflowObjective.weight(reciprocal, FOUR, 0.5)).isCloseTo(2 / 2.3, within(1e-12));
+    double[] byWindow = {1.0, 0.7, 0.3, 0.2};
+    Arrays.setAll(
+        byWindow,
+        i -> PerflowObjective.weight(PerflowOptions.Reweighting.RCP_WIN, FOUR, byWindow[i]));
+    assertThat(byWindow).containsExactly(new double[] {1.6, 1.2, 0.8, 0.4}, within(1e-12));
+  }
+
+  @Test
+  void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
+    PerflowOptions options =
+        PerflowOptions.PUBLISHED
+            .with("simulatedStarts", true)
+            .with("drawsPerChord", 4)
+            .with("chordPool", 35);
+    try (PerflowObjective objective = objective(options);
+        Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor loss = objective.loss(new Objective.Step(0, 0, new long[16], rng));
+      assertThat(loss.item()).isFinite();
+      assertThat(objective.state().get("chords.added").toLongArray()).containsExactly(32);
+    }
+  }
+
+  @Test
+  void aBatchThatDoesNotDivideIsRefused() {
+    PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true));
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      var step = new Objective.Step(0, 0, new long[6], rng);
+      assertThatThrownBy(() -> objective.loss(step)).hasMessageContaining("multiple of 4");
+    }
+  }
+}
