@@ -17,8 +17,14 @@ class ArchitectureTest {
           new String[] {"org.perflow.tensor.."},
           new String[] {"org.perflow.io.."},
           new String[] {"org.perflow.models.."},
-          new String[] {"org.perflow.flow.."},
-          new String[] {"org.perflow.train..", "org.perflow.distill..", "org.perflow.evaluate.."},
+          new String[] {"org.perflow.flow..", "org.perflow.pipeline.."},
+          new String[] {
+            "org.perflow.train..",
+            "org.perflow.delta..",
+            "org.perflow.distill..",
+            "org.perflow.accelerate..",
+            "org.perflow.evaluate.."
+          },
           new String[] {"org.perflow.cli.."});
 
   private static final JavaClasses CLASSES =

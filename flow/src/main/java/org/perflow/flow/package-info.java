@@ -1,25 +1,15 @@
 /**
- * From noise to pictures: what a diffusion model's output means, and how to follow it.
+ * The mathematics between a teacher and its student: noise, windows of time, and the lines across them.
  *
  * <p>Read in this order: {@link org.perflow.flow.NoiseSchedule} (how much noise at each of the 1000
  * indices), {@link org.perflow.flow.PredictionType} (what a teacher predicts, and the DDIM step),
- * {@link org.perflow.flow.TimeWindows} and {@link org.perflow.flow.Parameterization} (PeRFlow's
- * closed forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
- * org.perflow.flow.PfOdeSolver} (the teacher's way through one window: the training target) by a
- * {@link org.perflow.flow.TeacherSolver}, {@link org.perflow.flow.Scheduler} with {@link
- * org.perflow.flow.PerflowScheduler}, {@link org.perflow.flow.DdimScheduler} and all others that
- * {@link org.perflow.flow.Schedulers} lists (sampling), {@link org.perflow.flow.Pipeline} with
- * {@link org.perflow.flow.Request} (the front door).
+ * {@link org.perflow.flow.TimeWindows} and {@link org.perflow.flow.Parameterization} (PeRFlow's closed
+ * forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
+ * org.perflow.flow.PfOdeSolver} with {@link org.perflow.flow.TeacherSolver} (the teacher's ODE over a
+ * window), {@link org.perflow.flow.Denoiser}, {@link org.perflow.flow.Conditioning} and {@link
+ * org.perflow.flow.Guidance} (a network, what it is told, and how strongly).
  *
- * <p>Time is t in (0, 1], 1 = noise; an index is 0 ... 999; a timestep is what the network is told:
- * the index for a teacher, 1000 t (one more) for a PeRFlow student.
- *
- * <pre>{@code
- * try (Pipeline pipe = Pipeline.load(folder)) {
- *   BufferedImage apple = pipe.draw(Request.of("a red apple").withSeed(42));
- *   Images.writePng(Path.of("apple.png"), apple, Map.of());
- * }
- * }</pre>
+ * <p>Times are 0 (data) to 1 (noise); indices 0 to 999; a student is told 1000 t.
  */
 @NullMarked
 package org.perflow.flow;

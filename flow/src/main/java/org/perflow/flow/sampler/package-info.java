@@ -1,0 +1,10 @@
+/**
+ * Samplers: {@link org.perflow.flow.sampler.Schedulers} makes a {@link
+ * org.perflow.flow.sampler.Scheduler} of a model's {@code scheduler_config.json}, or of a name. One
+ * sampler is one file; what several share is in {@link org.perflow.flow.sampler.PerflowScheduler}'s
+ * neighbours: noise levels, spacing of timesteps, remembered answers.
+ */
+@NullMarked
+package org.perflow.flow.sampler;
+
+import org.jspecify.annotations.NullMarked;
