@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.AppliedLoras;
@@ -55,10 +54,9 @@ final class Loras implements AutoCloseable {
       for (Argument argument : texts.stream().map(Argument::parse).toList()) {
         LoraFile lora = LoraFile.read(argument.file());
         loras.add(new Weighted(lora, argument.weight()));
-        if (lora.scheduler() != null
-            && Json.MAPPER.readTree(lora.scheduler()) instanceof ObjectNode node
-            && SchedulerConfig.isStudents(node)) {
-          scheduler = node;
+        ObjectNode own = lora.scheduler();
+        if (own != null && SchedulerConfig.isStudents(own)) {
+          scheduler = own;
         }
       }
       return new Loras(AppliedLoras.fuse(AppliedLoras.parts(model), loras), scheduler);

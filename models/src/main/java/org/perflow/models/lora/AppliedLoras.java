@@ -2,10 +2,13 @@ package org.perflow.models.lora;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.perflow.io.WeightsKind;
 import org.perflow.models.DiffusionModel;
@@ -108,6 +111,7 @@ public final class AppliedLoras implements AutoCloseable {
     Map<Parameter, List<Change>> plan = new LinkedHashMap<>();
     for (Weighted weighted : loras) {
       List<String> unknown = new ArrayList<>();
+      Set<Parameter> changed = Collections.newSetFromMap(new IdentityHashMap<>());
       for (LoraLayer layer : weighted.lora().layers()) {
         Parameter target =
             targets.getOrDefault(layer.part(), Map.of()).get(LoraNames.flat(layer.module()));
@@ -123,6 +127,11 @@ public final class AppliedLoras implements AutoCloseable {
                       Arrays.toString(layer.down().shape()),
                       Arrays.toString(target.shape())));
         } else {
+          if (!changed.add(target)) {
+            throw new IllegalArgumentException(
+                "%s changes %s.%s twice, under two names"
+                    .formatted(weighted.lora().file(), layer.part(), layer.module()));
+          }
           plan.computeIfAbsent(target, unused -> new ArrayList<>())
               .add(new Change(layer, weighted.weight()));
         }

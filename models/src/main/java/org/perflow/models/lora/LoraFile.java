@@ -1,8 +1,8 @@
 package org.perflow.models.lora;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,7 +12,6 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
-import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
@@ -21,8 +20,9 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * A LoRA as it is published: one safetensors file, in the names of kohya's scripts or of diffusers
- * and peft, of U-Net and text encoders. Owns its tensors until closed. Immutable and thread-safe.
+ * A LoRA as it is published: one file, in the names of kohya's scripts or of diffusers and peft, of
+ * U-Net and text encoders, each layer as strong as it was trained. Owns its tensors until closed.
+ * Immutable and thread-safe.
  */
 public final class LoraFile implements AutoCloseable {
   /** Key of a LoRA's or delta's metadata for the scheduler config that it is to be sampled with. */
@@ -34,115 +34,42 @@ public final class LoraFile implements AutoCloseable {
   public enum Format {
     /** {@code lora_unet_mid_block_..._to_q.lora_down.weight}, with a tensor alpha a layer. */
     KOHYA,
-    /** {@code unet.mid_block....to_q.lora_A.weight}; α = r throughout, as diffusers takes it. */
+    /** {@code unet.mid_block....to_q.lora_A.weight}; written with α = r throughout. */
     PEFT
   }
 
   private final Path file;
   private final List<LoraLayer> layers;
   private final Map<String, String> metadata;
+  private final @Nullable ObjectNode scheduler;
+  private final List<String> notes;
 
-  private LoraFile(Path file, List<LoraLayer> layers, Map<String, String> metadata) {
+  /** Takes over the tensors of {@code layers}. */
+  LoraFile(
+      Path file,
+      List<LoraLayer> layers,
+      Map<String, String> metadata,
+      @Nullable ObjectNode scheduler,
+      List<String> notes) {
     this.file = file;
     this.layers = List.copyOf(layers);
     this.metadata = Map.copyOf(metadata);
+    this.scheduler = scheduler;
+    this.notes = List.copyOf(notes);
   }
 
   // ---------------------------------------------------------------- reading
 
-  private static final class Factors {
-    @Nullable String down;
-    @Nullable String up;
-    @Nullable String alpha;
-  }
-
   /**
-   * Reads {@code file}, names of either kind.
+   * Reads {@code path}, names of either kind: a file, or a folder that peft or diffusers saved.
    *
-   * @throws FormatException listing tensors that are no part of a LoRA (LoHa, LoKr, DoRA and CP
-   *     decompositions are other methods), or layers of which one factor is missing
+   * @throws FormatException naming the file and, where it is one, the layer: tensors that are no
+   *     part of a LoRA (LoHa, LoKr, DoRA and CP decompositions are other methods), layers of which
+   *     one factor is missing or does not fit the other, values that are not finite, ranks that are
+   *     not those of the config that came with it
    */
-  public static LoraFile read(Path file) throws IOException {
-    try (SafetensorsFile source = SafetensorsFile.open(file);
-        Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      List<LoraLayer> layers = new ArrayList<>();
-      for (var entry : collect(file, source).entrySet()) {
-        layers.add(layer(file, source, entry.getKey(), entry.getValue()));
-      }
-      for (LoraLayer layer : layers) { // nothing can fail any more
-        scope.release(layer.down());
-        scope.release(layer.up());
-      }
-      return new LoraFile(file, layers, source.metadata());
-    }
-  }
-
-  private static Map<LoraNames.Name, Factors> collect(Path file, SafetensorsFile source)
-      throws FormatException {
-    Map<LoraNames.Name, Factors> found = new LinkedHashMap<>();
-    List<String> others = new ArrayList<>();
-    for (String tensor : source.entries().keySet()) {
-      LoraNames.Name name = LoraNames.parse(tensor);
-      if (name == null) {
-        others.add(tensor);
-        continue;
-      }
-      var layer = new LoraNames.Name(name.part(), name.module(), LoraNames.Role.DOWN);
-      Factors factors = found.computeIfAbsent(layer, unused -> new Factors());
-      switch (name.role()) {
-        case DOWN -> factors.down = tensor;
-        case UP -> factors.up = tensor;
-        case ALPHA -> factors.alpha = tensor;
-      }
-    }
-    if (!others.isEmpty() || found.isEmpty()) {
-      throw new FormatException(
-          "%s is no LoRA, or of a kind that is not built: %s"
-              .formatted(
-                  file,
-                  others.isEmpty()
-                      ? "it holds no tensors"
-                      : "it holds " + list(others) + explain(others)));
-    }
-    return found;
-  }
-
-  private static String explain(List<String> names) {
-    String all = String.join(" ", names);
-    if (all.contains("hada_w")) {
-      return "; this is a LoHa";
-    } else if (all.contains("lokr_w")) {
-      return "; this is a LoKr";
-    } else if (all.contains("dora_scale") || all.contains("lora_magnitude_vector")) {
-      return "; this is a DoRA";
-    } else if (all.contains("lora_mid")) {
-      return "; these convolutions are CP-decomposed";
-    }
-    return "";
-  }
-
-  private static LoraLayer layer(
-      Path file, SafetensorsFile source, LoraNames.Name name, Factors factors) throws IOException {
-    if (factors.down == null || factors.up == null) {
-      throw new FormatException(
-          "%s: layer %s has no %s factor; the file is incomplete"
-              .formatted(file, name.module(), factors.down == null ? "down" : "up"));
-    }
-    Tensor down = source.read(factors.down);
-    Tensor up = source.read(factors.up);
-    if (down.dim() < 2 || up.dim() < 2 || up.size(1) != down.size(0)) {
-      throw new FormatException(
-          "%s: layer %s has factors %s and %s; expected [rank, in, ...] and [out, rank, ...]"
-              .formatted(file, name.module(), down, up));
-    }
-    double alpha = down.size(0);
-    if (factors.alpha != null) {
-      try (Scope scope = Scope.open()) {
-        alpha = source.read(factors.alpha, DType.F64).item();
-      }
-    }
-    return new LoraLayer(name.part(), name.module(), down, up, alpha);
+  public static LoraFile read(Path path) throws IOException {
+    return LoraReader.read(path);
   }
 
   /** Up to twenty names. */
@@ -193,8 +120,8 @@ public final class LoraFile implements AutoCloseable {
   }
 
   /**
-   * The files have no place for α, and releases of diffusers differ in what they take for it where
-   * ranks differ: so α/r goes into the factors, and zeros make all ranks one.
+   * Only newer releases of diffusers read α from the header, and they differ in what they take for
+   * it where ranks differ: so α/r goes into the factors, and zeros make all ranks one.
    */
   private static Map<String, Tensor> peft(List<LoraLayer> layers) {
     long rank = layers.stream().mapToLong(LoraLayer::rank).max().orElse(1);
@@ -234,6 +161,11 @@ public final class LoraFile implements AutoCloseable {
     return metadata;
   }
 
+  /** What of it is not used, in words for its user; empty where all is. */
+  public List<String> notes() {
+    return notes;
+  }
+
   /** The family that it seems made for, by its names and its widths. */
   public String family() {
     if (layers.stream().anyMatch(layer -> layer.part().equals(LoraNames.TEXT_ENCODER_2))) {
@@ -261,9 +193,12 @@ public final class LoraFile implements AutoCloseable {
             + "|joint_blocks|lora_te3_).*");
   }
 
-  /** The scheduler config in its metadata, as JSON, where it is an accelerator of this project. */
-  public @Nullable String scheduler() {
-    return metadata.get(SCHEDULER);
+  /**
+   * The scheduler config in its metadata, where it is an accelerator of this project; the caller's
+   * own copy.
+   */
+  public @Nullable ObjectNode scheduler() {
+    return scheduler == null ? null : scheduler.deepCopy();
   }
 
   @Override

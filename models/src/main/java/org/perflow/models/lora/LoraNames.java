@@ -29,6 +29,9 @@ final class LoraNames {
           "(.+?)(?:\\.lora_|\\.lora\\.|_lora\\.|\\.lora_linear_layer\\.)(down|up|A|B)"
               + "(?:\\.[^.]+)?\\.weight"); // peft may put the adapter's name before ".weight"
 
+  private static final Pattern ALPHA =
+      Pattern.compile("(_lora|\\.lora|\\.lora_linear_layer)?\\.alpha$");
+
   /** Beginnings of names; the first that fits says whose layer it is. */
   private static final Map<String, String> PREFIXES = new LinkedHashMap<>();
 
@@ -57,7 +60,7 @@ final class LoraNames {
   /** What the tensor of that name is, or null where it is nothing that a LoRA has. */
   static @Nullable Name parse(String tensor) {
     if (tensor.endsWith(".alpha")) {
-      return name(tensor.substring(0, tensor.length() - ".alpha".length()), Role.ALPHA);
+      return name(ALPHA.matcher(tensor).replaceFirst(""), Role.ALPHA);
     }
     Matcher factor = FACTOR.matcher(tensor);
     if (!factor.matches()) {

@@ -2,8 +2,10 @@ package org.perflow.models.lora;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -226,6 +228,187 @@ class LoraTest {
     }
   }
 
+  // ---------------------------------------------------------------- strength
+
+  /** By the header of diffusers or peft's file beside it, as those libraries read them back. */
+  @ParameterizedTest
+  @CsvSource({
+    "alpha.safetensors, alpha",
+    "text.safetensors, text",
+    "patterns.safetensors, patterns",
+    "rslora.safetensors, rslora",
+    "peft, peft",
+    "peft-rslora/adapter_model.safetensors, peft-rslora",
+  })
+  void isAsStrongAsItWasTrained(String file, String expected) throws IOException {
+    Path strength = LORA.resolve("strength");
+    try (LoraFile lora = LoraFile.read(strength.resolve(file));
+        SafetensorsFile changes =
+            SafetensorsFile.open(strength.resolve(expected + ".expected.safetensors"));
+        Scope scope = Scope.open()) {
+      assertThat(lora.notes()).isEmpty();
+      assertThat(lora.layers()).hasSize(changes.entries().size());
+      for (LoraLayer layer : lora.layers()) {
+        Tensor change = changes.read(layer.part() + "." + layer.module() + ".weight");
+        double error = layer.change(change.shape()).sub(change).abs().max().item();
+        assertThat(error / change.abs().max().item()).as(layer.module()).isLessThan(1e-6);
+      }
+    }
+  }
+
+  /** α/r of a layer of rank 2 in a file of these tensors, header and file beside. */
+  private double scale(Map<String, Double> alphas, String header, String beside, String... name)
+      throws IOException {
+    Path file = temp.resolve(name.length == 0 ? "adapter_model.safetensors" : name[0]);
+    Files.deleteIfExists(temp.resolve("adapter_config.json"));
+    if (beside != null) {
+      Files.writeString(temp.resolve("adapter_config.json"), beside.replace('\'', '"'));
+    }
+    try (Scope scope = Scope.open()) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      tensors.put("unet." + TO_Q + ".lora_A.weight", Tensor.full(1, 2, 4));
+      tensors.put("unet." + TO_Q + ".lora_B.weight", Tensor.full(1, 4, 2));
+      alphas.forEach((key, alpha) -> tensors.put("unet." + TO_Q + key, Tensor.full(alpha)));
+      Map<String, String> metadata =
+          header == null
+              ? Map.of()
+              : header.startsWith("ss_")
+                  ? Map.of("ss_network_alpha", header.substring(3), "ss_network_dim", "2")
+                  : Map.of("lora_adapter_metadata", header.replace('\'', '"'));
+      SafetensorsWriter.write(file, tensors, metadata);
+    }
+    try (LoraFile lora = LoraFile.read(file)) {
+      notes = lora.notes();
+      return lora.layers().get(0).scale();
+    }
+  }
+
+  private List<String> notes = List.of();
+
+  @Test
+  void theNearestWordOnStrengthCounts() throws IOException {
+    String header = "{'unet.r': 2, 'unet.lora_alpha': 8, 'text_encoder.r': 64}";
+    String beside = "{'r': 2, 'lora_alpha': 6, 'use_rslora': false, 'use_dora': false}";
+    assertThat(scale(Map.of(".alpha", 3.0), header, beside)).isEqualTo(1.5);
+    assertThat(scale(Map.of(".lora.alpha", 3.0), header, beside)).isEqualTo(1.5);
+    assertThat(scale(Map.of(), header, beside)).isEqualTo(4);
+    assertThat(scale(Map.of(), null, beside)).isEqualTo(3);
+    assertThat(scale(Map.of(), null, null)).isEqualTo(1);
+    assertThat(scale(Map.of(), "{'r': 2, 'lora_alpha': 8}", null)).isEqualTo(4); // by itself
+    assertThat(scale(Map.of(), "{'text_encoder.r': 64}", null)).isEqualTo(1); // not of this part
+    assertThat(scale(Map.of(), "{'r': 2, 'lora_alpha': 8, 'use_rslora': true}", null))
+        .isCloseTo(8 / Math.sqrt(2), within(1e-12));
+    String ranks = "{'r': 9, 'rank_pattern': {'.*attn1.to_q': 2}, 'alpha_pattern': {'to_q': 5}}";
+    assertThat(scale(Map.of(), ranks, null)).isEqualTo(2.5);
+    assertThat(notes).isEmpty();
+  }
+
+  @Test
+  void whatIsNotUsedIsTold() throws IOException {
+    assertThat(scale(Map.of(), "ss_1", null)).isEqualTo(1);
+    assertThat(notes).singleElement().asString().contains("ss_network_alpha 1", "is not used");
+    assertThat(scale(Map.of(), null, "{'r': 9}", "style.safetensors")).isEqualTo(1);
+    assertThat(notes).singleElement().asString().contains("adapter_config.json", "is not used");
+    assertThat(scale(Map.of(), null, "{'r': 2, 'fan_in_fan_out': true}")).isEqualTo(4);
+    assertThat(notes).singleElement().asString().contains("fan_in_fan_out is not used");
+    assertThat(scale(Map.of(".alpha", 0.0), null, null)).isZero();
+    assertThat(notes).singleElement().asString().contains("does nothing");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '"',
+      value = {
+        "{'r': 4} | factors of rank 2, but | says 4.0",
+        "{'r': 2, 'lora_alpha': 'x'} | lora_alpha is \"x\" | expected a number",
+        "{'r': 2, 'lora_alpha': NaN} | lora_alpha is \"NaN\" | expected a number", // as text
+        "{'r': 2, 'alpha_pattern': {'to_q': null}} | alpha_pattern of to_q is null | a number",
+        "{'r': 2, 'alpha_pattern': [1]} | alpha_pattern is [1] | an object of names",
+        "{'r': 2, 'alpha_pattern': {'(': 1}} | alpha_pattern has '(' | no pattern",
+        "{'r': 2, 'alpha_pattern': {'((\\\\w+)+)+!': 1}} | takes too long | to_q",
+        "{'r': 2, 'use_dora': true} | use_dora is true | not built",
+        "{'r': 2, 'use_rslora': 1} | use_rslora is 1 | true or false",
+        "{'r': 2, 'layer_replication': [[0, 4]]} | layer_replication is [[0,4]] | not built",
+        "{'r': 2, 'init_lora_weights': 'pissa_niter_4'} | pissa_niter_4 | the model's own weights",
+        "{'r': 2, 'peft_type': 'LOHA'} | peft_type is LOHA | not built",
+        "[1] | expected a JSON object | got [1]",
+        "{'r': | Unexpected end-of-input | line 1",
+      })
+  void configsAreChecked(String config, String problem, String more) {
+    assertThatThrownBy(() -> scale(Map.of(), null, config))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContainingAll("adapter_config.json", problem, more);
+    assertThatThrownBy(() -> scale(Map.of(), config, null))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContainingAll("lora_adapter_metadata in its header", problem, more);
+  }
+
+  @Test
+  void everyValueAndShapeIsChecked() throws IOException {
+    try (Scope scope = Scope.open()) {
+      Tensor down = Tensor.full(1, 2, 4);
+      Tensor up = Tensor.full(1, 4, 2);
+      Tensor bad = Tensor.of(new float[] {1, Float.NaN}).reshape(2, 1).mul(Tensor.full(1, 2, 4));
+      Tensor one = Tensor.full(1);
+      assertRefused(Map.of("lora_down.weight", bad, "lora_up.weight", up), "NaN or infinite");
+      Tensor infinite = up.mul(Double.POSITIVE_INFINITY);
+      assertRefused(Map.of("lora_down.weight", down, "lora_up.weight", infinite), "NaN or inf");
+      assertRefused(Map.of("lora_down.weight", down, "lora_up.weight", down), "has factors");
+      assertRefused(
+          Map.of("lora_down.weight", Tensor.full(1, 0, 4), "lora_up.weight", Tensor.full(1, 4, 0)),
+          "has factors");
+      assertRefused(Map.of("lora_down.weight", one, "lora_up.weight", up), "a factor F32[]");
+      Tensor whole = down.to(DType.I32);
+      assertRefused(Map.of("lora_down.weight", whole, "lora_up.weight", up), "a floating type");
+      for (Tensor alpha : List.of(Tensor.full(1, 2), Tensor.full(Double.NaN))) {
+        assertRefused(
+            Map.of("lora_down.weight", down, "lora_up.weight", up, "alpha", alpha), "an alpha of");
+      }
+      Map<String, Tensor> twice = new LinkedHashMap<>();
+      for (String name : List.of("", "base_model.model.")) {
+        twice.put(name + "unet." + TO_Q + ".lora_A.weight", down);
+        twice.put(name + "unet." + TO_Q + ".lora_B.weight", up);
+      }
+      Path file = temp.resolve("twice.safetensors");
+      SafetensorsWriter.write(file, twice, Map.of());
+      assertThatThrownBy(() -> LoraFile.read(file))
+          .isInstanceOf(FormatException.class)
+          .hasMessageContainingAll("twice.safetensors: layer " + TO_Q, "is there twice");
+    }
+  }
+
+  private void assertRefused(Map<String, Tensor> tensors, String problem) throws IOException {
+    Map<String, Tensor> named = new LinkedHashMap<>();
+    tensors.forEach((role, tensor) -> named.put("lora_unet_mid_to_q." + role, tensor));
+    Path file = temp.resolve("bad.safetensors");
+    SafetensorsWriter.write(file, named, Map.of());
+    assertThatThrownBy(() -> LoraFile.read(file))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContainingAll("bad.safetensors: layer mid_to_q of unet", problem);
+  }
+
+  /** Kohya's scripts once wrote both; diffusers takes the current ones. */
+  @Test
+  void namesOfTheOriginalCodeGiveWayToCurrentOnes() throws IOException {
+    Path file = temp.resolve("both.safetensors");
+    try (Scope scope = Scope.open()) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      for (String name : List.of("middle_block_1_proj_in", "mid_block_attentions_0_proj_in")) {
+        tensors.put("lora_unet_" + name + ".lora_down.weight", Tensor.full(1, 2, 4));
+        tensors.put("lora_unet_" + name + ".lora_up.weight", Tensor.full(1, 4, 2));
+      }
+      SafetensorsWriter.write(file, tensors, Map.of());
+    }
+    try (LoraFile lora = LoraFile.read(file)) {
+      assertThat(lora.layers())
+          .singleElement()
+          .extracting(LoraLayer::module)
+          .isEqualTo("mid_block_attentions_0_proj_in");
+      assertThat(lora.notes()).singleElement().asString().contains("SDXL's original code");
+    }
+  }
+
   private static LoraLayer layer(Rng rng, String module, long rank, double alpha, long[] weight) {
     long[] down = weight.clone();
     down[0] = rank;
@@ -245,7 +428,7 @@ class LoraTest {
       for (String name :
           List.of(
               "lora_unet_input_blocks_7_1_transformer_blocks_9_attn2_to_k",
-              "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k")) {
+              "lora_unet_middle_block_1_transformer_blocks_0_attn2_to_k")) {
         tensors.put(name + ".lora_down.weight", Tensor.randn(rng, 4, 2048));
         tensors.put(name + ".lora_up.weight", Tensor.randn(rng, 64, 4));
       }
@@ -274,7 +457,7 @@ class LoraTest {
           .hasMessageContaining("this is a LoHa");
       SafetensorsWriter.write(file, Map.of("lora_unet_a.lora_down.weight", x), Map.of());
       assertThatThrownBy(() -> LoraFile.read(file))
-          .hasMessageContaining("layer a has no up factor");
+          .hasMessageContaining("layer a of unet has no up factor");
     }
   }
 }
