@@ -407,7 +407,7 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(raw.ceil());
   }
 
-  /** this < other, as booleans. */
+  /** {@code this < other}, as booleans. */
   public Tensor lt(double other) {
     return new Tensor(raw.lt(new Scalar(other)));
   }
@@ -417,7 +417,7 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(raw.le(new Scalar(other)));
   }
 
-  /** this > other, as booleans. */
+  /** {@code this > other}, as booleans. */
   public Tensor gt(double other) {
     return new Tensor(raw.gt(new Scalar(other)));
   }
