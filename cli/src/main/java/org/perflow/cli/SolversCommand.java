@@ -10,8 +10,8 @@ import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.SolverErrors;
 import org.perflow.evaluate.SolverErrors.Setting;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Denoiser;
 import org.perflow.flow.Guidance;
+import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
@@ -142,7 +142,7 @@ final class SolversCommand extends Verb {
           new SolverErrors.Problem(
               NoiseSchedule.of(model.schedulerConfig()),
               PredictionType.of(model.schedulerConfig()),
-              Denoiser.guided(model.unet(), text, nothing, guidance)),
+              Network.of(model.unet()).guided(text, nothing, guidance)),
           start,
           new TimeWindows(windows),
           new Setting(TeacherSolver.HEUN, fine),

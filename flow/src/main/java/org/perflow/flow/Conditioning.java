@@ -90,6 +90,11 @@ public record Conditioning(
     return each(x -> x.narrow(0, from, count));
   }
 
+  /** The one row of this, or its B rows, as B rows in the types of {@code other}: views. */
+  public Conditioning rowsLike(Conditioning other) {
+    return other.with(this, (x, own) -> own.to(x.dtype()).expand(x.shape()));
+  }
+
   /** The rows of this one, then those of {@code other}. */
   public Conditioning cat(Conditioning other) {
     return with(other, (own, their) -> Tensor.cat(0, own, their));

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.Tensor;
 
 /**
  * Scale of classifier-free guidance over the steps of a run. Several scales are shared out over the
@@ -92,6 +93,31 @@ public record Guidance(List<Double> scales) {
   /** Whether no step is guided, so that a negative prompt says nothing. */
   public boolean isNone() {
     return scales.stream().allMatch(scale -> scale <= 1);
+  }
+
+  /** unconditional + scale × (conditional − unconditional). */
+  public static Tensor guide(Tensor unconditional, Tensor conditional, double scale) {
+    return unconditional.add(conditional.sub(unconditional).mul(scale));
+  }
+
+  /**
+   * Takes the spread of a guided output back towards that of {@code conditional}, against the
+   * overexposure that large scales bring (Lin et al. 2023, arXiv 2305.08891, section 3.4).
+   *
+   * @param guided [B, ...], each row by itself
+   * @param amount 0 changes nothing, 1 gives all of it back
+   */
+  public static Tensor rescale(Tensor guided, Tensor conditional, double amount) {
+    Tensor ratio = deviation(conditional).div(deviation(guided)); // [B, 1]
+    Tensor rows = guided.reshape(guided.size(0), -1);
+    return rows.mul(ratio.mul(amount).add(1 - amount)).reshape(guided.shape());
+  }
+
+  /** Of each row, [B, 1], but for a factor that depends on the number of elements alone. */
+  private static Tensor deviation(Tensor x) {
+    Tensor rows = x.reshape(x.size(0), -1);
+    Tensor centred = rows.sub(rows.mean(1).unsqueeze(1));
+    return centred.mul(centred).mean(1).sqrt().unsqueeze(1);
   }
 
   /** As {@link #parse} reads it. */

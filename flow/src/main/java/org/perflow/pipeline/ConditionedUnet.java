@@ -3,7 +3,7 @@ package org.perflow.pipeline;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Denoiser;
+import org.perflow.flow.Guidance;
 import org.perflow.models.ControlNetModel.Residuals;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
@@ -56,8 +56,8 @@ record ConditionedUnet(
     Tensor output = output(twice, maskedTwice, timestep, both, index, steps);
     long rows = z.size(0);
     Tensor conditional = output.narrow(0, rows, rows);
-    Tensor guided = Denoiser.guide(output.narrow(0, 0, rows), conditional, scale);
-    return rescale == 0 ? guided : Denoiser.rescale(guided, conditional, rescale);
+    Tensor guided = Guidance.guide(output.narrow(0, 0, rows), conditional, scale);
+    return rescale == 0 ? guided : Guidance.rescale(guided, conditional, rescale);
   }
 
   private Tensor output(

@@ -108,10 +108,10 @@ class GoldenTrainingTest {
     Tensor nullText = file.read("null").expand(text.shape());
     double guidance = Double.parseDouble(file.metadata().get("guidance"));
     if (guidance > 1) {
-      return Denoiser.guided(
-          teacher, new Conditioning(text, null), new Conditioning(nullText, null), guidance);
+      return Network.of(teacher)
+          .guided(Conditioning.of(text), Conditioning.of(nullText), guidance);
     }
     Tensor kept = file.read("keep").reshape(-1, 1, 1).gt(0.5);
-    return Denoiser.of(teacher, Tensor.where(kept, text, nullText));
+    return Network.of(teacher).given(Conditioning.of(Tensor.where(kept, text, nullText)));
   }
 }

@@ -17,7 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.perflow.flow.Denoiser;
+
 import org.perflow.flow.Golden;
 import org.perflow.flow.Guidance;
 import org.perflow.flow.Parameterization;
@@ -123,7 +123,7 @@ class PipelineTest {
   @Test
   void guidanceIsTheScaleOfDiffusers() {
     try (Scope scope = Scope.open()) {
-      Tensor guided = Denoiser.guide(Tensor.full(1, 1), Tensor.full(3, 1), 7.5);
+      Tensor guided = Guidance.guide(Tensor.full(1, 1), Tensor.full(3, 1), 7.5);
       assertThat(guided.item()).isEqualTo(16);
     }
   }
@@ -133,7 +133,7 @@ class PipelineTest {
     try (Scope scope = Scope.open()) {
       Tensor conditional = Tensor.of(new float[] {0, 1, 2, 3, 9, 9, 9, 11}, 2, 4);
       Tensor guided = Tensor.of(new float[] {0, 2, 4, 6, -1, -1, -1, -2}, 2, 4); // ratios 1/2 and 2
-      assertThat(Denoiser.rescale(guided, conditional, 0.7).toFloatArray()) // by 0.65 and 1.7
+      assertThat(Guidance.rescale(guided, conditional, 0.7).toFloatArray()) // by 0.65 and 1.7
           .containsExactly(
               new float[] {0, 1.3f, 2.6f, 3.9f, -1.7f, -1.7f, -1.7f, -3.4f}, within(1e-6f));
     }

@@ -3,6 +3,7 @@ package org.perflow.distill;
 import java.util.Map;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.Network;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.nn.Parameter;
 

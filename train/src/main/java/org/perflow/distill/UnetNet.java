@@ -5,6 +5,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.Network;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.lora.LoraAdapters;
 import org.perflow.tensor.DType;
@@ -40,7 +41,12 @@ public final class UnetNet implements Net {
 
   @Override
   public Denoiser given(Conditioning condition) {
-    return Denoiser.of(unet, condition.to(compute));
+    return Network.of(unet, compute).given(condition);
+  }
+
+  @Override
+  public boolean takesNumber() {
+    return unet.config().takesTimestepCond();
   }
 
   @Override

@@ -8,6 +8,7 @@ import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.flow.sampler.Scheduler;
@@ -74,12 +75,12 @@ final class Drawing {
   /** As the pipeline has it: a network that embeds a number is told it and asked once. */
   private Denoiser denoiser(Conditioning text, Conditioning nothing, int index) {
     if (!model.unet().config().takesTimestepCond()) {
-      return Denoiser.guided(model.unet(), text, nothing, system.guidance());
+      return Network.of(model.unet()).guided(text, nothing, system.guidance());
     }
     double cond = scheduler.timestepCond(index);
     double number = Double.isNaN(cond) ? system.guidance() - 1 : cond;
-    return Denoiser.of(
-        model.unet(), text.withTimestepCond(Tensor.full(number, text.text().size(0))));
+    return Network.of(model.unet())
+        .given(text.withTimestepCond(Tensor.full(number, text.text().size(0))));
   }
 
   /** Pictures [B, 3, H, W] in [-1, 1], float32, rounded to the 256 levels that a file holds. */

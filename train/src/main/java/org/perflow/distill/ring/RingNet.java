@@ -80,6 +80,11 @@ public final class RingNet implements Net {
   }
 
   @Override
+  public boolean takesNumber() {
+    return true;
+  }
+
+  @Override
   public Denoiser features(Conditioning condition) {
     return (z, t) -> layers.hidden(z, t, condition.timestepCond()).reshape(z.size(0), WIDTH, 1, 1);
   }

@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
-import org.perflow.distill.Network;
 import org.perflow.flow.Conditioning;
+import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
