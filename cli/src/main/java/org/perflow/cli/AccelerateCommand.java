@@ -1,23 +1,24 @@
 package org.perflow.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.lang.reflect.RecordComponent;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
+import org.perflow.accelerate.Accelerator;
 import org.perflow.accelerate.Methods;
 import org.perflow.distill.Method;
 import org.perflow.io.FormatException;
+import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.DType;
 import org.perflow.train.LoraOptions;
+import org.perflow.train.ProgressListener;
+import org.perflow.train.RunConfig;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
 import picocli.CommandLine.Command;
@@ -121,82 +122,68 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   @Override
   void run() throws Exception {
-    JsonNode file = config == null ? Json.MAPPER.createObjectNode() : Json.read(config);
-    String chosen = methodName == null ? file.path("method").asText("perflow") : methodName;
+    RunConfig file =
+        config == null ? new RunConfig(Json.MAPPER.createObjectNode()) : RunConfig.read(config);
+    String chosen = methodName == null ? file.json().path("method").asText("perflow") : methodName;
     Method<?> method = Methods.of(chosen);
     refuseUnknownSections(file, method);
-    AccelerateRun<?> run = prepare(method, file);
+    Accelerator accelerator = accelerator(method, file);
     if (dryRun) {
-      out().println(Json.MAPPER.writeValueAsString(run.config()));
+      out().println(Json.MAPPER.writeValueAsString(accelerator.config().json()));
       return;
     }
-    Trainer.Result result = run.train(resume);
+    Accelerator.Student made;
+    try (ProgressListener progress = new ProgressListener();
+        StopOnInterrupt stop = new StopOnInterrupt()) {
+      made = resume ? accelerator.resume(progress, stop) : accelerator.run(progress, stop);
+    }
+    Trainer.Result result = made.training();
     report(
         new Summary(
-            run.student().toString(),
-            run.loras().values().stream()
-                .filter(Files::exists)
-                .map(Path::toString)
-                .sorted()
-                .toList(),
+            made.folder().toString(),
+            made.loras().values().stream().map(Path::toString).sorted().toList(),
             result.steps(),
             result.loss(),
             result.seconds()),
         "%s: %,d steps in %.0f s, last loss %.4f"
-            .formatted(run.student(), result.steps(), result.seconds(), result.loss()));
+            .formatted(made.folder(), result.steps(), result.seconds(), result.loss()));
   }
 
-  private <O extends Record> AccelerateRun<O> prepare(Method<O> method, JsonNode file)
-      throws IOException {
-    Path source = teacher == null ? Installation.teacher() : teacher;
-    O options = options(method, source, settings(file, method.name(), ofMethods.changes()));
-    LoraOptions factors = Overrides.apply(method.lora(), settings(file, "lora", lora.changes()));
-    method.require(factors, options);
-    return new AccelerateRun<>(
-        source,
-        start,
-        Shards.find(data == null ? List.of(Installation.data()) : data, "train-*.tar"),
-        method,
-        options,
-        Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())),
-        factors,
-        DType.parse(saveDtype),
-        out.resolve("cache"),
-        out);
+  private <O extends Record> Accelerator accelerator(Method<O> method, RunConfig file) {
+    ObjectNode chosen = settings(file, method.name(), ofMethods.changes());
+    refuseOthersSettings(method, chosen);
+    Accelerator accelerator =
+        Accelerator.of(teacher == null ? Installation.teacher() : teacher)
+            .data(data == null ? List.of(Installation.data()) : data)
+            .method(method, suited -> Overrides.apply(suited, chosen))
+            .train(Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())))
+            .lora(Overrides.apply(method.lora(), settings(file, "lora", lora.changes())))
+            .saveAs(DType.parse(saveDtype))
+            .out(out);
+    return start == null ? accelerator : accelerator.start(start);
   }
 
-  /** What was chosen over what suits the teacher. */
-  static <O extends Record> O options(Method<O> method, Path folder, ObjectNode chosen)
-      throws IOException {
+  private static void refuseOthersSettings(Method<?> method, ObjectNode chosen) {
     Set<String> known = new TreeSet<>();
     for (RecordComponent component : method.defaults().getClass().getRecordComponents()) {
       known.add(component.getName());
     }
-    List<String> unknown = new ArrayList<>();
-    chosen.fieldNames().forEachRemaining(unknown::add);
-    unknown.removeAll(known);
-    if (!unknown.isEmpty()) {
-      throw new IllegalArgumentException(
-          "%s is no setting of the method %s; it has %s"
-              .formatted(
-                  RecordOptions.option(unknown.get(0)),
-                  method.name(),
-                  String.join(" ", known.stream().map(RecordOptions::option).toList())));
+    for (var setting : chosen.properties()) {
+      if (!known.contains(setting.getKey())) {
+        throw new IllegalArgumentException(
+            "%s is no setting of the method %s; it has %s"
+                .formatted(
+                    RecordOptions.option(setting.getKey()),
+                    method.name(),
+                    String.join(" ", known.stream().map(RecordOptions::option).toList())));
+      }
     }
-    Path scheduler = folder.resolve("scheduler/scheduler_config.json");
-    if (!Files.exists(scheduler)) { // a folder without one is refused when it is loaded
-      return Overrides.apply(method.defaults(), chosen);
-    }
-    ObjectNode teachers = (ObjectNode) Json.read(scheduler);
-    O options = Overrides.apply(method.suited(teachers, method.defaults()), chosen);
-    method.require(teachers, options);
-    return options;
   }
 
-  private void refuseUnknownSections(JsonNode file, Method<?> method) throws FormatException {
+  private void refuseUnknownSections(RunConfig file, Method<?> method) throws FormatException {
     // "inputs" is what a run writes about itself; it is not a setting
     Set<String> known = Set.of("method", method.name(), "train", "lora", "inputs");
-    for (var entry : file.properties()) {
+    for (var entry : file.json().properties()) {
       if (!known.contains(entry.getKey())) {
         throw new FormatException(
             "%s: unknown key \"%s\", expected \"method\", \"%s\", \"train\" and \"lora\""
@@ -206,11 +193,8 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   }
 
   /** The file's section, then the command line. */
-  private static ObjectNode settings(JsonNode file, String section, ObjectNode changes) {
-    ObjectNode merged = Json.MAPPER.createObjectNode();
-    if (file.get(section) instanceof ObjectNode settings) {
-      merged.setAll(settings);
-    }
+  private static ObjectNode settings(RunConfig file, String section, ObjectNode changes) {
+    ObjectNode merged = file.section(section);
     merged.setAll(changes);
     return merged;
   }

@@ -11,8 +11,10 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.perflow.accelerate.Accelerator;
 import org.perflow.accelerate.Methods;
 import org.perflow.distill.Method;
+import org.perflow.distill.StudentRun;
 import org.perflow.evaluate.Charts;
 import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluation;
@@ -20,15 +22,18 @@ import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.evaluate.Report;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
+import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
+import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
-import org.perflow.train.LoraOptions;
+import org.perflow.train.ProgressListener;
+import org.perflow.train.RunConfig;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
@@ -84,7 +89,7 @@ final class CompareCommand extends Verb {
       TransferRun.@Nullable Result transfer) {}
 
   /** A trained entry. */
-  private record Trained(ComparePlan.Entry entry, AccelerateRun<?> run, Training training) {}
+  private record Trained(ComparePlan.Entry entry, StudentRun<?> run, Training training) {}
 
   /** An entry with its model, if it has one of its own. */
   private record Entrant(ComparePlan.Entry entry, DiffusionModel model, boolean owned) {}
@@ -93,7 +98,7 @@ final class CompareCommand extends Verb {
   void run() throws Exception {
     ComparePlan plan = ComparePlan.read(file);
     List<ComparePlan.Entry> entries = chosen(plan);
-    Map<ComparePlan.Entry, AccelerateRun<?>> runs = new LinkedHashMap<>();
+    Map<ComparePlan.Entry, StudentRun<?>> runs = new LinkedHashMap<>();
     for (ComparePlan.Entry entry : entries) { // all settings are checked before any is trained
       if (entry.method() != null) {
         runs.put(entry, prepare(plan, entry, Methods.of(entry.method())));
@@ -116,12 +121,12 @@ final class CompareCommand extends Verb {
 
   /** Where the entries' models lie; an entry of the teacher's has none. */
   private static Map<ComparePlan.Entry, Optional<Path>> folders(
-      List<ComparePlan.Entry> entries, Map<ComparePlan.Entry, AccelerateRun<?>> runs) {
+      List<ComparePlan.Entry> entries, Map<ComparePlan.Entry, StudentRun<?>> runs) {
     Map<ComparePlan.Entry, Optional<Path>> folders = new LinkedHashMap<>();
     for (ComparePlan.Entry entry : entries) {
-      Optional<Path> own = Optional.ofNullable(entry.model()).map(CompareCommand::path);
+      Optional<Path> own = Optional.ofNullable(entry.model()).map(Installation::find);
       folders.put(
-          entry, Optional.ofNullable(runs.get(entry)).map(AccelerateRun::student).or(() -> own));
+          entry, Optional.ofNullable(runs.get(entry)).map(StudentRun::student).or(() -> own));
     }
     return folders;
   }
@@ -141,24 +146,21 @@ final class CompareCommand extends Verb {
 
   // ---------------------------------------------------------------- training
 
-  private <O extends Record> AccelerateRun<O> prepare(
+  private <O extends Record> StudentRun<?> prepare(
       ComparePlan plan, ComparePlan.Entry entry, Method<O> method) throws IOException {
     ObjectNode train = Json.MAPPER.createObjectNode();
     train.setAll(orEmpty(plan.train()));
     train.setAll(orEmpty(entry.train()));
-    Path teacher = teacher(plan);
     try {
-      return new AccelerateRun<>(
-          teacher,
-          null,
-          Shards.find(data(plan), "train-*.tar"),
-          method,
-          AccelerateCommand.options(method, teacher, orEmpty(entry.options())),
-          Overrides.apply(TrainOptions.DEFAULTS, train),
-          Overrides.apply(LoraOptions.DEFAULTS, orEmpty(entry.lora())),
-          DType.F16,
-          out.resolve("cache"),
-          out.resolve(entry.slug()));
+      Accelerator accelerator =
+          Accelerator.of(teacher(plan))
+              .data(data(plan))
+              .method(method, suited -> Overrides.apply(suited, orEmpty(entry.options())))
+              .train(Overrides.apply(TrainOptions.DEFAULTS, train))
+              .lora(Overrides.apply(method.lora(), orEmpty(entry.lora())))
+              .cache(out.resolve("cache"))
+              .out(out.resolve(entry.slug()));
+      return accelerator.prepare();
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("'" + entry.name() + "': " + e.getMessage(), e);
     }
@@ -169,9 +171,9 @@ final class CompareCommand extends Verb {
   }
 
   /** Trains what is not trained; refuses a folder that was trained with other settings. */
-  private Training train(AccelerateRun<?> run) throws IOException {
+  private Training train(StudentRun<?> run) throws IOException {
     Path done = run.out().resolve("training.json");
-    refuseOtherSettings(run.out().resolve("config.json"), run.config());
+    refuseOtherSettings(run.out(), run.config());
     if (Files.exists(done)) {
       err().println("  trained already: " + run.student());
       return Json.read(done, Training.class);
@@ -185,7 +187,11 @@ final class CompareCommand extends Verb {
           }
         };
     boolean resume = Files.isDirectory(run.out().resolve("checkpoints"));
-    Trainer.Result result = run.train(resume, memory);
+    Trainer.Result result;
+    try (ProgressListener progress = new ProgressListener();
+        StopOnInterrupt stop = new StopOnInterrupt()) {
+      result = run.train(resume, memory, progress, stop);
+    }
     Training training =
         new Training(
             run.method().name(),
@@ -199,13 +205,16 @@ final class CompareCommand extends Verb {
     return training;
   }
 
-  /** Compared as text: whole numbers are of one kind in memory and of another when read. */
-  static void refuseOtherSettings(Path config, ObjectNode wanted) throws IOException {
-    if (Files.exists(config) && !Json.read(config).toString().equals(wanted.toString())) {
+  /** Refuses a folder that holds a run with other settings than it is to have now. */
+  static void refuseOtherSettings(Path folder, RunConfig wanted) throws IOException {
+    if (!Files.exists(folder.resolve("config.json"))) {
+      return;
+    }
+    List<String> differences = wanted.differences(RunConfig.in(folder));
+    if (!differences.isEmpty()) {
       throw new IllegalArgumentException(
-          config
-              + " was written with other settings than the plan has now; choose another --out, or"
-              + " move that folder away");
+          "%s was trained with other settings than the plan has now: %s; choose another --out, or move that folder away"
+              .formatted(folder, String.join(", ", differences)));
     }
   }
 
@@ -275,7 +284,7 @@ final class CompareCommand extends Verb {
     for (Entrant entrant : entrants) {
       systems.addAll(systems(plan, entrant.entry(), entrant.model()));
     }
-    List<Path> held = Shards.find(data(plan), "test*.tar");
+    List<Path> held = Shards.test(data(plan));
     List<Sample> real = ShardReader.readAll(held);
     try (TextAgreement text = reader(teacher, features, options.cache(), real)) {
       Estimate ceiling = text == null ? null : text.agreement(real);
@@ -409,18 +418,12 @@ final class CompareCommand extends Verb {
   // ---------------------------------------------------------------- paths
 
   private static Path teacher(ComparePlan plan) {
-    return plan.teacher() == null ? Installation.teacher() : path(plan.teacher());
+    return plan.teacher() == null ? Installation.teacher() : Installation.find(plan.teacher());
   }
 
   private static List<Path> data(ComparePlan plan) {
     return plan.data() == null
         ? List.of(Installation.data())
-        : plan.data().stream().map(CompareCommand::path).toList();
-  }
-
-  /** As given, else as it came with the program. */
-  static Path path(String name) {
-    Path here = Path.of(name);
-    return Files.exists(here) ? here : Installation.home().resolve(name);
+        : plan.data().stream().map(Installation::find).toList();
   }
 }

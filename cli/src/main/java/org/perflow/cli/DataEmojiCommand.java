@@ -5,6 +5,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.perflow.cli.data.EmojiDataset;
 import org.perflow.cli.data.EmojiStyle;
+import org.perflow.io.Installation;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.perflow.accelerate.Accelerator;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.evaluate.Charts;
@@ -14,11 +15,13 @@ import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.flow.Guidance;
+import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
+import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
-import org.perflow.train.LoraOptions;
+import org.perflow.train.ProgressListener;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import picocli.CommandLine.Command;
@@ -60,30 +63,28 @@ final class DemoCommand extends Verb {
             .with("ema", 0.97)
             .with("decay", TrainOptions.Decay.LINEAR);
     PerflowOptions perflow = recipe();
-    AccelerateRun<PerflowOptions> job =
-        new AccelerateRun<>(
-            Installation.teacher(),
-            null,
-            Shards.find(List.of(Installation.data()), "train-*.tar"),
-            PerflowMethod.MEASURED,
-            perflow,
-            train,
-            LoraOptions.DEFAULTS,
-            DType.F16,
-            run.resolve("cache"),
-            run);
+    Accelerator accelerator =
+        Accelerator.of(Installation.teacher())
+            .data(Installation.data())
+            .method(PerflowMethod.MEASURED, suited -> perflow)
+            .train(train)
+            .out(run);
     err().printf("1/2  PeRFlow training: %,d steps of %d%n", train.steps(), train.batch());
     List<Double> losses = new ArrayList<>();
-    job.train(
-        false,
+    TrainListener recorder =
         new TrainListener() {
           @Override
           public void onStep(Report report) {
             losses.add(report.loss());
           }
-        });
+        };
+    Accelerator.Student student;
+    try (ProgressListener progress = new ProgressListener();
+        StopOnInterrupt stop = new StopOnInterrupt()) {
+      student = accelerator.run(recorder, progress, stop);
+    }
     err().println("2/2  Comparison on captions held out from training");
-    Comparison comparison = compare(job.student());
+    Comparison comparison = compare(student.folder());
     comparison.write(
         out,
         "PeRFlow demo",
@@ -131,7 +132,7 @@ final class DemoCommand extends Verb {
           new System("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
           systems,
           Comparison.cases(
-              Shards.find(List.of(Installation.data()), "test*.tar"), quick ? 16 : 64, FIRST_SEED),
+              Shards.test(List.of(Installation.data())), quick ? 16 : 64, FIRST_SEED),
           Evaluation.Measures.on(features),
           null,
           new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),

@@ -25,8 +25,10 @@ import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
 import org.perflow.flow.Guidance;
+import org.perflow.io.Installation;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
+import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
@@ -311,7 +313,7 @@ final class EvaluateCommand extends Verb {
 
   private void drawAndCompare(Features network) throws Exception {
     List<Path> shards =
-        Shards.find(data == null ? List.of(Installation.data()) : data, "test*.tar");
+        Shards.test(data == null ? List.of(Installation.data()) : data);
     Map<String, String> settings = new LinkedHashMap<>();
     List<Entrant> entrants = new ArrayList<>();
     try {

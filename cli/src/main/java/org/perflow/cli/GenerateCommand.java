@@ -12,6 +12,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
 import org.perflow.io.Images;
+import org.perflow.io.Installation;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.AutoencoderTiny;
 import org.perflow.models.ControlNetModel;

@@ -16,6 +16,8 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.TimeWindows;
+import org.perflow.io.Installation;
+import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.SeededNoise;
@@ -104,7 +106,7 @@ final class SolversCommand extends Verb {
   @Override
   void run() throws Exception {
     List<Path> shards =
-        Shards.find(data == null ? List.of(Installation.data()) : data, "test*.tar");
+        Shards.test(data == null ? List.of(Installation.data()) : data);
     List<Case> cases = Comparison.cases(shards, pictures, seed);
     int all =
         windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());

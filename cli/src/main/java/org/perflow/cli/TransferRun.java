@@ -24,16 +24,21 @@ import org.perflow.evaluate.Report.Row.Kind;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.FormatException;
+import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
+import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.train.Captions;
 import org.perflow.train.LatentCache;
 import org.perflow.train.PretrainObjective;
+import org.perflow.train.ProgressListener;
+import org.perflow.train.RunConfig;
 import org.perflow.train.TrainOptions;
+import org.perflow.train.TrainingRun;
 
 /**
  * The plug-and-play test of {@code compare}: what a student learned, student − teacher (of one
@@ -64,14 +69,14 @@ record TransferRun(
     List<Path> own =
         settings.data() == null
             ? data
-            : settings.data().stream().map(CompareCommand::path).toList();
+            : settings.data().stream().map(Installation::find).toList();
     try {
       return new TransferRun(
           plan,
           settings,
           teacher,
-          settings.model() == null ? Shards.find(own, "train-*.tar") : List.of(),
-          Shards.find(own, "test*.tar"),
+          settings.model() == null ? Shards.train(own) : List.of(),
+          Shards.test(own),
           settings.train() == null
               ? TrainOptions.DEFAULTS
               : Overrides.apply(TrainOptions.DEFAULTS, settings.train()),
@@ -97,22 +102,22 @@ record TransferRun(
   /** The fine-tune's folder: as given, trained by an earlier run, or trained now. */
   Path fineTune() throws IOException {
     if (settings.model() != null) {
-      return CompareCommand.path(settings.model());
+      return Installation.find(settings.model());
     }
     ObjectNode inputs = Json.MAPPER.createObjectNode().put("teacher", Installation.name(teacher));
     inputs.set("data", Json.MAPPER.valueToTree(names(shards)));
-    ObjectNode config = Json.MAPPER.createObjectNode();
-    config.set("train", Json.MAPPER.valueToTree(train));
-    config.set("inputs", inputs);
-    CompareCommand.refuseOtherSettings(out.resolve("config.json"), config);
+    RunConfig config = RunConfig.of(train).with("inputs", inputs);
+    CompareCommand.refuseOtherSettings(out, config);
     Path target = out.resolve("model");
     if (!Files.exists(target)) {
-      trainInto(target, inputs, Provenance.of(DeltaFolder.weights(teacher), shards, config));
+      trainInto(target, config);
     }
     return target;
   }
 
-  private void trainInto(Path target, ObjectNode inputs, Provenance provenance) throws IOException {
+  private void trainInto(Path target, RunConfig config) throws IOException {
+    Provenance provenance =
+        Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
     List<Sample> samples = ShardReader.readAll(shards);
     Path cache = out.resolve("cache/latents.safetensors");
     try (DiffusionModel model = Models.load(teacher, DType.F32)) {
@@ -127,16 +132,14 @@ record TransferRun(
                       model.textEncoder(),
                       NoiseSchedule.of(model.schedulerConfig()),
                       train.compute())
-                  .keepingText()) {
+                  .keepingText();
+          ProgressListener progress = new ProgressListener();
+          StopOnInterrupt stop = new StopOnInterrupt()) {
         boolean resume = Files.isDirectory(out.resolve("checkpoints"));
-        PretrainCommand.train(
-            "fine-tune",
+        new TrainingRun("fine-tune", config, out, resume, List.of(progress, stop))
+            .run(
             objective,
-            train,
-            out,
-            inputs,
             null,
-            resume,
             () -> {
               model.save(target, DType.F16, provenance.asMetadata());
               provenance.write(target);

@@ -46,6 +46,14 @@ public interface Method<O extends Record> {
    */
   default void require(LoraOptions lora, O options) {}
 
+  /**
+   * Part of the captions (0..1) that are put together from pieces of several; see {@link
+   * org.perflow.train.MixedCaptions}.
+   */
+  default double mixedCaptions(O options) {
+    return 0;
+  }
+
   /** The student's architecture; what the teacher lacks starts so that nothing changes. */
   default UNetConfig student(UNetConfig teacher, O options) {
     return teacher;

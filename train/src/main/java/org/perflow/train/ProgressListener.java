@@ -15,28 +15,16 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
   private static final long LINE_NANOS = 10_000_000_000L;
 
   private final PrintStream out;
-  private final @Nullable ProgressBar bar;
+  private final boolean terminal;
+  private @Nullable ProgressBar bar;
   private long lastLine;
   private double smoothed = Double.NaN;
 
-  /** A bar of that name where there is a terminal. */
-  public ProgressListener(String name) {
-    this(name, System.err, isTerminal());
-  }
-
-  ProgressListener(String name, PrintStream out, boolean terminal) {
-    this.out = out;
-    this.lastLine = System.nanoTime() - LINE_NANOS;
-    this.bar =
-        terminal
-            ? new ProgressBarBuilder()
-                .setTaskName(name)
-                .setInitialMax(PARTS)
-                .setStyle(ProgressBarStyle.ASCII)
-                .setUpdateIntervalMillis(500)
-                .hideEta()
-                .build()
-            : null;
+  /** With a bar where there is a terminal. */
+  public ProgressListener() {
+    out = System.err;
+    terminal = isTerminal();
+    lastLine = System.nanoTime() - LINE_NANOS;
   }
 
   static boolean isTerminal() {
@@ -48,6 +36,21 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
       return (boolean) Console.class.getMethod("isTerminal").invoke(console);
     } catch (ReflectiveOperationException e) {
       return true; // before: only where there is one
+    }
+  }
+
+  @Override
+  public void onStart(String name) {
+    smoothed = Double.NaN;
+    if (terminal) {
+      bar =
+          new ProgressBarBuilder()
+              .setTaskName(name)
+              .setInitialMax(PARTS)
+              .setStyle(ProgressBarStyle.ASCII)
+              .setUpdateIntervalMillis(500)
+              .hideEta()
+              .build();
     }
   }
 
@@ -101,6 +104,7 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
   public void close() {
     if (bar != null) {
       bar.close();
+      bar = null;
     }
   }
 }

@@ -30,6 +30,21 @@ public interface TrainListener {
       double imagesPerSecond,
       double secondsLeft) {}
 
+  /**
+   * Training starts, or goes on: what it learns from is ready.
+   *
+   * @param name of what is trained, such as the method's or "vae"
+   */
+  default void onStart(String name) throws IOException {}
+
+  /**
+   * Asked after every step: whether the run is to write a checkpoint and end with a {@link
+   * StoppedException}.
+   */
+  default boolean wantsStop() {
+    return false;
+  }
+
   /** Something to know about the run. */
   default void onNote(String note) throws IOException {}
 

@@ -1,6 +1,5 @@
 package org.perflow.train;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -9,9 +8,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
-import org.perflow.io.Json;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Recompute;
 import org.perflow.tensor.Rng;
@@ -29,7 +28,7 @@ import org.perflow.tensor.optim.FlatParameters;
  *
  * <pre>{@code
  * try (Trainer trainer = new Trainer(objective, options, folder)) {
- *   trainer.listen(new ProgressListener("perflow"));
+ *   trainer.listen(new ProgressListener());
  *   trainer.resume(); // where a run was cut off
  *   trainer.run();
  *   trainer.withAverages(() -> save(student));
@@ -55,32 +54,52 @@ public final class Trainer implements AutoCloseable {
 
   private final Objective objective;
   private final TrainOptions options;
+  private final RunConfig config;
   private final Path folder;
+  private final LongSupplier nanos;
   private final FlatParameters weights;
   private final AdamW optimiser;
   private final @Nullable Ema ema;
   private final Rng rng;
   private final DataOrder order;
   private final List<TrainListener> listeners = new ArrayList<>();
-  private final ObjectNode config = Json.MAPPER.createObjectNode();
+  private String name = "training";
   private @Nullable Sampler sampler;
-  private volatile boolean stopping;
+  private List<String> changed = List.of(); // settings, since the checkpoint that is resumed
   private long step;
   private double loss = Double.NaN;
   private double secondsBefore;
-  private long startedNanos = System.nanoTime();
+  private long startedNanos;
 
   /** Takes over the objective's weights, which must have values. Nothing is written yet. */
   public Trainer(Objective objective, TrainOptions options, Path folder) {
+    this(objective, RunConfig.of(options), folder);
+  }
+
+  /** The same with settings of the objective, which are saved beside every artefact. */
+  public Trainer(Objective objective, RunConfig config, Path folder) {
+    this(objective, config, folder, System::nanoTime);
+  }
+
+  /** With a clock of one's own, for tests. */
+  Trainer(Objective objective, RunConfig config, Path folder, LongSupplier nanos) {
     this.objective = objective;
-    this.options = options;
+    this.config = config;
+    this.options = config.train();
     this.folder = folder;
+    this.nanos = nanos;
+    startedNanos = nanos.getAsLong();
     weights = new FlatParameters(objective.parameters());
     optimiser = new AdamW(weights, options.adam());
     ema = options.ema() > 0 ? new Ema(weights, options.ema()) : null;
     rng = Rng.seeded(options.seed());
     order = new DataOrder(objective.examples(), options.seed());
-    config.set("train", Json.MAPPER.valueToTree(options));
+  }
+
+  /** Says to the listeners what is trained. */
+  public Trainer name(String name) {
+    this.name = name;
+    return this;
   }
 
   /** Adds a listener. */
@@ -95,22 +114,32 @@ public final class Trainer implements AutoCloseable {
     return this;
   }
 
-  /** Adds settings of the objective to the config that is saved beside every artefact. */
-  public Trainer config(String name, Object settings) {
-    config.set(name, Json.MAPPER.valueToTree(settings));
-    return this;
-  }
-
   /** The effective config. */
-  public ObjectNode config() {
-    return config.deepCopy();
+  public RunConfig config() {
+    return config;
   }
 
-  /** Goes on from the newest checkpoint of the folder; false where there is none. */
+  /**
+   * Goes on from the newest checkpoint of the folder; false where there is none. Settings of the
+   * trainer may be others than those that it was trained with, and so may be the names of its
+   * inputs; {@link #run} then tells the listeners which.
+   *
+   * @throws IllegalArgumentException where other settings differ, naming them
+   */
   public boolean resume() throws IOException {
     Optional<Path> latest = Checkpoint.latest(folder);
     if (latest.isEmpty()) {
       return false;
+    }
+    changed = config.differences(RunConfig.in(latest.get()));
+    List<String> other =
+        changed.stream().filter(key -> !key.matches("(train|inputs)\\..*")).toList();
+    if (!other.isEmpty()) {
+      throw new IllegalArgumentException(
+          latest.get()
+              + " was trained with other settings: "
+              + String.join(", ", other)
+              + "; take these again, or start anew in another folder");
     }
     Checkpoint.State state = Checkpoint.restore(latest.get(), parts());
     step = state.step();
@@ -119,45 +148,55 @@ public final class Trainer implements AutoCloseable {
     return true;
   }
 
+  /** What the clock says once a step, so that what is decided by it cannot disagree. */
+  private record Clock(double seconds, double progress) {
+    boolean isOver() {
+      return progress >= 1;
+    }
+  }
+
   /**
    * Trains until a limit of the options is reached, then writes a last checkpoint.
    *
    * @throws DivergedException where loss or gradients are NaN or infinite; nothing is written then
-   * @throws StoppedException after {@link #stop}, once the checkpoint is written
+   * @throws StoppedException where a listener wanted to stop, once the checkpoint is written
    */
   public Result run() throws IOException {
     refuseToOverwrite();
-    startedNanos = System.nanoTime();
-    Json.write(folder.resolve("config.json"), config);
+    startedNanos = nanos.getAsLong();
+    config.write(folder);
+    for (TrainListener listener : listeners) {
+      listener.onStart(name);
+    }
+    if (!changed.isEmpty()) {
+      note("resumed with other settings: " + String.join(", ", changed));
+    }
     if (step == 0) {
-      String note = objective.check();
-      for (TrainListener listener : note.isEmpty() ? List.<TrainListener>of() : listeners) {
-        listener.onNote(note);
-      }
+      note(objective.check());
       sample();
     }
-    double progressBefore = progress();
     long stepBefore = step;
-    while (progress() < 1) {
-      double learningRate = options.learningRate(step, progress());
-      double norm = update(learningRate);
-      if (step % options.logEvery() == 0 || progress() >= 1) {
-        report(learningRate, norm, step - stepBefore, progressBefore);
+    Clock before = clock();
+    Clock clock = before;
+    while (!clock.isOver()) {
+      double learningRate = options.learningRate(step, clock.progress());
+      double norm = update(learningRate, clock.progress());
+      clock = clock();
+      if (step % options.logEvery() == 0 || clock.isOver()) {
+        report(learningRate, norm, step - stepBefore, before, clock);
       }
       if (options.sampleEvery() > 0 && step % options.sampleEvery() == 0) {
         sample();
       }
+      boolean stopping = !clock.isOver() && isStopWanted();
       boolean due = options.checkpointEvery() > 0 && step % options.checkpointEvery() == 0;
-      if (due || (stopping && progress() < 1)) {
+      if (due || stopping || clock.isOver()) {
         checkpoint();
       }
-      if (stopping && progress() < 1) {
+      if (stopping) {
         throw new StoppedException(
             "stopped after step " + step + "; resume goes on from its checkpoint in " + folder);
       }
-    }
-    if (options.checkpointEvery() == 0 || step % options.checkpointEvery() != 0) {
-      checkpoint();
     }
     for (TrainListener listener : listeners) {
       listener.onEnd();
@@ -165,9 +204,14 @@ public final class Trainer implements AutoCloseable {
     return new Result(step, loss, seconds(), objective.preparationSeconds());
   }
 
-  /** Asks {@link #run} to write a checkpoint after the step it is at and end; from any thread. */
-  public void stop() {
-    stopping = true;
+  private boolean isStopWanted() {
+    return listeners.stream().anyMatch(TrainListener::wantsStop);
+  }
+
+  private void note(String text) throws IOException {
+    for (TrainListener listener : text.isEmpty() ? List.<TrainListener>of() : listeners) {
+      listener.onNote(text);
+    }
   }
 
   private void refuseToOverwrite() throws IOException {
@@ -182,11 +226,11 @@ public final class Trainer implements AutoCloseable {
   }
 
   /** One optimiser step; returns the gradient norm before clipping. */
-  private double update(double learningRate) throws IOException {
+  private double update(double learningRate, double progress) throws IOException {
     weights.zeroGradients();
     double sum = 0;
     for (int i = 0; i < options.accumulate(); i++) {
-      var batch = new Objective.Step(step, progress(), order.next(options.batch()), rng);
+      var batch = new Objective.Step(step, progress, order.next(options.batch()), rng);
       sum += finite("loss", backward(batch), learningRate);
     }
     loss = sum / options.accumulate();
@@ -232,22 +276,22 @@ public final class Trainer implements AutoCloseable {
                     + " learning rate, a longer warm-up or compute F32."));
   }
 
-  private void report(double learningRate, double norm, long stepsNow, double progressBefore)
+  private void report(
+      double learningRate, double norm, long stepsNow, Clock before, Clock clock)
       throws IOException {
-    double now = seconds() - secondsBefore;
-    double progress = progress();
-    double gained = Math.max(1e-9, progress - progressBefore);
+    double spent = clock.seconds() - secondsBefore;
+    double gained = Math.max(1e-9, clock.progress() - before.progress());
     var report =
         new TrainListener.Report(
             step,
-            Math.min(1, progress),
+            Math.min(1, clock.progress()),
             loss,
             norm,
             learningRate,
             step * options.batch() * options.accumulate(),
-            seconds(),
-            stepsNow * options.batch() * options.accumulate() / now,
-            Math.max(0, now * (1 - progress) / gained));
+            clock.seconds(),
+            stepsNow * options.batch() * options.accumulate() / spent,
+            Math.max(0, spent * (1 - clock.progress()) / gained));
     for (TrainListener listener : listeners) {
       listener.onStep(report);
     }
@@ -278,7 +322,7 @@ public final class Trainer implements AutoCloseable {
     var state =
         new Checkpoint.State(
             step, optimiser.steps(), ema == null ? 0 : ema.updates(), order.position(), seconds());
-    Path saved = Checkpoint.save(folder, parts(), state, config, options.keepCheckpoints());
+    Path saved = Checkpoint.save(folder, parts(), state, config.json(), options.keepCheckpoints());
     for (TrainListener listener : listeners) {
       listener.onCheckpoint(step, saved);
     }
@@ -287,7 +331,7 @@ public final class Trainer implements AutoCloseable {
   /**
    * Runs {@code action} with the averaged weights in the model (the raw ones without averaging).
    */
-  public void withAverages(Runnable action) {
+  public <E extends Exception> void withAverages(Ema.Action<E> action) throws E {
     if (ema == null) {
       action.run();
     } else {
@@ -296,14 +340,15 @@ public final class Trainer implements AutoCloseable {
   }
 
   /** Part of the run that is done, by the nearer of both limits; 1 or more at the end. */
-  private double progress() {
+  private Clock clock() {
+    double seconds = seconds();
     double bySteps = options.steps() > 0 ? (double) step / options.steps() : 0;
-    double byTime = options.minutes() > 0 ? seconds() / (60 * options.minutes()) : 0;
-    return Math.max(bySteps, byTime);
+    double byTime = options.minutes() > 0 ? seconds / (60 * options.minutes()) : 0;
+    return new Clock(seconds, Math.max(bySteps, byTime));
   }
 
   private double seconds() {
-    return secondsBefore + (System.nanoTime() - startedNanos) / 1e9;
+    return secondsBefore + (nanos.getAsLong() - startedNanos) / 1e9;
   }
 
   private Checkpoint.Parts parts() {

@@ -77,6 +77,7 @@ class MethodsTest {
       Method<O> method, boolean lora, Path folder, int end) throws IOException {
     O options = small(method);
     var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
+    long[] reached = new long[1];
     try (Rng rng = Rng.seeded(2);
         Net full = RingNet.pretrained();
         Net student = lora ? full.lora(4, rng) : full.copy();
@@ -89,9 +90,12 @@ class MethodsTest {
           new TrainListener() {
             @Override
             public void onStep(Report report) {
-              if (report.step() == end) {
-                trainer.stop();
-              }
+              reached[0] = report.step();
+            }
+
+            @Override
+            public boolean wantsStop() {
+              return reached[0] == end;
             }
           });
       try {

@@ -106,7 +106,7 @@ class EndToEndTest {
             });
         trainer.run();
         Provenance provenance =
-            Provenance.of(Golden.FOLDER.resolve(UNET), List.of(shard), trainer.config());
+            Provenance.of(Golden.FOLDER.resolve(UNET), List.of(shard), trainer.config().json());
         ObjectNode scheduler = PerflowMethod.MEASURED.scheduler(teacher.schedulerConfig(), options);
         StudentWriter.write(teacher, Golden.FOLDER, student, scheduler, provenance, DType.F16, out);
       }

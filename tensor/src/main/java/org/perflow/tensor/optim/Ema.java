@@ -37,8 +37,14 @@ public final class Ema implements AutoCloseable {
     }
   }
 
+  /** What is done with other weights in the model for a while. */
+  @FunctionalInterface
+  public interface Action<E extends Exception> {
+    void run() throws E;
+  }
+
   /** Runs {@code action} with the averages in the place of the weights, then puts these back. */
-  public void applied(Runnable action) {
+  public <E extends Exception> void applied(Action<E> action) throws E {
     swap();
     try {
       action.run();

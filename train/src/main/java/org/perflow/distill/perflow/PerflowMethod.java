@@ -65,6 +65,11 @@ public final class PerflowMethod implements Method<PerflowOptions> {
   }
 
   @Override
+  public double mixedCaptions(PerflowOptions options) {
+    return options.mixedCaptions();
+  }
+
+  @Override
   public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
     ObjectNode config =
         switch (options.path()) {

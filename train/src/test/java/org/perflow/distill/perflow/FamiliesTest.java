@@ -183,7 +183,7 @@ class FamiliesTest {
         trainer.resume();
         trainer.run();
         Provenance provenance =
-            Provenance.of(DeltaFolder.weights(teacher), List.of(shard), trainer.config());
+            Provenance.of(DeltaFolder.weights(teacher), List.of(shard), trainer.config().json());
         Path out = temp.resolve(run + "-student");
         StudentWriter.write(
             model,

@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.io;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -7,14 +7,22 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
-import org.perflow.io.FormatException;
 
-/** Shards named on the command line: files, or folders that stand for some of their files. */
-final class Shards {
+/** Shards by name: files, or folders that stand for some of their files. */
+public final class Shards {
   private Shards() {}
 
-  /** Files as they are; of a folder those whose name matches {@code glob}, by name. */
-  static List<Path> find(List<Path> named, String glob) throws IOException {
+  /** Those to train on: files as they are, of a folder its {@code train-*.tar}. */
+  public static List<Path> train(List<Path> named) throws IOException {
+    return find(named, "train-*.tar");
+  }
+
+  /** Those held out from training: files as they are, of a folder its {@code test*.tar}. */
+  public static List<Path> test(List<Path> named) throws IOException {
+    return find(named, "test*.tar");
+  }
+
+  private static List<Path> find(List<Path> named, String glob) throws IOException {
     List<Path> found = new ArrayList<>();
     for (Path path : named) {
       if (Files.isRegularFile(path)) {

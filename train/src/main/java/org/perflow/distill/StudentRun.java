@@ -1,10 +1,8 @@
-package org.perflow.cli;
+package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -13,14 +11,10 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
-import org.perflow.distill.Method;
-import org.perflow.distill.Net;
-import org.perflow.distill.StudentWriter;
-import org.perflow.distill.Task;
-import org.perflow.distill.UnetNet;
-import org.perflow.distill.perflow.PerflowOptions;
-import org.perflow.io.Json;
+import org.perflow.flow.Guidance;
+import org.perflow.io.Installation;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.models.lora.LoraAdapters;
@@ -30,25 +24,29 @@ import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
-import org.perflow.train.ProgressListener;
-import org.perflow.train.TensorBoardWriter;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
+import org.perflow.train.RunConfig;
+import org.perflow.train.SampleSheet;
 import org.perflow.train.Trainer;
-import org.perflow.train.TrainingCurve;
+import org.perflow.train.TrainingRun;
 
 /**
- * Training from a teacher's folder to a student's: what {@code accelerate} and {@code demo} do.
+ * The run that makes a student: from a teacher's folder and data to a student's folder. {@link
+ * org.perflow.accelerate.Accelerator} puts one together from what a caller chooses and checks it.
  *
- * @param options of the method
+ * @param <O> settings of the method
+ * @param teacher diffusers folder
  * @param start diffusers folder whose U-Net the student starts from; null for the teacher's
+ * @param shards to learn from
+ * @param options of the method
  * @param lora whether all weights are trained or low-rank factors, which are then written too
  * @param saveAs element type of the student's files
  * @param cache folder of what was made of the data: latents and text states; runs of one teacher on
  *     the same data may share it
  * @param out folder of the run
  */
-record AccelerateRun<O extends Record>(
+public record StudentRun<O extends Record>(
     Path teacher,
     @Nullable Path start,
     List<Path> shards,
@@ -59,21 +57,25 @@ record AccelerateRun<O extends Record>(
     DType saveAs,
     Path cache,
     Path out) {
+  public StudentRun {
+    shards = List.copyOf(shards);
+  }
+
   /** Where the model goes. */
-  Path student() {
+  public Path student() {
     return out.resolve("student");
   }
 
   /** Loss over the run. */
-  Path curve() {
-    return out.resolve("training.csv");
+  public Path curve() {
+    return TrainingRun.curve(out);
   }
 
   /**
    * The LoRA files of a student that is trained as one, by their format; none are written of one
    * that reads a number beside time, by a layer that such files have no room for.
    */
-  Map<LoraFile.Format, Path> loras() {
+  public Map<LoraFile.Format, Path> loras() {
     return lora.lowRank()
         ? Map.of(
             LoraFile.Format.KOHYA, out.resolve("lora-kohya.safetensors"),
@@ -81,15 +83,13 @@ record AccelerateRun<O extends Record>(
         : Map.of();
   }
 
-  /** The effective settings, as the trainer saves them too. */
-  ObjectNode config() {
-    ObjectNode config = Json.MAPPER.createObjectNode();
-    config.set("train", Json.MAPPER.valueToTree(train));
-    config.put("method", method.name());
-    config.set(method.name(), Json.MAPPER.valueToTree(options));
-    config.set("lora", Json.MAPPER.valueToTree(lora));
-    config.set("inputs", Json.MAPPER.valueToTree(inputs()));
-    return config;
+  /** The effective settings: the run's {@code config.json}. */
+  public RunConfig config() {
+    return RunConfig.of(train)
+        .with("method", method.name())
+        .with(method.name(), options)
+        .with("lora", lora)
+        .with("inputs", inputs());
   }
 
   private record Inputs(String teacher, @Nullable String start, List<String> data, DType saveAs) {}
@@ -102,16 +102,25 @@ record AccelerateRun<O extends Record>(
         saveAs);
   }
 
-  /** Trains, and saves the student with its averaged weights. */
-  Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
-    Files.createDirectories(out);
+  /**
+   * Trains, and saves the student with its averaged weights.
+   *
+   * @param resume whether to go on from the newest checkpoint of {@link #out}
+   * @param listeners told of the training, and asked whether to stop it, on this thread
+   * @throws IllegalArgumentException where there is nothing to resume, or what can be resumed was
+   *     trained by other settings
+   * @throws org.perflow.train.DivergedException where loss or gradients are NaN or infinite
+   * @throws org.perflow.train.StoppedException where a listener wanted to stop
+   */
+  public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
     try (DiffusionModel model = studentToBe();
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =
-            CachedExamples.of(model, shards, cache, train.compute(), mixing());
+            CachedExamples.of(
+                model, shards, cache, train.compute(), method.mixedCaptions(options));
         LoraAdapters adapters = adapters(model);
         Net teacherNet = UnetNet.of(frozen, train.compute(), null);
         Net studentNet = UnetNet.of(model.unet(), train.compute(), adapters);
@@ -124,34 +133,15 @@ record AccelerateRun<O extends Record>(
                     start != null,
                     train,
                     out),
-                options);
-        Trainer trainer = new Trainer(objective, train, out);
-        TensorBoardWriter board = new TensorBoardWriter(out.resolve("tensorboard"));
-        TrainingCurve curve = new TrainingCurve(curve());
-        ProgressListener progress = new ProgressListener(method.name())) {
-      trainer
-          .config("method", method.name())
-          .config(method.name(), options)
-          .config("lora", lora)
-          .config("inputs", inputs());
-      trainer.listen(progress).listen(board).listen(curve).sampler(() -> samples(examples, model));
-      List.of(listeners).forEach(trainer::listen);
-      if (resume && !trainer.resume()) {
-        throw new IllegalArgumentException(
-            out + ": nothing to resume, there is no checkpoint; leave out --resume");
-      }
-      Trainer.Result result;
-      try (StopOnInterrupt stop = new StopOnInterrupt(trainer)) {
-        result = trainer.run();
-      }
-      save(trainer, model, adapters);
-      return result;
+                options)) {
+      return new TrainingRun(method.name(), config(), out, resume, List.of(listeners))
+          .run(objective, () -> samples(examples, model), () -> save(model, adapters));
     }
   }
 
   /** The teacher's folder with the network to train: its own, or an earlier student's. */
   private DiffusionModel studentToBe() throws IOException {
-    DiffusionModel model = Models.load(teacher, DType.F32);
+    DiffusionModel model = DiffusionModel.load(teacher, DType.F32);
     try {
       UNetConfig wanted = method.student(model.unet().config(), options);
       if (!wanted.equals(model.unet().config())) {
@@ -190,40 +180,27 @@ record AccelerateRun<O extends Record>(
     }
   }
 
-  /** Part of the captions that are put together from pieces of several. */
-  private double mixing() {
-    return options instanceof PerflowOptions perflow ? perflow.mixedCaptions() : 0;
-  }
-
   private ObjectNode sampled(DiffusionModel model) {
     return method.scheduler(model.schedulerConfig(), options);
   }
 
   private BufferedImage samples(CachedExamples examples, DiffusionModel model) {
-    DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
+    ObjectNode scheduler = sampled(model);
     return SampleSheet.of(examples.captions())
-        .draw(student, train.compute(), Models.defaultSteps(student), Models.guidance(student));
+        .draw(
+            StudentWriter.student(model, model.unet(), scheduler),
+            train.compute(),
+            scheduler.path(SchedulerConfig.STEPS).asInt(),
+            Guidance.own(scheduler));
   }
 
-  private void save(Trainer trainer, DiffusionModel model, @Nullable LoraAdapters adapters)
-      throws IOException {
+  private void save(DiffusionModel model, @Nullable LoraAdapters adapters) throws IOException {
     Path base = DeltaFolder.weights(teacher);
-    Provenance provenance = Provenance.of(base, shards, trainer.config());
-    try {
-      trainer.withAverages(
-          () -> {
-            try {
-              StudentWriter.write(
-                  model, teacher, model.unet(), sampled(model), provenance, saveAs, student());
-              if (adapters != null && !model.unet().config().takesTimestepCond()) {
-                writeLoras(model, adapters, provenance);
-              }
-            } catch (IOException e) {
-              throw new UncheckedIOException(e);
-            }
-          });
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
+    Provenance provenance = Provenance.of(base, shards, config().json());
+    StudentWriter.write(
+        model, teacher, model.unet(), sampled(model), provenance, saveAs, student());
+    if (adapters != null && !model.unet().config().takesTimestepCond()) {
+      writeLoras(model, adapters, provenance);
     }
   }
 

@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.train;
 
 import java.awt.image.BufferedImage;
 import java.util.List;
@@ -10,12 +10,12 @@ import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 
 /** The pictures that show during training how far a model has come: always the same ones. */
-record SampleSheet(List<String> captions) {
+public record SampleSheet(List<String> captions) {
   private static final int PICTURES = 8;
   private static final int COLUMNS = 4;
 
   /** Of captions from all over those of the data; fewer where there are not as many. */
-  static SampleSheet of(List<String> captions) {
+  public static SampleSheet of(List<String> captions) {
     List<String> all = captions.stream().distinct().toList();
     int count = Math.min(PICTURES, all.size());
     return new SampleSheet(
@@ -23,7 +23,7 @@ record SampleSheet(List<String> captions) {
   }
 
   /** Rows of four, from seed 0. */
-  BufferedImage draw(DiffusionModel model, DType compute, int steps, double guidance) {
+  public BufferedImage draw(DiffusionModel model, DType compute, int steps, double guidance) {
     List<Request> requests =
         captions.stream()
             .map(Request::of)

@@ -1,0 +1,284 @@
+package org.perflow.accelerate;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+import org.perflow.distill.Method;
+import org.perflow.distill.StudentRun;
+import org.perflow.distill.perflow.PerflowMethod;
+import org.perflow.io.FormatException;
+import org.perflow.io.Json;
+import org.perflow.io.Shards;
+import org.perflow.models.lora.LoraFile;
+import org.perflow.tensor.DType;
+import org.perflow.train.LoraOptions;
+import org.perflow.train.RunConfig;
+import org.perflow.train.TrainListener;
+import org.perflow.train.TrainOptions;
+import org.perflow.train.Trainer;
+
+/**
+ * The front door to acceleration: from a teacher's folder and captioned pictures to a student's
+ * folder, which {@link org.perflow.pipeline.Pipeline} draws with in a few steps.
+ *
+ * <pre>{@code
+ * Accelerator.Student student =
+ *     Accelerator.of(Path.of("models/emoji-64"))
+ *         .data(Path.of("data/emoji-64"))
+ *         .train(TrainOptions.DEFAULTS.with("steps", 500))
+ *         .out(Path.of("runs/first"))
+ *         .run();
+ * try (Pipeline pipe = Pipeline.load(student.folder())) {
+ *   ImageIO.write(pipe.draw(Request.of("red apple")), "png", new File("apple.png"));
+ * }
+ * }</pre>
+ *
+ * <p>A method and its settings are chosen together, and begin with what suits the teacher. Progress
+ * is what listeners are told, and a listener ends the run where it wants to; the run then has a
+ * checkpoint from which {@link #resume} goes on:
+ *
+ * <pre>{@code
+ * AtomicBoolean cancelled = new AtomicBoolean(); // set by any thread
+ * TrainListener listener =
+ *     new TrainListener() {
+ *       @Override
+ *       public void onStep(Report report) {
+ *         System.out.printf("%.0f%%, loss %.4f%n", 100 * report.progress(), report.loss());
+ *       }
+ *
+ *       @Override
+ *       public boolean wantsStop() {
+ *         return cancelled.get();
+ *       }
+ *     };
+ * Accelerator accelerator =
+ *     Accelerator.of(Path.of("models/emoji-64"))
+ *         .data(Path.of("data/emoji-64"))
+ *         .method(PerflowMethod.MEASURED, suited -> suited.with("windows", 8))
+ *         .out(Path.of("runs/second"));
+ * try {
+ *   accelerator.run(listener);
+ * } catch (StoppedException e) {
+ *   accelerator.resume(listener);
+ * }
+ * }</pre>
+ *
+ * <p>Immutable. A run computes on the thread that calls it and frees all its native memory.
+ */
+public final class Accelerator {
+  private final Path teacher;
+  private final @Nullable Path start;
+  private final List<Path> data;
+  private final Choice<?> choice;
+  private final TrainOptions train;
+  private final @Nullable LoraOptions lora;
+  private final DType saveAs;
+  private final @Nullable Path cache;
+  private final @Nullable Path out;
+
+  /** A method and what is changed of the settings that suit the teacher. */
+  private record Choice<O extends Record>(Method<O> method, UnaryOperator<O> settings) {}
+
+  /**
+   * What was made.
+   *
+   * @param folder the student's diffusers folder
+   * @param delta student − teacher, float32
+   * @param loras its LoRA files by format, where it was trained as one
+   * @param curve loss over the run, a CSV file
+   * @param training steps, last loss and seconds
+   */
+  public record Student(
+      Path folder,
+      Path delta,
+      Map<LoraFile.Format, Path> loras,
+      Path curve,
+      Trainer.Result training) {}
+
+  private Accelerator(
+      Path teacher,
+      @Nullable Path start,
+      List<Path> data,
+      Choice<?> choice,
+      TrainOptions train,
+      @Nullable LoraOptions lora,
+      DType saveAs,
+      @Nullable Path cache,
+      @Nullable Path out) {
+    this.teacher = teacher;
+    this.start = start;
+    this.data = data;
+    this.choice = choice;
+    this.train = train;
+    this.lora = lora;
+    this.saveAs = saveAs;
+    this.cache = cache;
+    this.out = out;
+  }
+
+  /** By PeRFlow, with the settings that we measured to be best, unless told otherwise. */
+  public static Accelerator of(Path teacher) {
+    return new Accelerator(
+        teacher,
+        null,
+        List.of(),
+        new Choice<>(PerflowMethod.MEASURED, UnaryOperator.identity()),
+        TrainOptions.DEFAULTS,
+        null,
+        DType.F16,
+        null,
+        null);
+  }
+
+  /** Shards of captioned pictures, or folders with {@code train-*.tar}. */
+  public Accelerator data(Path... shardsOrFolders) {
+    return data(List.of(shardsOrFolders));
+  }
+
+  /** The same from a list. */
+  public Accelerator data(List<Path> shardsOrFolders) {
+    return new Accelerator(
+        teacher, start, List.copyOf(shardsOrFolders), choice, train, lora, saveAs, cache, out);
+  }
+
+  /** Folder of an earlier student to go on from; else the student starts as the teacher. */
+  public Accelerator start(Path student) {
+    return new Accelerator(teacher, student, data, choice, train, lora, saveAs, cache, out);
+  }
+
+  /**
+   * One of {@link Methods} with the settings that suit the teacher.
+   *
+   * @throws IllegalArgumentException naming those there are
+   */
+  public Accelerator method(String name) {
+    return suited(Methods.of(name));
+  }
+
+  private <O extends Record> Accelerator suited(Method<O> method) {
+    return method(method, UnaryOperator.identity());
+  }
+
+  /** A method, one's own too, and what to change of the settings that suit the teacher. */
+  public <O extends Record> Accelerator method(Method<O> method, UnaryOperator<O> settings) {
+    Choice<O> chosen = new Choice<>(method, settings);
+    return new Accelerator(teacher, start, data, chosen, train, lora, saveAs, cache, out);
+  }
+
+  /** Settings of the training; else {@link TrainOptions#DEFAULTS}. */
+  public Accelerator train(TrainOptions options) {
+    return new Accelerator(teacher, start, data, choice, options, lora, saveAs, cache, out);
+  }
+
+  /** Whether the student is trained as a LoRA; else as the method has it. */
+  public Accelerator lora(LoraOptions options) {
+    return new Accelerator(teacher, start, data, choice, train, options, saveAs, cache, out);
+  }
+
+  /** Element type of the student's files; else F16. */
+  public Accelerator saveAs(DType type) {
+    return new Accelerator(teacher, start, data, choice, train, lora, type, cache, out);
+  }
+
+  /** Folder of latents and text states, which runs on the same data may share; else in the run's. */
+  public Accelerator cache(Path folder) {
+    return new Accelerator(teacher, start, data, choice, train, lora, saveAs, folder, out);
+  }
+
+  /** Folder of the run: config, checkpoints, samples and, at the end, the student. */
+  public Accelerator out(Path folder) {
+    return new Accelerator(teacher, start, data, choice, train, lora, saveAs, cache, folder);
+  }
+
+  /**
+   * Trains a student in a new folder.
+   *
+   * @throws IOException where files cannot be read or written, or the folder already holds a run
+   * @throws IllegalArgumentException where settings do not fit each other or the teacher, before
+   *     anything is loaded
+   * @throws org.perflow.train.DivergedException where loss or gradients are NaN or infinite
+   * @throws org.perflow.train.StoppedException where a listener wanted to stop
+   */
+  public Student run(TrainListener... listeners) throws IOException {
+    return made(prepare(), false, listeners);
+  }
+
+  /**
+   * Goes on with a run that was stopped, from its newest checkpoint.
+   *
+   * @throws IllegalArgumentException also where there is none, or the run had other settings
+   */
+  public Student resume(TrainListener... listeners) throws IOException {
+    return made(prepare(), true, listeners);
+  }
+
+  private static Student made(StudentRun<?> run, boolean resume, TrainListener... listeners)
+      throws IOException {
+    Trainer.Result result = run.train(resume, listeners);
+    Map<LoraFile.Format, Path> written = new TreeMap<>(run.loras());
+    written.values().removeIf(file -> !Files.exists(file));
+    return new Student(
+        run.student(), run.student().resolve("delta.safetensors"), written, run.curve(), result);
+  }
+
+  /** The effective settings, as the run's {@code config.json} has them. */
+  public RunConfig config() throws IOException {
+    return prepare().config();
+  }
+
+  /**
+   * The run, checked as far as can be before anything is loaded.
+   *
+   * @throws IllegalArgumentException where settings do not fit each other or the teacher
+   * @throws NoSuchFileException where teacher or data are not there
+   */
+  public StudentRun<?> prepare() throws IOException {
+    return prepare(choice);
+  }
+
+  private <O extends Record> StudentRun<O> prepare(Choice<O> choice) throws IOException {
+    if (out == null || data.isEmpty()) {
+      throw new IllegalArgumentException(
+          "a run needs data to learn from and a folder to write to; got " + data + " and " + out);
+    }
+    Method<O> method = choice.method();
+    ObjectNode scheduler = scheduler();
+    O options = choice.settings().apply(method.suited(scheduler, method.defaults()));
+    method.require(scheduler, options);
+    LoraOptions factors = lora == null ? method.lora() : lora;
+    method.require(factors, options);
+    return new StudentRun<>(
+        teacher,
+        start,
+        Shards.train(data),
+        method,
+        options,
+        train,
+        factors,
+        saveAs,
+        cache == null ? out.resolve("cache") : cache,
+        out);
+  }
+
+  private ObjectNode scheduler() throws IOException {
+    if (!Files.exists(teacher)) {
+      throw new NoSuchFileException(
+          teacher.toString(), null, "there is no such model; name a diffusers folder");
+    }
+    Path config = teacher.resolve("scheduler/scheduler_config.json");
+    if (!Files.exists(config)) {
+      throw new FormatException(
+          teacher
+              + " is no diffusers folder: it has no scheduler/scheduler_config.json; perflow convert"
+              + " makes one of a single file");
+    }
+    return Json.readObject(config);
+  }
+}

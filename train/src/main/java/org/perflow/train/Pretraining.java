@@ -1,0 +1,305 @@
+package org.perflow.train;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import org.perflow.delta.DeltaFolder;
+import org.perflow.delta.Provenance;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.io.FormatException;
+import org.perflow.io.Installation;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
+import org.perflow.io.Shards;
+import org.perflow.models.AutoencoderKL;
+import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Rng;
+
+/**
+ * The front door to teachers of one's own: trains a text-to-image model from captioned pictures,
+ * first its VAE, then U-Net and text encoder together. Architecture, tokenizer and noise schedule
+ * are those of a folder, whose weights are drawn anew unless they are kept.
+ *
+ * <pre>{@code
+ * Pretraining.Teacher teacher =
+ *     Pretraining.like(Path.of("models/emoji-64"))
+ *         .data(Path.of("data/emoji-64"))
+ *         .train(TrainOptions.DEFAULTS.with("steps", 20_000))
+ *         .out(Path.of("runs/teacher"))
+ *         .run(new ProgressListener());
+ * System.out.println(teacher.folder() + " has a last loss of " + teacher.training().loss());
+ * }</pre>
+ *
+ * <p>Immutable. A run computes on the thread that calls it and frees all its native memory.
+ */
+public final class Pretraining {
+  private static final int SAMPLE_STEPS = 20; // of the pictures that show how far it has come
+  private static final double SAMPLE_GUIDANCE = 3;
+
+  private final Path like;
+  private final List<Path> data;
+  private final Set<Keep> kept;
+  private final int vaeSteps;
+  private final TrainOptions train;
+  private final @Nullable Path out;
+
+  /** What is not drawn anew. */
+  public enum Keep {
+    /** The VAE's weights, as they are. */
+    VAE,
+    /** All weights: U-Net and text encoder go on training from theirs, the VAE stays as it is. */
+    WEIGHTS,
+    /** With {@link #WEIGHTS}, also the text encoder as it is; nearly twice as fast. */
+    TEXT_ENCODER
+  }
+
+  /**
+   * What was made.
+   *
+   * @param folder the teacher's diffusers folder
+   * @param curve loss over the run, a CSV file
+   * @param training of U-Net and text encoder: steps, last loss and seconds
+   */
+  public record Teacher(Path folder, Path curve, Trainer.Result training) {}
+
+  private Pretraining(
+      Path like,
+      List<Path> data,
+      Set<Keep> kept,
+      int vaeSteps,
+      TrainOptions train,
+      @Nullable Path out) {
+    this.like = like;
+    this.data = data;
+    this.kept = kept;
+    this.vaeSteps = vaeSteps;
+    this.train = train;
+    this.out = out;
+  }
+
+  /** A model of the architecture of a diffusers folder, which need not have weights. */
+  public static Pretraining like(Path folder) {
+    return new Pretraining(folder, List.of(), Set.of(), 2000, TrainOptions.DEFAULTS, null);
+  }
+
+  /** Shards of captioned pictures, or folders with {@code train-*.tar}. */
+  public Pretraining data(Path... shardsOrFolders) {
+    return data(List.of(shardsOrFolders));
+  }
+
+  /** The same from a list. */
+  public Pretraining data(List<Path> shardsOrFolders) {
+    return new Pretraining(like, List.copyOf(shardsOrFolders), kept, vaeSteps, train, out);
+  }
+
+  /**
+   * What keeps its weights; else all are drawn anew.
+   *
+   * @throws IllegalArgumentException where the text encoder is kept alone
+   */
+  public Pretraining keep(Set<Keep> parts) {
+    if (parts.contains(Keep.TEXT_ENCODER) && !parts.contains(Keep.WEIGHTS)) {
+      throw new IllegalArgumentException(
+          "a text encoder is kept where the model goes on training: keep its weights, too");
+    }
+    return new Pretraining(like, data, Set.copyOf(parts), vaeSteps, train, out);
+  }
+
+  /** Optimiser steps of the VAE; else 2000. */
+  public Pretraining vaeSteps(int steps) {
+    return new Pretraining(like, data, kept, steps, train, out);
+  }
+
+  /** Settings of the training of U-Net and text encoder; else {@link TrainOptions#DEFAULTS}. */
+  public Pretraining train(TrainOptions options) {
+    return new Pretraining(like, data, kept, vaeSteps, options, out);
+  }
+
+  /** Folder of the run: config, checkpoints, samples and, at the end, the model. */
+  public Pretraining out(Path folder) {
+    return new Pretraining(like, data, kept, vaeSteps, train, folder);
+  }
+
+  /** The effective settings, as the run's {@code config.json} has them. */
+  public RunConfig config() throws IOException {
+    ObjectNode inputs = Json.MAPPER.createObjectNode();
+    inputs.put("like", Installation.name(like)).put("keepWeights", keepsWeights());
+    inputs.put("keepVae", kept.contains(Keep.VAE));
+    inputs.put("keepTextEncoder", kept.contains(Keep.TEXT_ENCODER));
+    inputs.put("vaeSteps", vaeSteps);
+    inputs.set(
+        "data",
+        Json.MAPPER.valueToTree(Shards.train(data).stream().map(Installation::name).toList()));
+    return RunConfig.of(train).with("inputs", inputs);
+  }
+
+  /**
+   * Trains a teacher in a new folder.
+   *
+   * @param listeners told of both trainings, "vae" and "pretrain", and asked whether to stop them
+   * @throws IOException where files cannot be read or written, or the folder already holds a run
+   * @throws DivergedException where loss or gradients are NaN or infinite
+   * @throws StoppedException where a listener wanted to stop
+   */
+  public Teacher run(TrainListener... listeners) throws IOException {
+    return new Run(listeners, false).teacher();
+  }
+
+  /** Goes on with a run that was stopped, from the newest checkpoint of what it was at. */
+  public Teacher resume(TrainListener... listeners) throws IOException {
+    return new Run(listeners, true).teacher();
+  }
+
+  private boolean keepsWeights() {
+    return kept.contains(Keep.WEIGHTS);
+  }
+
+  private boolean keepsVae() {
+    return keepsWeights() || kept.contains(Keep.VAE);
+  }
+
+  /** One call: the settings, and the files that were found for them. */
+  private final class Run {
+    private final List<TrainListener> listeners;
+    private final boolean resume;
+    private final Path folder;
+    private final List<Path> shards;
+    private final List<Sample> samples;
+
+    Run(TrainListener[] listeners, boolean resume) throws IOException {
+      if (out == null || data.isEmpty()) {
+        throw new IllegalArgumentException(
+            "a run needs data to learn from and a folder to write to; got %s and %s"
+                .formatted(data, out));
+      }
+      this.listeners = List.of(listeners);
+      this.resume = resume;
+      folder = out;
+      shards = Shards.train(data);
+      samples = ShardReader.readAll(shards);
+    }
+
+    Teacher teacher() throws IOException {
+      Path target = folder.resolve("model");
+      try (DiffusionModel model = begun();
+          AutoencoderKL vae = vae(model.vae())) {
+        if (!keepsWeights()) {
+          try (Rng rng = Rng.seeded(train.seed())) {
+            model.unet().initialise(rng, DType.F32);
+            model.textEncoder().initialise(rng, DType.F32);
+          }
+        }
+        Trainer.Result result = train(model.withVae(vae), target);
+        return new Teacher(target, TrainingRun.curve(folder), result);
+      }
+    }
+
+    /** With weights where some are kept. */
+    private DiffusionModel begun() throws IOException {
+      if (kept.isEmpty() && Files.isDirectory(like)) {
+        return DiffusionModel.withoutWeights(like);
+      }
+      try {
+        return DiffusionModel.load(like, DType.F32);
+      } catch (FormatException e) {
+        throw kept.isEmpty()
+            ? e
+            : new FormatException(
+                e.getMessage() + "; of a folder without weights none can be kept", e);
+      }
+    }
+
+    /** The autoencoder: as it is, trained by the run that is resumed, or trained now. */
+    private AutoencoderKL vae(AutoencoderKL given) throws IOException {
+      Path trained = folder.resolve("vae");
+      if (keepsVae()) {
+        return given;
+      }
+      if (resume && Files.exists(trained)) {
+        return AutoencoderKL.load(trained, DType.F32);
+      }
+      try (Rng rng = Rng.seeded(train.seed())) {
+        given.initialise(rng, DType.F32);
+      }
+      TrainOptions settings =
+          TrainOptions.DEFAULTS
+              .with("warmup", Math.min(50, vaeSteps))
+              .with("steps", vaeSteps)
+              .with("learningRate", 1e-3)
+              .with("decay", TrainOptions.Decay.COSINE)
+              .with("compute", train.compute())
+              .with("seed", train.seed())
+              .with("checkpointEvery", train.checkpointEvery());
+      try (VaeObjective objective = new VaeObjective(given, samples, settings.compute())) {
+        new TrainingRun(
+                "vae", RunConfig.of(settings), vaeRun(), resume && isBegun(vaeRun()), listeners)
+            .run(objective, null, () -> saveScaled(given, trained));
+      }
+      return AutoencoderKL.load(trained, DType.F32);
+    }
+
+    /** Saves a copy whose scaling factor brings the latents to deviation 1. */
+    private void saveScaled(AutoencoderKL vae, Path target) throws IOException {
+      try (LatentCache latents = latents(vae)) {
+        double factor = vae.config().scalingFactor() / latents.deviation();
+        try (AutoencoderKL copy = new AutoencoderKL(vae.config().withScalingFactor(factor))) {
+          copy.copyFrom(vae, DType.F32);
+          copy.save(target, DType.F32, Map.of());
+        }
+      }
+    }
+
+    private LatentCache latents(AutoencoderKL vae) throws IOException {
+      return LatentCache.of(vae, samples, shards, folder.resolve("cache/latents.safetensors"));
+    }
+
+    private Path vaeRun() {
+      return folder.resolve("vae-run");
+    }
+
+    private static boolean isBegun(Path run) {
+      return Files.exists(run.resolve("checkpoints"));
+    }
+
+    private Trainer.Result train(DiffusionModel model, Path target) throws IOException {
+      try (LatentCache latents = latents(model.vae());
+          Captions captions = Captions.of(model.tokenizer(), samples);
+          PretrainObjective objective = objective(model, latents, captions)) {
+        SampleSheet sheet = SampleSheet.of(samples.stream().map(Sample::caption).toList());
+        RunConfig config = config();
+        Path base = keepsWeights() ? DeltaFolder.weights(like) : null;
+        Provenance provenance = Provenance.of(base, shards, config.json());
+        // what is resumed may have got no further than the VAE
+        boolean goesOn = resume && (isBegun(folder) || !isBegun(vaeRun()));
+        return new TrainingRun("pretrain", config, folder, goesOn, listeners)
+            .run(
+                objective,
+                () -> sheet.draw(model, train.compute(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
+                () -> {
+                  model.save(target, DType.F16, provenance.asMetadata());
+                  provenance.write(target);
+                });
+      }
+    }
+
+    private PretrainObjective objective(
+        DiffusionModel model, LatentCache latents, Captions captions) {
+      PretrainObjective both =
+          new PretrainObjective(
+              latents,
+              captions,
+              model.unet(),
+              model.textEncoder(),
+              NoiseSchedule.of(model.schedulerConfig()),
+              train.compute());
+      return kept.contains(Keep.TEXT_ENCODER) ? both.keepingText() : both;
+    }
+  }
+}
