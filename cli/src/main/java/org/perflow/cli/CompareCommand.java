@@ -15,11 +15,12 @@ import org.perflow.accelerate.Accelerator;
 import org.perflow.accelerate.Methods;
 import org.perflow.distill.Method;
 import org.perflow.distill.StudentRun;
-import org.perflow.evaluate.Charts;
+import org.perflow.evaluate.Case;
 import org.perflow.evaluate.Estimate;
+import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
-import org.perflow.evaluate.Report;
+import org.perflow.evaluate.SampledModel;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.io.Installation;
@@ -30,6 +31,10 @@ import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.report.Charts;
+import org.perflow.report.EvaluationReport;
+import org.perflow.report.MeasurementsJson;
+import org.perflow.report.Report;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.train.ProgressListener;
@@ -84,7 +89,7 @@ final class CompareCommand extends Verb {
 
   /** Everything, for JSON. */
   private record Result(
-      Comparison.Result comparison,
+      MeasurementsJson comparison,
       Map<String, Training> training,
       TransferRun.@Nullable Result transfer) {}
 
@@ -239,17 +244,17 @@ final class CompareCommand extends Verb {
         Evaluation.Options options =
             new Evaluation.Options(
                 plan.batch(), DType.parse(plan.dtype()), 4, 48, 4, 8, cache, true);
-        Comparison comparison = compare(plan, teacher, entrants, features, options);
+        Evaluated evaluated = compare(plan, teacher, entrants, features, options);
         Optional<TransferRun.Outcome> moved = Optional.empty();
         if (transfer.isPresent()) {
-          comparison.writeFigures(out); // kept, should the transfer be cut off
+          new EvaluationReport("", evaluated).writeFigures(out); // kept, should the transfer be cut off
           moved =
               Optional.of(
                   transfer
                       .get()
                       .measure(students(folders, entrants), features, options, this::tell));
         }
-        write(plan, comparison, trained, moved, settings(plan, features, transfer));
+        write(plan, evaluated, trained, moved, settings(plan, features, transfer));
       } finally {
         entrants.stream().filter(Entrant::owned).forEach(entrant -> entrant.model().close());
       }
@@ -273,14 +278,14 @@ final class CompareCommand extends Verb {
     return students;
   }
 
-  private Comparison compare(
+  private Evaluated compare(
       ComparePlan plan,
       DiffusionModel teacher,
       List<Entrant> entrants,
       FeatureNetwork features,
       Evaluation.Options options)
       throws IOException {
-    List<Evaluation.System> systems = new ArrayList<>();
+    List<SampledModel> systems = new ArrayList<>();
     for (Entrant entrant : entrants) {
       systems.addAll(systems(plan, entrant.entry(), entrant.model()));
     }
@@ -288,11 +293,11 @@ final class CompareCommand extends Verb {
     List<Sample> real = ShardReader.readAll(held);
     try (TextAgreement text = reader(teacher, features, options.cache(), real)) {
       Estimate ceiling = text == null ? null : text.agreement(real);
-      return Comparison.of(
-          new Evaluation.System(
+      return Evaluated.of(
+          new SampledModel(
               "Teacher, DDIM", teacher, "ddim", plan.referenceSteps(), plan.guidance()),
           systems,
-          Comparison.cases(held, plan.pictures(), plan.seed()),
+          Case.of(real.stream().map(Sample::caption).toList(), plan.pictures(), plan.seed()),
           new Evaluation.Measures(features, null, text, 100),
           ceiling,
           options,
@@ -315,13 +320,13 @@ final class CompareCommand extends Verb {
   }
 
   /** An entry's model at each of its numbers of steps. */
-  static List<Evaluation.System> systems(
+  static List<SampledModel> systems(
       ComparePlan plan, ComparePlan.Entry entry, DiffusionModel model) {
     double own = model.schedulerConfig().path(SchedulerConfig.GUIDANCE).asDouble(plan.guidance());
-    String sampler = entry.sampler() == null ? Evaluation.System.OWN : entry.sampler();
+    String sampler = entry.sampler() == null ? SampledModel.OWN : entry.sampler();
     double guidance = entry.guidance() == null ? own : entry.guidance();
     return Objects.requireNonNullElse(entry.steps(), plan.steps()).stream()
-        .map(steps -> new Evaluation.System(entry.name(), model, sampler, steps, guidance))
+        .map(steps -> new SampledModel(entry.name(), model, sampler, steps, guidance))
         .toList();
   }
 
@@ -329,7 +334,7 @@ final class CompareCommand extends Verb {
 
   private void write(
       ComparePlan plan,
-      Comparison comparison,
+      Evaluated evaluated,
       List<Trained> trained,
       Optional<TransferRun.Outcome> moved,
       Map<String, String> settings)
@@ -342,18 +347,17 @@ final class CompareCommand extends Verb {
       Charts.trainingCurves(curves(trained)).ifPresent(more::add);
     }
     moved.ifPresent(outcome -> more.addAll(outcome.sections()));
-    comparison.write(
-        out,
-        "Methods compared",
+    String summary =
         "%,d pictures each, of captions of the test shards; reference: %d DDIM steps of the"
                 .formatted(plan.pictures(), plan.referenceSteps())
-            + " teacher.",
-        more,
-        settings);
+            + " teacher.";
+    EvaluationReport shown =
+        new EvaluationReport("Methods compared", evaluated.about(summary, settings), more);
+    shown.write(out);
     report(
         new Result(
-            comparison.figures(), training, moved.map(TransferRun.Outcome::figures).orElse(null)),
-        comparison.table()
+            shown.json(), training, moved.map(TransferRun.Outcome::figures).orElse(null)),
+        shown.table()
             + moved.map(outcome -> "%n%n%s".formatted(outcome.table())).orElse("")
             + "%n%s".formatted(out.resolve("report.html")));
   }

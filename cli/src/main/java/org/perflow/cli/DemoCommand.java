@@ -10,16 +10,21 @@ import java.util.Map;
 import org.perflow.accelerate.Accelerator;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowOptions;
-import org.perflow.evaluate.Charts;
+import org.perflow.evaluate.Case;
+import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluation;
-import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
+import org.perflow.evaluate.SampledModel;
 import org.perflow.flow.Guidance;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
+import org.perflow.report.Charts;
+import org.perflow.report.EvaluationReport;
 import org.perflow.tensor.DType;
 import org.perflow.train.ProgressListener;
 import org.perflow.train.TrainListener;
@@ -84,19 +89,22 @@ final class DemoCommand extends Verb {
       student = accelerator.run(recorder, progress, stop);
     }
     err().println("2/2  Comparison on captions held out from training");
-    Comparison comparison = compare(student.folder());
-    comparison.write(
-        out,
-        "PeRFlow demo",
-        "A 4-step student trained just now for "
-            + train.steps()
-            + " steps, the one that comes with perflow, and their teacher, from the same noise.",
-        Charts.trainingLoss(losses.stream().mapToDouble(Double::doubleValue).toArray()).stream()
-            .toList(),
-        settings(train, perflow, comparison));
+    Evaluated evaluated = compare(student.folder());
+    EvaluationReport shown =
+        new EvaluationReport(
+            "PeRFlow demo",
+            evaluated.about(
+                "A 4-step student trained just now for "
+                    + train.steps()
+                    + " steps, the one that comes with perflow, and their teacher, from the same"
+                    + " noise.",
+                settings(train, perflow, evaluated)),
+            Charts.trainingLoss(losses.stream().mapToDouble(Double::doubleValue).toArray()).stream()
+                .toList());
+    shown.write(out);
     report(
-        comparison.figures(),
-        comparison.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
+        shown.json(),
+        shown.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
   }
 
   /** For strong guidance and a short training (docs/recipe.md). */
@@ -112,32 +120,36 @@ final class DemoCommand extends Verb {
             .put("discreteTimesteps", 4));
   }
 
-  private Comparison compare(Path trained) throws IOException {
+  private Evaluated compare(Path trained) throws IOException {
     try (DiffusionModel teacher = Models.load(Installation.teacher(), DType.F32);
         DiffusionModel shipped = Models.load(Installation.student(), DType.F32);
         DiffusionModel fresh = Models.load(trained, DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
-      List<System> systems = new ArrayList<>();
+      List<SampledModel> systems = new ArrayList<>();
       for (int steps : new int[] {8, 4}) {
-        systems.add(new System("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
+        systems.add(new SampledModel("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
       }
       for (int steps : new int[] {4, 8}) {
         systems.add(
-            new System("Student, shipped", shipped, "perflow", steps, Models.guidance(shipped)));
+            new SampledModel("Student, shipped", shipped, "perflow", steps, Models.guidance(shipped)));
         systems.add(
-            new System(
+            new SampledModel(
                 "Student, trained just now", fresh, "perflow", steps, Models.guidance(fresh)));
       }
-      return Comparison.of(
-          new System("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
+      return Evaluated.of(
+          new SampledModel("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
           systems,
-          Comparison.cases(
-              Shards.test(List.of(Installation.data())), quick ? 16 : 64, FIRST_SEED),
+          Case.of(heldOut(), quick ? 16 : 64, FIRST_SEED),
           Evaluation.Measures.on(features),
           null,
           new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
           line -> err().println("     " + line));
     }
+  }
+
+  private static List<String> heldOut() throws IOException {
+    List<Path> shards = Shards.test(List.of(Installation.data()));
+    return ShardReader.readAll(shards).stream().map(Sample::caption).toList();
   }
 
   /** Every demo trains anew; earlier runs in the folder stay. */
@@ -151,11 +163,11 @@ final class DemoCommand extends Verb {
   }
 
   private static Map<String, String> settings(
-      TrainOptions train, PerflowOptions perflow, Comparison comparison) {
+      TrainOptions train, PerflowOptions perflow, Evaluated evaluated) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("teacher", "models/emoji-64");
     settings.put("student, shipped", "models/emoji-64-perflow");
-    settings.put("pictures", Integer.toString(comparison.pictures()));
+    settings.put("pictures", Integer.toString(evaluated.pictures()));
     settings.put("guidance", Double.toString(GUIDANCE));
     settings.put("training", train.toString());
     settings.put("PeRFlow", perflow.toString());

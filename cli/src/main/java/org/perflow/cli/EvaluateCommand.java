@@ -11,15 +11,17 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.perflow.evaluate.Bootstrap;
+import org.perflow.evaluate.Case;
 import org.perflow.evaluate.Estimate;
+import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.evaluate.FeatureSet;
 import org.perflow.evaluate.Features;
-import org.perflow.evaluate.FigureTables;
 import org.perflow.evaluate.Measurement;
 import org.perflow.evaluate.PictureFolder;
-import org.perflow.evaluate.Report;
+import org.perflow.evaluate.PictureGrid;
+import org.perflow.evaluate.SampledModel;
 import org.perflow.evaluate.SetFigures;
 import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
@@ -31,6 +33,7 @@ import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.report.EvaluationReport;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -261,13 +264,11 @@ final class EvaluateCommand extends Verb {
       settings.put("features", network.name());
       settings.put("resamples", Integer.toString(resamples(network)));
       settings.put("software", Main.VERSION + ", Java " + Runtime.version());
-      Comparison comparison =
-          new Comparison(new FigureTables(network.name(), fewest, rows, null), Report.Grid.none());
+      String summary = "Reference: %,d pictures in %s.".formatted(reference.size(), referenceFolder);
       write(
-          comparison,
           "Pictures against pictures",
-          "Reference: %,d pictures in %s.".formatted(reference.size(), referenceFolder),
-          settings);
+          new Evaluated(
+              network.name(), fewest, rows, null, PictureGrid.none(), summary, settings));
     }
   }
 
@@ -294,7 +295,7 @@ final class EvaluateCommand extends Verb {
       }
       ObjectNode own = model.schedulerConfig();
       boolean perflow = SchedulerConfig.isPerflow(own) || !SchedulerConfig.isStudents(own);
-      return perflow ? "perflow" : Evaluation.System.OWN;
+      return perflow ? "perflow" : SampledModel.OWN;
     }
 
     String label() {
@@ -326,12 +327,13 @@ final class EvaluateCommand extends Verb {
         Evaluation.Measures measures =
             new Evaluation.Measures(
                 network, real == null ? null : set(real, 0), text, resamples(network));
-        List<Evaluation.System> systems = systems(entrants);
-        Comparison comparison =
-            Comparison.of(
+        List<SampledModel> systems = systems(entrants);
+        List<String> captions = heldOut.stream().map(Sample::caption).toList();
+        Evaluated evaluated =
+            Evaluated.of(
                 systems.get(0),
                 systems.subList(1, systems.size()),
-                Comparison.cases(shards, pictures, seed),
+                Case.of(captions, pictures, seed),
                 measures,
                 ofReal,
                 options(entrants),
@@ -344,7 +346,7 @@ final class EvaluateCommand extends Verb {
         settings.put("dtype", DType.parse(dtype).torchName());
         settings.put("resamples", Integer.toString(resamples(network)));
         settings.put("software", Main.VERSION + ", Java " + Runtime.version());
-        write(comparison, title(), summary(systems.get(0)), settings);
+        write(title(), evaluated.about(summary(systems.get(0)), settings));
       }
     } finally {
       entrants.forEach(Entrant::close);
@@ -371,12 +373,12 @@ final class EvaluateCommand extends Verb {
     }
   }
 
-  private List<Evaluation.System> systems(List<Entrant> entrants) {
-    List<Evaluation.System> systems = new ArrayList<>();
+  private List<SampledModel> systems(List<Entrant> entrants) {
+    List<SampledModel> systems = new ArrayList<>();
     for (Entrant entrant : entrants) {
       for (int steps : entrant.few() ? studentSteps : teacherSteps) {
         systems.add(
-            new Evaluation.System(
+            new SampledModel(
                 entrant.label(),
                 entrant.model(),
                 entrant.scheduler(),
@@ -447,7 +449,7 @@ final class EvaluateCommand extends Verb {
     return models == null ? "PeRFlow student against its teacher" : "Models compared";
   }
 
-  private String summary(Evaluation.System reference) {
+  private String summary(SampledModel reference) {
     return "%,d pictures of captions held out from training; reference: %s%s."
         .formatted(
             pictures,
@@ -455,10 +457,9 @@ final class EvaluateCommand extends Verb {
             referenceFolder == null ? "" : ", sets against the pictures in " + referenceFolder);
   }
 
-  private void write(
-      Comparison comparison, String title, String summary, Map<String, String> settings)
-      throws IOException {
-    comparison.write(out, title, summary, List.of(), settings);
-    report(comparison.figures(), comparison.table() + "%n%s".formatted(out.resolve("report.html")));
+  private void write(String title, Evaluated evaluated) throws IOException {
+    EvaluationReport shown = new EvaluationReport(title, evaluated);
+    shown.write(out);
+    report(shown.json(), shown.table() + "%n%s".formatted(out.resolve("report.html")));
   }
 }

@@ -6,7 +6,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
-import org.perflow.evaluate.Evaluation.Case;
+import org.perflow.evaluate.Case;
 import org.perflow.evaluate.SolverErrors;
 import org.perflow.evaluate.SolverErrors.Setting;
 import org.perflow.flow.Conditioning;
@@ -17,6 +17,8 @@ import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.TimeWindows;
 import org.perflow.io.Installation;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
@@ -107,7 +109,8 @@ final class SolversCommand extends Verb {
   void run() throws Exception {
     List<Path> shards =
         Shards.test(data == null ? List.of(Installation.data()) : data);
-    List<Case> cases = Comparison.cases(shards, pictures, seed);
+    List<String> captions = ShardReader.readAll(shards).stream().map(Sample::caption).toList();
+    List<Case> cases = Case.of(captions, pictures, seed);
     int all =
         windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);

@@ -16,11 +16,11 @@ import java.util.stream.Stream;
 import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
+import org.perflow.evaluate.Case;
+import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluation;
-import org.perflow.evaluate.Evaluation.System;
 import org.perflow.evaluate.FeatureNetwork;
-import org.perflow.evaluate.Report;
-import org.perflow.evaluate.Report.Row.Kind;
+import org.perflow.evaluate.SampledModel;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.FormatException;
@@ -31,6 +31,10 @@ import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
+import org.perflow.report.EvaluationReport;
+import org.perflow.report.MeasurementsJson;
+import org.perflow.report.Report;
+import org.perflow.report.Report.Row.Kind;
 import org.perflow.tensor.DType;
 import org.perflow.train.Captions;
 import org.perflow.train.LatentCache;
@@ -161,23 +165,27 @@ record TransferRun(
   // ---------------------------------------------------------------- measuring
 
   /** What was measured, and why the others have no delta, by their names. */
-  record Outcome(Comparison comparison, Map<String, String> refused, String summary) {
+  record Outcome(EvaluationReport report, Map<String, String> refused) {
+    private String summary() {
+      return report.evaluated().summary();
+    }
+
     /** For a terminal. */
     String table() {
-      StringBuilder text = new StringBuilder(summary).append("%n".formatted());
+      StringBuilder text = new StringBuilder(summary()).append("%n".formatted());
       refused.forEach((name, why) -> text.append("%s: no delta: %s%n".formatted(name, why)));
-      return text + comparison.table();
+      return text + report.table();
     }
 
     Result figures() {
-      return new Result(comparison.figures(), refused);
+      return new Result(report.json(), refused);
     }
 
     /** For the report: a table and pictures. */
     List<Report.Section> sections() {
-      Report.Table figures = comparison.tables().comparison("Transfer to another fine-tune");
+      Report.Table figures = report.tables().comparison("Transfer to another fine-tune");
       List<Report.Row> rows = new ArrayList<>(figures.rows());
-      StringBuilder note = new StringBuilder(summary).append(' ').append(figures.note());
+      StringBuilder note = new StringBuilder(summary()).append(' ').append(figures.note());
       refused.forEach(
           (name, why) -> {
             List<String> cells =
@@ -186,15 +194,14 @@ record TransferRun(
             rows.add(new Report.Row(Kind.FIGURES, name, cells));
             note.append(" No delta of ").append(name).append(": ").append(why).append('.');
           });
-      Report.Grid grid = comparison.grid();
       return List.of(
           new Report.Table(figures.title(), figures.columns(), rows, note.toString()),
-          new Report.Grid("Pictures of the fine-tune", grid.prompts(), grid.lines()));
+          new Report.Grid("Pictures of the fine-tune", report.evaluated().grid()));
     }
   }
 
   /** The same for JSON. */
-  record Result(Comparison.Result comparison, Map<String, String> withoutDelta) {}
+  record Result(MeasurementsJson comparison, Map<String, String> withoutDelta) {}
 
   /**
    * Adds what each student learned to the fine-tune and measures it at the entry's steps, beside
@@ -211,7 +218,7 @@ record TransferRun(
     Path base = fineTune();
     Map<String, String> refused = new LinkedHashMap<>();
     List<DiffusionModel> sums = new ArrayList<>();
-    List<System> systems = new ArrayList<>();
+    List<SampledModel> systems = new ArrayList<>();
     try (DiffusionModel tuned = Models.load(base, DType.F32)) {
       for (var student : students.entrySet()) {
         ComparePlan.Entry entry = student.getKey();
@@ -225,20 +232,26 @@ record TransferRun(
         }
       }
       int pictures = settings.pictures() == 0 ? plan.pictures() : settings.pictures();
-      Comparison comparison =
-          Comparison.of(
+      Evaluated evaluated =
+          Evaluated.of(
               ddim(tuned, plan.referenceSteps()),
               Stream.concat(atEqualCost(tuned, systems).stream(), systems.stream()).toList(),
-              Comparison.cases(captions, pictures, plan.seed()),
+              Case.of(heldOut(), pictures, plan.seed()),
               new Evaluation.Measures(features, null, null, 100),
               null,
               options,
               line -> progress.accept("transfer: " + line));
-      comparison.writeFigures(out);
-      return new Outcome(comparison, refused, summary(pictures));
+      EvaluationReport report =
+          new EvaluationReport("Transfer", evaluated.about(summary(pictures), Map.of()));
+      report.writeFigures(out);
+      return new Outcome(report, refused);
     } finally {
       sums.forEach(DiffusionModel::close);
     }
+  }
+
+  private List<String> heldOut() throws IOException {
+    return ShardReader.readAll(captions).stream().map(Sample::caption).toList();
   }
 
   private String summary(int pictures) {
@@ -270,15 +283,15 @@ record TransferRun(
     }
   }
 
-  private System ddim(DiffusionModel tuned, int steps) {
-    return new System("Fine-tune, DDIM", tuned, "ddim", steps, plan.guidance());
+  private SampledModel ddim(DiffusionModel tuned, int steps) {
+    return new SampledModel("Fine-tune, DDIM", tuned, "ddim", steps, plan.guidance());
   }
 
   /** The fine-tune's own DDIM at every cost that another has, as far as guidance allows. */
-  private List<System> atEqualCost(DiffusionModel tuned, List<System> others) {
+  private List<SampledModel> atEqualCost(DiffusionModel tuned, List<SampledModel> others) {
     int aStep = ddim(tuned, 1).networkEvaluations();
     return others.stream()
-        .map(System::networkEvaluations)
+        .map(SampledModel::networkEvaluations)
         .filter(evaluations -> evaluations % aStep == 0)
         .map(evaluations -> evaluations / aStep)
         .filter(steps -> steps != plan.referenceSteps())

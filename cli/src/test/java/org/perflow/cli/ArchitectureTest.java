@@ -23,7 +23,9 @@ class ArchitectureTest {
             "org.perflow.delta..",
             "org.perflow.distill..",
             "org.perflow.accelerate..",
-            "org.perflow.evaluate.."
+            "org.perflow.evaluate..",
+            "org.perflow.report..",
+            "org.perflow.compare.."
           },
           new String[] {"org.perflow.cli.."});
 

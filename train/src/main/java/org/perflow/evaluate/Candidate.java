@@ -2,14 +2,13 @@ package org.perflow.evaluate;
 
 import java.util.List;
 import java.util.Optional;
-import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Straightness.Trajectory;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 
 /**
- * A way of drawing pictures that an {@link Evaluation} measures. {@link Evaluation.System} is the
- * one of diffusion models; implement this for any other. Called by one thread, with grad off; the
+ * A way of drawing pictures that an {@link Evaluation} measures. {@link SampledModel} is the one
+ * of diffusion models; implement this for any other. Called by one thread, with grad off; the
  * tensors it returns belong to the caller's scope.
  */
 public interface Candidate {
@@ -26,7 +25,7 @@ public interface Candidate {
   Drawn draw(List<Case> cases, DType compute);
 
   /** What was drawn on the way, in {@code steps} steps; empty where states lie on no path. */
-  default Optional<Path> path(List<Case> cases, int steps, DType compute) {
+  default Optional<Trajectories> trajectories(List<Case> cases, int steps, DType compute) {
     return Optional.empty();
   }
 
@@ -50,6 +49,6 @@ public interface Candidate {
    */
   record Drawn(Tensor latents, Tensor pictures, double seconds, double decodeSeconds) {}
 
-  /** Trajectories as latents against time, and as {@link Straightness#rectified}. */
-  record Path(Trajectory inTime, Trajectory rectified) {}
+  /** From noise to data: latents against time, and as {@link Straightness#rectified}. */
+  record Trajectories(Trajectory inTime, Trajectory rectified) {}
 }

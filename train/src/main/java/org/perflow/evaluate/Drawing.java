@@ -4,8 +4,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
-import org.perflow.evaluate.Evaluation.Case;
-import org.perflow.evaluate.Evaluation.System;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Network;
@@ -22,26 +20,25 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Draws batches of cases with one system: the loop of {@link Pipeline}, from its text embeddings
+ * Draws batches of cases with one model: the loop of {@link Pipeline}, from its text embeddings
  * and noise, with the clock on sampling alone and every state of the trajectory, noise included,
  * within reach. Grad is off in the caller; results belong to the caller's scope.
  */
 final class Drawing {
   private final DiffusionModel model;
-  private final System system;
+  private final double guidance;
   private final Scheduler scheduler;
   private final ObjectNode config;
   private final DType compute;
   private final Pipeline pipeline;
 
-  Drawing(System system, int steps, DType compute) {
-    ObjectNode config = system.config();
-    this.model = system.model();
-    this.system = system;
+  Drawing(DiffusionModel model, ObjectNode config, double guidance, int steps, DType compute) {
+    this.model = model;
+    this.guidance = guidance;
     this.scheduler = Schedulers.create(config, steps);
     this.config = config;
     this.compute = compute;
-    this.pipeline = new Pipeline(system.model(), compute);
+    this.pipeline = new Pipeline(model, compute);
   }
 
   /**
@@ -64,9 +61,9 @@ final class Drawing {
       Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
       int size = model.unet().config().sampleSize();
       Tensor start = noise.draw(model.unet().config().inChannels(), size, size);
-      long begin = java.lang.System.nanoTime();
+      long begin = System.nanoTime();
       List<Tensor> states = scheduler.sample(start, noise, i -> denoiser(text, nothing, i));
-      double seconds = (java.lang.System.nanoTime() - begin) / 1e9;
+      double seconds = (System.nanoTime() - begin) / 1e9;
       states.forEach(scope::keep);
       return new Sampled(states, seconds);
     }
@@ -75,10 +72,10 @@ final class Drawing {
   /** As the pipeline has it: a network that embeds a number is told it and asked once. */
   private Denoiser denoiser(Conditioning text, Conditioning nothing, int index) {
     if (!model.unet().config().takesTimestepCond()) {
-      return Network.of(model.unet()).guided(text, nothing, system.guidance());
+      return Network.of(model.unet()).guided(text, nothing, guidance);
     }
     double cond = scheduler.timestepCond(index);
-    double number = Double.isNaN(cond) ? system.guidance() - 1 : cond;
+    double number = Double.isNaN(cond) ? guidance - 1 : cond;
     return Network.of(model.unet())
         .given(text.withTimestepCond(Tensor.full(number, text.text().size(0))));
   }
@@ -96,7 +93,7 @@ final class Drawing {
   }
 
   /** Trajectories through the states of {@link #sample}, in both coordinates. */
-  Candidate.Path path(List<Tensor> states) {
+  Candidate.Trajectories trajectories(List<Tensor> states) {
     NoiseSchedule schedule = NoiseSchedule.of(config);
     int[] levels = levels();
     int count = levels.length;
@@ -112,7 +109,7 @@ final class Drawing {
       sigma[i] = schedule.sigma(levels[i]);
     }
     List<Tensor> points = states.subList(0, count);
-    return new Candidate.Path(
+    return new Candidate.Trajectories(
         new Straightness.Trajectory(points, times), Straightness.rectified(points, alpha, sigma));
   }
 

@@ -1,7 +1,6 @@
 package org.perflow.evaluate;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
@@ -11,13 +10,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
-import org.perflow.flow.sampler.Scheduler;
-import org.perflow.flow.sampler.Schedulers;
 import org.perflow.io.Fingerprint;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
-import org.perflow.models.DiffusionModel;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -27,11 +22,15 @@ import org.perflow.tensor.Tensor;
  * Compares ways of drawing against a reference, prompt by prompt from the same noise.
  *
  * <pre>{@code
- * System reference = new System("Teacher, DDIM", teacher, "ddim", 50, 3);
- * Measures measures = Measures.on(features);
- * try (Evaluation evaluation = Evaluation.against(reference, cases, measures, Options.DEFAULTS, done -> {})) {
- *   Measurement four = evaluation.measure(new System("Student, PeRFlow", student, "perflow", 4, 3));
- *   Measurement ddim = evaluation.measure(new System("Teacher, DDIM", teacher, "ddim", 4, 3));
+ * SampledModel reference = new SampledModel("Teacher, DDIM", teacher, "ddim", 50, 3);
+ * List<Case> cases = Case.of(captions, 64, 1_000_000);
+ * Evaluation.Measures measures = Evaluation.Measures.on(features);
+ * try (Evaluation evaluation =
+ *     Evaluation.against(reference, cases, measures, Evaluation.Options.DEFAULTS, done -> {})) {
+ *   Measurement four =
+ *       evaluation.measure(new SampledModel("Student, PeRFlow", student, "perflow", 4, 3));
+ *   Measurement ddim =
+ *       evaluation.measure(new SampledModel("Teacher, DDIM", teacher, "ddim", 4, 3));
  *   Estimate gain = ddim.pictures().error().minus(four.pictures().error());
  *   boolean better = gain.isNotZero() && gain.value() > 0;
  * }
@@ -43,75 +42,6 @@ import org.perflow.tensor.Tensor;
  */
 public final class Evaluation implements AutoCloseable {
   private static final long BOOTSTRAP_SEED = 0;
-
-  /**
-   * A diffusion model and how it is sampled.
-   *
-   * @param label names model and sampler, without the steps
-   * @param scheduler sampler by name, or {@link #OWN} for the model's own; the states of DDIM and
-   *     PeRFlow lie on a path whose straightness is measured
-   * @param guidance classifier-free guidance scale, 1 for none
-   */
-  public record System(
-      String label, DiffusionModel model, String scheduler, int steps, double guidance)
-      implements Candidate {
-    /** The sampler of the model's folder. */
-    public static final String OWN = "own";
-
-    ObjectNode config() {
-      ObjectNode own = model.schedulerConfig();
-      return scheduler.equals(OWN) ? own : Schedulers.config(scheduler, own);
-    }
-
-    private boolean onPath() {
-      String sampler = config().path("_class_name").asText();
-      return sampler.equals(SchedulerConfig.DDIM) || SchedulerConfig.isPerflow(config());
-    }
-
-    /** One a timestep; twice that with guidance, unless the network embeds its guidance. */
-    @Override
-    public int networkEvaluations() {
-      try (Scheduler sampler = Schedulers.create(config(), steps)) {
-        boolean twice = guidance > 1 && !model.unet().config().takesTimestepCond();
-        return sampler.timesteps().length * (twice ? 2 : 1);
-      }
-    }
-
-    @Override
-    public Drawn draw(List<Case> cases, DType compute) {
-      Drawing drawing = new Drawing(this, steps, compute);
-      Drawing.Sampled sampled = drawing.sample(cases);
-      long begin = java.lang.System.nanoTime();
-      Tensor pictures = drawing.decode(sampled.latents());
-      double decodeSeconds = (java.lang.System.nanoTime() - begin) / 1e9;
-      return new Drawn(sampled.latents(), pictures, sampled.seconds(), decodeSeconds);
-    }
-
-    @Override
-    public Optional<Path> path(List<Case> cases, int otherSteps, DType compute) {
-      if (!onPath()) {
-        return Optional.empty();
-      }
-      Drawing drawing = new Drawing(this, otherSteps, compute);
-      return Optional.of(drawing.path(drawing.sample(cases).states()));
-    }
-
-    @Override
-    public Optional<String> fingerprint() {
-      List<String> parts = new ArrayList<>();
-      parts.add(Fingerprint.of(model.unet()));
-      parts.add(Fingerprint.of(model.vae()));
-      parts.add(Fingerprint.of(model.textEncoder()));
-      DiffusionModel.Second second = model.second();
-      parts.add(second == null ? "" : Fingerprint.of(second.textEncoder()));
-      parts.add(model.vae().config() + " " + model.schedulerConfig());
-      parts.add(scheduler + " " + steps + " " + guidance);
-      return Optional.of(Fingerprint.of(parts));
-    }
-  }
-
-  /** A picture to draw: what of, and from which noise. */
-  public record Case(String prompt, long seed) {}
 
   /**
    * What pictures are compared by.
@@ -207,7 +137,7 @@ public final class Evaluation implements AutoCloseable {
   private final Consumer<Progress> listener;
   private final Bootstrap bootstrap;
   private final Gallery expected;
-  private final List<Report.Line> lines = new ArrayList<>();
+  private final List<PictureGrid.Line> lines = new ArrayList<>();
   private final List<Measurement> rows = new ArrayList<>();
 
   private Evaluation(
@@ -246,8 +176,13 @@ public final class Evaluation implements AutoCloseable {
       Options options,
       Consumer<Progress> listener) {
     Evaluation evaluation = new Evaluation(reference, cases, measures, options, listener);
-    evaluation.record(reference, evaluation.expected, measures.real() != null);
-    return evaluation;
+    try {
+      evaluation.record(reference, evaluation.expected, measures.real() != null);
+      return evaluation;
+    } catch (RuntimeException e) {
+      evaluation.close();
+      throw e;
+    }
   }
 
   /** Draws all cases with {@code candidate} and measures them against the reference's. */
@@ -263,9 +198,9 @@ public final class Evaluation implements AutoCloseable {
   }
 
   /** The first pictures of every candidate measured so far. */
-  public Report.Grid grid() {
+  public PictureGrid grid() {
     List<String> prompts = prompts().subList(0, Math.min(options.gridCases(), cases.size()));
-    return new Report.Grid("Pictures", prompts, lines);
+    return new PictureGrid(prompts, lines);
   }
 
   private List<String> prompts() {
@@ -303,7 +238,7 @@ public final class Evaluation implements AutoCloseable {
             bend == null ? null : bend.inWindows(),
             bend == null ? null : bend.rectified());
     rows.add(row);
-    lines.add(new Report.Line(row.title(), firstPictures(gallery)));
+    lines.add(new PictureGrid.Line(row.title(), firstPictures(gallery)));
     return row;
   }
 
@@ -315,7 +250,7 @@ public final class Evaluation implements AutoCloseable {
         Tensor a = signed(gallery.pictures().narrow(0, from, count));
         Tensor b = signed(expected.pictures().narrow(0, from, count));
         double[] part = PairedError.ofPictures(a, b).meanSquares();
-        java.lang.System.arraycopy(part, 0, errors, from, part.length);
+        System.arraycopy(part, 0, errors, from, part.length);
       }
     }
     return errors;
@@ -342,13 +277,17 @@ public final class Evaluation implements AutoCloseable {
         }
         listener.accept(new Progress(candidate, from + batch.size(), cases.size()));
       }
-      return new Gallery(
-          scope.release(Tensor.cat(0, latents)),
-          scope.release(Tensor.cat(0, pictures)),
-          scope.release(Tensor.cat(0, seen)),
+      Tensor allLatents = Tensor.cat(0, latents);
+      Tensor allPictures = Tensor.cat(0, pictures);
+      Tensor allFeatures = Tensor.cat(0, seen);
+      Bend bend = bend(candidate);
+      return new Gallery( // last, as what is released has nobody to free it until this is made
+          scope.release(allLatents),
+          scope.release(allPictures),
+          scope.release(allFeatures),
           median(seconds),
           median(decodeSeconds),
-          bend(candidate));
+          bend);
     }
   }
 
@@ -357,12 +296,12 @@ public final class Evaluation implements AutoCloseable {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       return candidate
-          .path(recorded, options.straightSteps(), options.compute())
+          .trajectories(recorded, options.straightSteps(), options.compute())
           .map(
-              path ->
+              drawn ->
                   new Bend(
-                      Straightness.inWindows(path.inTime(), options.windows()),
-                      Straightness.of(path.rectified())))
+                      Straightness.inWindows(drawn.inTime(), options.windows()),
+                      Straightness.of(drawn.rectified())))
           .orElse(null);
     }
   }
@@ -393,18 +332,28 @@ public final class Evaluation implements AutoCloseable {
             text.decodeSeconds(),
             text.bend());
       }
-      Gallery gallery = draw(candidate);
-      Map<String, Tensor> tensors =
+    } catch (JsonProcessingException e) {
+      throw new UncheckedIOException(e);
+    }
+    Gallery gallery = draw(candidate);
+    try {
+      cache.write(kind, key, content(gallery));
+      return gallery;
+    } catch (RuntimeException e) {
+      gallery.close();
+      throw e;
+    }
+  }
+
+  private static TensorCache.Content content(Gallery gallery) {
+    Kept text = new Kept(gallery.seconds(), gallery.decodeSeconds(), gallery.bend());
+    try {
+      return new TensorCache.Content(
           Map.of(
               "latents", gallery.latents(),
               "pictures", gallery.pictures(),
-              "features", gallery.features());
-      Kept text = new Kept(gallery.seconds(), gallery.decodeSeconds(), gallery.bend());
-      cache.write(
-          kind,
-          key,
-          new TensorCache.Content(tensors, Map.of("kept", Json.MAPPER.writeValueAsString(text))));
-      return gallery;
+              "features", gallery.features()),
+          Map.of("kept", Json.MAPPER.writeValueAsString(text)));
     } catch (JsonProcessingException e) {
       throw new UncheckedIOException(e);
     }

@@ -108,7 +108,7 @@ public record PictureFolder(Path folder, List<Path> files) {
       }
       Seen seen = reading.end();
       cache.ifPresent(folder -> folder.write("pictures", key, content(seen)));
-      return seen;
+      return new Seen(scope.release(seen.features()), seen.size());
     }
   }
 
@@ -165,13 +165,12 @@ public record PictureFolder(Path folder, List<Path> files) {
       batch.clear();
     }
 
+    /** In the caller's scope. */
     Seen end() {
       if (!batch.isEmpty()) {
         see();
       }
-      try (Scope scope = Scope.open()) {
-        return new Seen(scope.release(Tensor.cat(0, parts)), Objects.requireNonNull(size));
-      }
+      return new Seen(Tensor.cat(0, parts), Objects.requireNonNull(size));
     }
   }
 

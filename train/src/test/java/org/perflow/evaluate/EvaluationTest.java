@@ -15,10 +15,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.perflow.evaluate.Evaluation.Case;
 import org.perflow.evaluate.Evaluation.Measures;
 import org.perflow.evaluate.Evaluation.Options;
-import org.perflow.evaluate.Evaluation.System;
 import org.perflow.io.Json;
 import org.perflow.models.AutoencoderKL;
 import org.perflow.models.CLIPTextModel;
@@ -73,7 +71,7 @@ class EvaluationTest {
   @Test
   void theReferenceIsAtNoDistanceFromItselfAndFewerStepsAreAtMore() {
     List<Long> progress = new ArrayList<>();
-    System reference = new System("Teacher", model, "ddim", 6, 2);
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 6, 2);
     try (Evaluation evaluation =
         Evaluation.against(reference, CASES, measures, OPTIONS, p -> progress.add(p.pictures()))) {
       assertThat(progress).containsExactly(4L, 6L);
@@ -91,7 +89,7 @@ class EvaluationTest {
       assertThat(again.set().coverage().value()).isEqualTo(1);
       assertThat(again.diversity().distance().samples()).isEqualTo(1); // "a" is drawn twice
       assertThat(again.textAgreement()).isNull();
-      Measurement fewer = evaluation.measure(new System("Teacher", model, "ddim", 2, 2));
+      Measurement fewer = evaluation.measure(new SampledModel("Teacher", model, "ddim", 2, 2));
       assertThat(fewer.latents().rmse()).isGreaterThan(1e-4);
       assertThat(fewer.pictures().meanSquares()).hasSize(CASES.size());
       assertThat(fewer.inWindows()).isEqualTo(itself.inWindows()); // not of the steps
@@ -105,7 +103,7 @@ class EvaluationTest {
 
   @Test
   void setsCompareWithRealPicturesWhereThereAreSome() {
-    System reference = new System("Teacher", model, "ddim", 2, 1);
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 2, 1);
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(3)) {
       Tensor real = features.ofAnySize(Tensor.rand(rng, 7, 3, 20, 20));
@@ -123,8 +121,8 @@ class EvaluationTest {
   @Test
   void theReferenceIsReadFromTheCacheTheSecondTime(@TempDir Path folder) throws IOException {
     Options cached = new Options(4, DType.F32, 2, 8, 2, 3, new TensorCache(folder), false);
-    Counting reference = new Counting(new System("Teacher", model, "ddim", 2, 1), new int[1]);
-    System other = new System("Teacher", model, "ddim", 4, 1);
+    Counting reference = new Counting(new SampledModel("Teacher", model, "ddim", 2, 1), new int[1]);
+    SampledModel other = new SampledModel("Teacher", model, "ddim", 4, 1);
     List<Measurement> rows = new ArrayList<>();
     for (int run = 0; run < 2; run++) {
       try (Evaluation evaluation =
@@ -149,7 +147,7 @@ class EvaluationTest {
   }
 
   /** Counts the batches that another candidate draws, and is one that the cache may keep. */
-  private record Counting(System of, int[] drawn) implements Candidate {
+  private record Counting(SampledModel of, int[] drawn) implements Candidate {
     @Override
     public String label() {
       return of.label();
@@ -179,12 +177,12 @@ class EvaluationTest {
 
   @Test
   void measuresPerflowSamplersToo() {
-    System reference = new System("Teacher", model, "ddim", 4, 1);
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 4, 1);
     try (Evaluation evaluation = Evaluation.against(reference, CASES, measures, OPTIONS, p -> {})) {
-      Measurement perflow = evaluation.measure(new System("PeRFlow", model, "perflow", 8, 1));
+      Measurement perflow = evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 8, 1));
       assertThat(perflow.networkEvaluations()).isEqualTo(8);
       assertThat(perflow.inWindows().deviation()).isNotNegative();
-      assertThatThrownBy(() -> evaluation.measure(new System("PeRFlow", model, "perflow", 3, 1)))
+      assertThatThrownBy(() -> evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 3, 1)))
           .hasMessageContaining("3 steps");
     }
   }
@@ -193,7 +191,7 @@ class EvaluationTest {
   void drawsWhatThePipelineDraws() {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Drawing drawing = new Drawing(new System("", model, "ddim", 3, 2), 3, DType.F32);
+      Drawing drawing = new Drawing(model, model.schedulerConfig(), 2, 3, DType.F32);
       Drawing.Sampled sampled = drawing.sample(CASES);
       List<Tensor> states = sampled.states();
       assertThat(states).hasSize(4);
@@ -213,7 +211,7 @@ class EvaluationTest {
 
   @Test
   void aMeasurementLeavesNoNativeObjectBehind() {
-    System reference = new System("Teacher", model, "ddim", 2, 1);
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 2, 1);
     try (Evaluation evaluation = Evaluation.against(reference, CASES, measures, OPTIONS, p -> {})) {
       evaluation.measure(reference);
       long before = Scope.liveObjects();
@@ -227,7 +225,7 @@ class EvaluationTest {
   void settingsThatCannotBeMeasuredAreRefused() {
     assertThatThrownBy(() -> new Options(4, DType.F32, 4, 10, 2, 3, null, false))
         .hasMessageContaining("10 steps for 4 windows");
-    System reference = new System("Teacher", model, "ddim", 2, 1);
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 2, 1);
     assertThatThrownBy(
             () -> Evaluation.against(reference, CASES.subList(0, 5), measures, OPTIONS, p -> {}))
         .hasMessageContaining("6 cases or more; got 5");

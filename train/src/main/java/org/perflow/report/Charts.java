@@ -1,17 +1,8 @@
-package org.perflow.evaluate;
+package org.perflow.report;
 
-import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
-import de.erichseifert.vectorgraphics2d.svg.SVGProcessor;
-import de.erichseifert.vectorgraphics2d.util.PageSize;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
-import java.awt.Graphics2D;
-import java.awt.RenderingHints;
-import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.text.DecimalFormat;
 import java.text.DecimalFormatSymbols;
 import java.util.ArrayList;
@@ -31,16 +22,15 @@ import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.XYStyler;
 import org.knowm.xchart.style.lines.SeriesLines;
 import org.knowm.xchart.style.markers.SeriesMarkers;
+import org.perflow.evaluate.Estimate;
+import org.perflow.evaluate.Measurement;
+import org.perflow.report.Chart.Theme;
 import org.perflow.train.TrainingCurve.Point;
 
-/**
- * The plots of a {@link Report}: as SVG for the page, and as PNG at twice their size for sharp
- * screens elsewhere.
- */
+/** The plots of a {@link Report}, of measurements and of training. */
 public final class Charts {
   private static final int WIDTH = 500;
   private static final int HEIGHT = 360;
-  private static final int SCALE = 2;
   private static final int MOST_POINTS = 400;
 
   /** More lines than this are told apart by a panel each. */
@@ -48,25 +38,6 @@ public final class Charts {
 
   private static final int PANEL_WIDTH = 300;
   private static final int PANEL_HEIGHT = 220;
-  private static final int PANELS_ACROSS = 3;
-
-  /** Colours of the page around a chart. */
-  enum Theme {
-    LIGHT(Color.WHITE, new Color(0x1f2328), new Color(0xe3e6ea), new Color(0xc4cad2)),
-    DARK(new Color(0x1b1f24), new Color(0xd5dae1), new Color(0x343b44), new Color(0x525b66));
-
-    final Color ground;
-    final Color ink;
-    final Color grid;
-    final Color faint; // lines in the background
-
-    Theme(Color ground, Color ink, Color grid, Color faint) {
-      this.ground = ground;
-      this.ink = ink;
-      this.grid = grid;
-      this.faint = faint;
-    }
-  }
 
   /** Okabe and Ito's palette, which colour-blind readers tell apart, legible on both grounds. */
   private static final Color[] SERIES = {
@@ -75,74 +46,6 @@ public final class Charts {
   };
 
   private Charts() {}
-
-  /** A finished plot on one ground: a chart, or panels of one size in rows. */
-  public static final class Drawn {
-    private final List<XYChart> panels;
-    private final Theme theme;
-
-    private Drawn(List<XYChart> panels, Theme theme) {
-      this.panels = List.copyOf(panels);
-      this.theme = theme;
-    }
-
-    /** Whether it is of panels, which want the width of the page. */
-    boolean isWide() {
-      return panels.size() > 1;
-    }
-
-    private int across() {
-      return Math.min(PANELS_ACROSS, panels.size());
-    }
-
-    private int width() {
-      return across() * panels.get(0).getWidth();
-    }
-
-    private int height() {
-      return (panels.size() + across() - 1) / across() * panels.get(0).getHeight();
-    }
-
-    private void paint(Graphics2D graphics) {
-      graphics.setColor(theme.ground);
-      graphics.fillRect(0, 0, width(), height());
-      for (int i = 0; i < panels.size(); i++) {
-        XYChart panel = panels.get(i);
-        int x = i % across() * panel.getWidth();
-        int y = i / across() * panel.getHeight();
-        graphics.translate(x, y);
-        panel.paint(graphics, panel.getWidth(), panel.getHeight());
-        graphics.translate(-x, -y);
-      }
-    }
-
-    /** As a picture. */
-    public BufferedImage png() {
-      BufferedImage image =
-          new BufferedImage(width() * SCALE, height() * SCALE, BufferedImage.TYPE_INT_RGB);
-      Graphics2D graphics = image.createGraphics();
-      graphics.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
-      graphics.scale(SCALE, SCALE);
-      paint(graphics);
-      graphics.dispose();
-      return image;
-    }
-
-    /** As the bytes of an SVG file. */
-    public byte[] svg() {
-      VectorGraphics2D graphics = new VectorGraphics2D();
-      paint(graphics);
-      ByteArrayOutputStream out = new ByteArrayOutputStream();
-      try {
-        new SVGProcessor()
-            .getDocument(graphics.getCommands(), new PageSize(0, 0, width(), height()))
-            .writeTo(out);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-      return out.toByteArray();
-    }
-  }
 
   /**
    * Error of the pictures over network evaluations, one line a label, and where these are many a
@@ -196,7 +99,7 @@ public final class Charts {
                 curves(shown, Theme.DARK)));
   }
 
-  private static Drawn curves(Map<String, List<Point>> runs, Theme theme) {
+  private static Chart curves(Map<String, List<Point>> runs, Theme theme) {
     double minutes = 0;
     for (List<Point> points : runs.values()) {
       minutes = Math.max(minutes, points.get(points.size() - 1).seconds() / 60);
@@ -215,7 +118,7 @@ public final class Charts {
       chart.getStyler().setYAxisDecimalPattern("0.####");
       panels.add(chart);
     }
-    return new Drawn(panels, theme);
+    return new Chart(panels, theme);
   }
 
   /** An axis of figures; on a logarithmic one their logarithms are drawn. */
@@ -251,7 +154,7 @@ public final class Charts {
             overCost(axis, measured, figure, Theme.DARK)));
   }
 
-  private static Drawn overCost(
+  private static Chart overCost(
       Axis axis,
       List<Measurement> rows,
       Function<Measurement, @Nullable Estimate> figure,
@@ -265,7 +168,7 @@ public final class Charts {
       XYChart chart = chart("network evaluations a picture", axis.title(), theme);
       lines.forEach(line -> add(chart, line));
       scale(chart, axis, lines, 120);
-      return new Drawn(List.of(chart), theme);
+      return new Chart(List.of(chart), theme);
     }
     List<XYChart> panels = new ArrayList<>();
     for (Line line : lines) { // each before all the others in grey
@@ -284,7 +187,7 @@ public final class Charts {
       scale(chart, axis, lines, 45);
       panels.add(chart);
     }
-    return new Drawn(panels, theme);
+    return new Chart(panels, theme);
   }
 
   /** A figure of systems that differ in steps alone, against log2 of their network evaluations. */
@@ -337,14 +240,14 @@ public final class Charts {
     style.setXAxisTickMarkSpacingHint(spacing);
   }
 
-  private static Drawn loss(double[] losses, Theme theme) {
+  private static Chart loss(double[] losses, Theme theme) {
     XYChart chart = chart("step", "loss", theme);
     double[] steps = IntStream.rangeClosed(1, losses.length).asDoubleStream().toArray();
     lossSeries(chart, steps, losses);
     XYStyler style = chart.getStyler();
     style.setXAxisMin(0.0).setXAxisMax((double) losses.length).setXAxisDecimalPattern("#,##0");
     style.setXAxisTickMarkSpacingHint(100).setYAxisDecimalPattern("0.###");
-    return new Drawn(List.of(chart), theme);
+    return new Chart(List.of(chart), theme);
   }
 
   /** Pale as measured, strong as a running mean over 5 % of the run. */

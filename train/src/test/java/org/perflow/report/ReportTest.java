@@ -1,4 +1,4 @@
-package org.perflow.evaluate;
+package org.perflow.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -15,6 +15,12 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.evaluate.Estimate;
+import org.perflow.evaluate.Measurement;
+import org.perflow.evaluate.PairedError;
+import org.perflow.evaluate.PictureGrid;
+import org.perflow.evaluate.SetFigures;
+import org.perflow.evaluate.Straightness;
 import org.perflow.train.TrainingCurve;
 
 class ReportTest {
@@ -24,8 +30,9 @@ class ReportTest {
     Report.Grid grid =
         new Report.Grid(
             "Pictures",
-            List.of("red apple", "a \"cat\" & <dog>"),
-            List.of(new Report.Line("Teacher, 50 steps", List.of(picture, picture))));
+            new PictureGrid(
+                List.of("red apple", "a \"cat\" & <dog>"),
+                List.of(new PictureGrid.Line("Teacher, 50 steps", List.of(picture, picture)))));
     List<Report.Section> sections = new ArrayList<>(tables().sections());
     sections.add(grid);
     sections.add(Charts.errorOverCost(tables().rows()).orElseThrow());
@@ -124,7 +131,9 @@ class ReportTest {
   @Test
   void everyLineOfTheGridHasAPicturePerPrompt() {
     assertThatThrownBy(
-            () -> new Report.Grid("g", List.of("a", "b"), List.of(new Report.Line("x", List.of()))))
+            () ->
+                new PictureGrid(
+                    List.of("a", "b"), List.of(new PictureGrid.Line("x", List.of()))))
         .hasMessageContaining("\"x\" has 0 pictures for 2 prompts");
     assertThatThrownBy(
             () ->

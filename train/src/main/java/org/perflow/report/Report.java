@@ -1,4 +1,4 @@
-package org.perflow.evaluate;
+package org.perflow.report;
 
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
@@ -13,6 +13,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import javax.imageio.ImageIO;
+import org.perflow.evaluate.PictureGrid;
 import org.perflow.io.AtomicFiles;
 
 /**
@@ -77,36 +78,11 @@ public record Report(String title, String lead, List<Section> sections) {
   public record Settings(Map<String, String> values) implements Section {}
 
   /** A plot: what it shows, which stands below it too, and its drawing for either ground. */
-  public record Plot(String title, String alt, Charts.Drawn light, Charts.Drawn dark)
+  public record Plot(String title, String alt, Chart light, Chart dark)
       implements Section {}
 
-  /** Pictures: a line a system, a column a prompt. */
-  public record Grid(String title, List<String> prompts, List<Line> lines) implements Section {
-    public Grid {
-      prompts = List.copyOf(prompts);
-      lines = List.copyOf(lines);
-      for (Line line : lines) {
-        if (line.pictures().size() != prompts.size()) {
-          throw new IllegalArgumentException(
-              "line \""
-                  + line.title()
-                  + "\" has "
-                  + line.pictures().size()
-                  + " pictures for "
-                  + prompts.size()
-                  + " prompts");
-        }
-      }
-    }
-
-    /** No pictures. */
-    public static Grid none() {
-      return new Grid("Pictures", List.of(), List.of());
-    }
-  }
-
-  /** Pictures of one system, one a prompt. */
-  public record Line(String title, List<BufferedImage> pictures) {}
+  /** Pictures that start from the same noise. */
+  public record Grid(String title, PictureGrid pictures) implements Section {}
 
   /** Writes the page and, beside it, its {@link #markdown}, each atomically. */
   public void write(Path file) throws IOException {
@@ -159,8 +135,8 @@ public record Report(String title, String lead, List<Section> sections) {
     for (Section section : sections) {
       if (section instanceof Table table) {
         table(body, table);
-      } else if (section instanceof Grid grid && !grid.lines().isEmpty()) {
-        pictures(body, grid);
+      } else if (section instanceof Grid grid && !grid.pictures().lines().isEmpty()) {
+        pictures(body, grid.title(), grid.pictures());
       } else if (section instanceof Plot plot) {
         plot(body, plot);
       } else if (section instanceof Settings settings) {
@@ -201,15 +177,15 @@ public record Report(String title, String lead, List<Section> sections) {
     return cell.replaceFirst("^(\\S+) (\\[.*])(.*)$", "$1$3<br><small>$2</small>");
   }
 
-  private static void pictures(StringBuilder body, Grid grid) {
-    body.append("<h2>").append(text(grid.title()));
+  private static void pictures(StringBuilder body, String title, PictureGrid grid) {
+    body.append("<h2>").append(text(title));
     body.append("</h2>\n<p class=\"note\">Each column starts from the same noise.</p>\n");
     body.append("<div class=\"wide\"><table class=\"grid\"><thead><tr><td></td>");
     for (String prompt : grid.prompts()) {
       body.append("<th scope=\"col\">").append(text(prompt)).append("</th>");
     }
     body.append("</tr></thead><tbody>\n");
-    for (Line line : grid.lines()) {
+    for (PictureGrid.Line line : grid.lines()) {
       body.append("<tr><th scope=\"row\">").append(text(line.title())).append("</th>");
       for (int i = 0; i < line.pictures().size(); i++) {
         String alt = text(line.title() + ": " + grid.prompts().get(i));

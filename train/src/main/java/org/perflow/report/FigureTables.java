@@ -1,4 +1,4 @@
-package org.perflow.evaluate;
+package org.perflow.report;
 
 import java.util.ArrayList;
 import java.util.Collections;
@@ -10,7 +10,14 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
-import org.perflow.evaluate.Report.Row.Kind;
+import org.perflow.evaluate.Estimate;
+import org.perflow.evaluate.Evaluated;
+import org.perflow.evaluate.Measurement;
+import org.perflow.evaluate.PairedError;
+import org.perflow.evaluate.SetFigures;
+import org.perflow.evaluate.Straightness;
+import org.perflow.evaluate.TextAgreement;
+import org.perflow.report.Report.Row.Kind;
 
 /**
  * Measurements as tables, for a terminal and for a {@link Report}. Every figure has its 95 %
@@ -30,6 +37,12 @@ public record FigureTables(
 
   /** Beside error and coverage on the page only; a terminal has no room. */
   private static final Set<String> ON_THE_PAGE = Set.of("median", "density");
+
+  /** Of all that was measured. */
+  public static FigureTables of(Evaluated evaluated) {
+    return new FigureTables(
+        evaluated.features(), evaluated.pictures(), evaluated.rows(), evaluated.textOfReal());
+  }
 
   private enum Better {
     LOWER,

@@ -1,0 +1,92 @@
+package org.perflow.evaluate;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.perflow.flow.sampler.PerflowScheduler;
+import org.perflow.flow.sampler.Scheduler;
+import org.perflow.flow.sampler.Schedulers;
+import org.perflow.io.Fingerprint;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Tensor;
+
+/**
+ * A diffusion model and how it is sampled. The states of DDIM and PeRFlow lie on a path whose
+ * straightness is measured.
+ *
+ * @param label names model and sampler, without the steps
+ * @param model which stays the caller's
+ * @param scheduler sampler by name, one of {@link SchedulerConfig#NAMES}, or {@link #OWN} for the
+ *     model's own
+ * @param steps sampling steps, as the sampler counts them
+ * @param guidance classifier-free guidance scale, 1 for none
+ */
+public record SampledModel(
+    String label, DiffusionModel model, String scheduler, int steps, double guidance)
+    implements Candidate {
+  /** The sampler of the model's folder. */
+  public static final String OWN = "own";
+
+  private ObjectNode config() {
+    ObjectNode own = model.schedulerConfig();
+    return scheduler.equals(OWN) ? own : Schedulers.config(scheduler, own);
+  }
+
+  /** The time windows that a PeRFlow sampler draws through; empty for any other. */
+  public OptionalInt windows() {
+    ObjectNode config = config();
+    return SchedulerConfig.isPerflow(config)
+        ? OptionalInt.of(PerflowScheduler.flow(config).windows().count())
+        : OptionalInt.empty();
+  }
+
+  private boolean onPath() {
+    String sampler = config().path("_class_name").asText();
+    return sampler.equals(SchedulerConfig.DDIM) || sampler.equals(SchedulerConfig.PERFLOW);
+  }
+
+  /** One a timestep; twice that with guidance, unless the network embeds its guidance. */
+  @Override
+  public int networkEvaluations() {
+    try (Scheduler sampler = Schedulers.create(config(), steps)) {
+      boolean twice = guidance > 1 && !model.unet().config().takesTimestepCond();
+      return sampler.timesteps().length * (twice ? 2 : 1);
+    }
+  }
+
+  @Override
+  public Drawn draw(List<Case> cases, DType compute) {
+    Drawing drawing = new Drawing(model, config(), guidance, steps, compute);
+    Drawing.Sampled sampled = drawing.sample(cases);
+    long begin = System.nanoTime();
+    Tensor pictures = drawing.decode(sampled.latents());
+    double decodeSeconds = (System.nanoTime() - begin) / 1e9;
+    return new Drawn(sampled.latents(), pictures, sampled.seconds(), decodeSeconds);
+  }
+
+  @Override
+  public Optional<Trajectories> trajectories(List<Case> cases, int otherSteps, DType compute) {
+    if (!onPath()) {
+      return Optional.empty();
+    }
+    Drawing drawing = new Drawing(model, config(), guidance, otherSteps, compute);
+    return Optional.of(drawing.trajectories(drawing.sample(cases).states()));
+  }
+
+  @Override
+  public Optional<String> fingerprint() {
+    List<String> parts = new ArrayList<>();
+    parts.add(Fingerprint.of(model.unet()));
+    parts.add(Fingerprint.of(model.vae()));
+    parts.add(Fingerprint.of(model.textEncoder()));
+    DiffusionModel.Second second = model.second();
+    parts.add(second == null ? "" : Fingerprint.of(second.textEncoder()));
+    parts.add(model.vae().config() + " " + model.schedulerConfig());
+    parts.add(scheduler + " " + steps + " " + guidance);
+    return Optional.of(Fingerprint.of(parts));
+  }
+}
