@@ -31,7 +31,7 @@ public interface NamedTensors extends Closeable {
   /** All tensors by name, in the order of the file. */
   Map<String, Entry> entries();
 
-  /** The free strings that came with them; empty where the format has none. */
+  /** The free strings that came with them; empty where there are none. */
   Map<String, String> metadata();
 
   /**

@@ -85,7 +85,12 @@ final class TorchFile {
       }
       TorchTensors pickles = new TorchTensors(file);
       Object value = pickles.read(ByteBuffer.wrap(head(file, zip, pickle)));
-      return view(file, pickles.weights(value), storage -> zipped(file, zip, root, storage), zip);
+      return view(
+          file,
+          pickles.weights(value),
+          TorchTensors.strings(value),
+          storage -> zipped(file, zip, root, storage),
+          zip);
     } catch (IOException | RuntimeException e) {
       zip.close();
       throw e;
@@ -155,7 +160,11 @@ final class TorchFile {
               .formatted(file, position, channel.size()));
     }
     return view(
-        file, pickles.weights(value), storage -> at(file, starts.get(storage.key())), channel);
+        file,
+        pickles.weights(value),
+        TorchTensors.strings(value),
+        storage -> at(file, starts.get(storage.key())),
+        channel);
   }
 
   private static InputStream at(Path file, @Nullable Long start) throws IOException {
@@ -169,7 +178,11 @@ final class TorchFile {
   // ---------------------------------------------------------------- tensors
 
   private static NamedTensors view(
-      Path file, StateDict weights, Storages storages, Closeable source) {
+      Path file,
+      StateDict weights,
+      Map<String, String> strings,
+      Storages storages,
+      Closeable source) {
     Map<String, LazyTensor> tensors = new LinkedHashMap<>();
     weights
         .tensors()
@@ -182,7 +195,10 @@ final class TorchFile {
                         stored.shape(),
                         as -> read(file, stored, storages, as))));
     String where = weights.path() + (weights.isAveraged() ? " (averaged weights, EMA)" : "");
-    Map<String, String> metadata = where.isEmpty() ? Map.of() : Map.of("read_from", where);
+    Map<String, String> metadata = new LinkedHashMap<>(strings);
+    if (!where.isEmpty()) {
+      metadata.put("read_from", where);
+    }
     return new TensorView(file.toString(), tensors, metadata, source);
   }
 

@@ -49,6 +49,8 @@ final class TorchTensors implements Pickle.Builder {
               + "|torch\\.load|numpy\\.load|types\\.(Code|Function)Type"
               + "|.*\\.(system|popen|exec|exec[lv]\\w*|execWrapper|eval|spawn[lv]\\w*)");
 
+  private static final int MAX_TEXT = 200;
+
   private final Path file;
   private final Map<String, Storage> storages = new HashMap<>();
 
@@ -85,6 +87,20 @@ final class TorchTensors implements Pickle.Builder {
     } catch (FormatException e) {
       throw new FormatException(file + ": " + e.getMessage(), e);
     }
+  }
+
+  /** The short texts right in what {@link #read} gave, such as the name of an embedding. */
+  static Map<String, String> strings(@Nullable Object value) {
+    Map<String, String> strings = new LinkedHashMap<>();
+    if (value instanceof Map<?, ?> map) {
+      map.forEach(
+          (key, item) -> {
+            if (item instanceof String text && text.length() <= MAX_TEXT) {
+              strings.put((String) key, text);
+            }
+          });
+    }
+    return strings;
   }
 
   /** The storage of that key; null where no pickle read so far refers to it. */

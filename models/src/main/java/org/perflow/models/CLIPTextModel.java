@@ -17,6 +17,7 @@ import org.perflow.tensor.nn.Embedding;
 import org.perflow.tensor.nn.LayerNorm;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
+import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.nn.Parameter.Init;
 
 /**
@@ -31,6 +32,7 @@ public final class CLIPTextModel extends Module {
   private final Embedding positionEmbedding;
   private final List<Layer> layers = new ArrayList<>();
   private final LayerNorm finalLayerNorm;
+  private int addedRows;
 
   /** Without weights yet: initialise or load them. */
   public CLIPTextModel(ClipTextConfig config) {
@@ -82,13 +84,37 @@ public final class CLIPTextModel extends Module {
 
   /** Writes {@code config.json} and the weights, as {@code as}, into {@code folder}. */
   public void save(Path folder, DType as, Map<String, String> metadata) throws IOException {
-    Json.write(folder.resolve("config.json"), config.toJson());
+    Json.write(folder.resolve("config.json"), config().toJson());
     Weights.save(this, folder.resolve(WEIGHTS), as, metadata);
   }
 
-  /** Its shape. */
+  /** Its shape; {@code vocab_size} counts the rows that textual inversions add, while they are. */
   public ClipTextConfig config() {
-    return config;
+    return config.withVocabSize(config.vocabSize() + addedRows);
+  }
+
+  /**
+   * Reads {@code rows} [n, D] behind its own rows of the token embedding until {@link #restore}.
+   *
+   * @return the larger embedding, owned by the caller's scope; it must live until then
+   */
+  Tensor extend(Tensor... rows) {
+    Parameter embedding = tokenEmbedding.namedParameters().get("weight");
+    Tensor own = embedding.value();
+    List<Tensor> parts = new ArrayList<>(List.of(own));
+    for (Tensor part : rows) {
+      parts.add(part.to(own.dtype()));
+    }
+    Tensor larger = Tensor.cat(0, parts.toArray(Tensor[]::new));
+    embedding.adapt(stored -> larger);
+    addedRows = Math.toIntExact(larger.size(0)) - config.vocabSize();
+    return larger;
+  }
+
+  /** Undoes {@link #extend}. */
+  void restore() {
+    tokenEmbedding.namedParameters().get("weight").restore();
+    addedRows = 0;
   }
 
   /**

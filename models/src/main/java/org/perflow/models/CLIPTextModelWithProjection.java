@@ -23,13 +23,11 @@ import org.perflow.tensor.nn.Parameter.Init;
 public final class CLIPTextModelWithProjection extends Module {
   private static final String WEIGHTS = "model.safetensors";
 
-  private final ClipTextConfig config;
   private final CLIPTextModel textModel;
   private final Linear textProjection;
 
   /** Without weights yet: initialise or load them. */
   public CLIPTextModelWithProjection(ClipTextConfig config) {
-    this.config = config;
     int width = config.hiddenSize();
     textModel = child("text_model", new CLIPTextModel(config));
     Init init = Init.normal(1 / Math.sqrt(width));
@@ -56,13 +54,18 @@ public final class CLIPTextModelWithProjection extends Module {
 
   /** Writes {@code config.json} and the weights, as {@code as}, into {@code folder}. */
   public void save(Path folder, DType as, Map<String, String> metadata) throws IOException {
-    Json.write(folder.resolve("config.json"), config.toJson(ClipTextConfig.PROJECTED));
+    Json.write(folder.resolve("config.json"), config().toJson(ClipTextConfig.PROJECTED));
     Weights.save(this, folder.resolve(WEIGHTS), as, metadata);
   }
 
   /** Its shape. */
   public ClipTextConfig config() {
-    return config;
+    return textModel.config();
+  }
+
+  /** All but the projection. */
+  CLIPTextModel textModel() {
+    return textModel;
   }
 
   /**

@@ -8,82 +8,84 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.text.Normalizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
-import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 
 /**
- * CLIP's byte-level BPE (Sennrich et al., arXiv 1508.07909), token for token as transformers'
- * {@code CLIPTokenizer}. Immutable and thread-safe.
+ * CLIP's tokenizer, token for token as transformers' {@code CLIPTokenizer}: added tokens are cut
+ * out, what is left becomes small letters and words, and words {@link BytePairs}. Immutable and
+ * thread-safe.
  */
 public final class CLIPTokenizer {
-  private static final String END_OF_WORD = "</w>";
-  private static final Pattern WHOLE_WORD = Pattern.compile("[a-z]{2,}" + END_OF_WORD);
-  private static final int UNLIMITED = 1_000_000; // transformers writes 1e30 for "no limit"
-  private static final Pattern SPACE = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
-  private static final Pattern WORD =
-      Pattern.compile(
-          "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d"
-              + "|\\p{L}+|\\p{N}|[^\\s\\p{L}\\p{N}]+",
-          Pattern.UNICODE_CHARACTER_CLASS);
+  private static final Pattern WHOLE_WORD = Pattern.compile("[a-z]{2,}" + BytePairs.END_OF_WORD);
   private static final Pattern PART = Pattern.compile("[a-z]+|[^a-z]+"); // of a literal <|...|>
-  private static final String[] BYTE_SYMBOLS = byteSymbols();
+  private static final List<String> LITERALS =
+      List.of("<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d");
+  private static final int UNLIMITED = 1_000_000; // transformers writes 1e30 for "no limit"
+  private static final int MAX_TOKENS = 1_000_000; // 20 times CLIP's
+
+  private static final String CONFIG = "tokenizer_config.json";
+  private static final String SPECIAL = "special_tokens_map.json";
+  private static final String ADDED = "added_tokens.json";
+  private static final String WHOLE = "tokenizer.json";
+  private static final String VOCABULARY = "vocab.json";
+  private static final String MERGES = "merges.txt";
 
   private final Map<String, Integer> vocabulary;
-  private final Map<Pair, Integer> ranks;
-  private final Map<String, Integer> special;
-  private final Pattern specialPattern;
+  private final BytePairs words;
+  private final AddedTokens added;
   private final int begin;
   private final int end;
   private final int pad;
-  private final int unknown;
   private final int length;
-  private final Map<String, byte[]> files;
-  private final Map<String, int[]> cache = new ConcurrentHashMap<>();
-
-  private record Pair(String left, String right) {}
+  private final Map<String, String> files;
 
   private CLIPTokenizer(
       Map<String, Integer> vocabulary,
-      Map<Pair, Integer> ranks,
+      List<String> merges,
+      AddedTokens added,
       JsonNode config,
-      Map<String, byte[]> files) {
+      Map<String, String> files) {
     this.vocabulary = vocabulary;
-    this.ranks = ranks;
+    this.added = added;
     this.files = files;
-    String padToken = token(config, "pad_token");
     this.begin = id(token(config, "bos_token"));
     this.end = id(token(config, "eos_token"));
-    this.pad = id(padToken);
-    this.unknown = id(token(config, "unk_token"));
-    this.special =
-        Stream.of("bos_token", "eos_token", "pad_token", "unk_token")
-            .map(key -> token(config, key))
-            .distinct()
-            .collect(Collectors.toMap(text -> text, this::id));
-    this.specialPattern =
-        Pattern.compile(
-            special.keySet().stream().map(Pattern::quote).collect(Collectors.joining("|")));
-    double limit = config.path("model_max_length").asDouble(77);
-    this.length = limit > UNLIMITED ? 77 : (int) limit;
-    if (length < 2) {
-      throw new IllegalArgumentException("model_max_length: got " + length + ", needs 2 or more");
+    this.pad = id(token(config, "pad_token"));
+    this.words = new BytePairs(vocabulary, merges, id(token(config, "unk_token")));
+    this.length = length(config.path("model_max_length"));
+  }
+
+  private CLIPTokenizer(CLIPTokenizer source, AddedTokens added, Map<String, String> files) {
+    this.vocabulary = source.vocabulary;
+    this.words = source.words;
+    this.begin = source.begin;
+    this.end = source.end;
+    this.pad = source.pad;
+    this.length = source.length;
+    this.added = added;
+    this.files = files;
+  }
+
+  private static int length(JsonNode value) {
+    if (!value.isMissingNode() && !value.isNull() && !value.isNumber() || value.asDouble(77) < 2) {
+      throw new IllegalArgumentException("model_max_length: got " + value + ", needs 2 or more");
     }
+    double limit = value.asDouble(77);
+    return limit > UNLIMITED || Double.isNaN(limit) ? 77 : (int) limit;
   }
 
   private static String token(JsonNode config, String key) {
@@ -93,69 +95,103 @@ public final class CLIPTokenizer {
   }
 
   private int id(String token) {
-    Integer id = vocabulary.get(token);
+    AddedTokens.Token special = added.get(token);
+    Integer id = special == null ? vocabulary.get(token) : Integer.valueOf(special.id());
     if (id == null) {
       throw new IllegalArgumentException("the vocabulary lacks the special token " + token);
     }
     return id;
   }
 
-  /** Words of two letters or more that are one token each, in the order of their ids. */
-  public List<String> words() {
-    return vocabulary.entrySet().stream()
-        .filter(entry -> WHOLE_WORD.matcher(entry.getKey()).matches())
-        .sorted(Map.Entry.comparingByValue())
-        .map(entry -> entry.getKey().substring(0, entry.getKey().length() - END_OF_WORD.length()))
-        .toList();
-  }
+  // ---------------------------------------------------------------- files
 
   /**
-   * Reads {@code tokenizer_config.json} with {@code vocab.json} and {@code merges.txt} or, as
-   * transformers 5 writes it, {@code tokenizer.json}.
+   * Reads {@code tokenizer_config.json} with {@code tokenizer.json}, as transformers 5 writes it,
+   * or with {@code vocab.json} and {@code merges.txt}; added tokens in all places where they are
+   * written.
+   *
+   * @throws FormatException naming the file that is missing or no part of a CLIP tokenizer
    */
   public static CLIPTokenizer load(Path folder) throws IOException {
-    Map<String, byte[]> files = new TreeMap<>();
-    for (String name :
-        List.of(
-            "tokenizer_config.json",
-            "special_tokens_map.json",
-            "tokenizer.json",
-            "vocab.json",
-            "merges.txt")) {
+    Map<String, String> files = new TreeMap<>();
+    for (String name : List.of(CONFIG, SPECIAL, ADDED, WHOLE, VOCABULARY, MERGES)) {
       if (Files.exists(folder.resolve(name))) {
-        files.put(name, Files.readAllBytes(folder.resolve(name)));
+        files.put(name, Json.text(folder.resolve(name)));
       }
     }
     return of(folder.toString(), files);
   }
 
   /** From the files of a tokenizer's folder, by name; {@code source} names it in messages. */
-  static CLIPTokenizer of(String source, Map<String, byte[]> files) throws IOException {
-    Map<String, Integer> vocabulary = new HashMap<>();
-    List<String> merges;
-    if (files.containsKey("vocab.json") && files.containsKey("merges.txt")) {
-      putAll(vocabulary, json(source, files, "vocab.json"));
-      merges = merges(files.get("merges.txt"));
-    } else if (files.containsKey("tokenizer.json")) {
-      JsonNode model = json(source, files, "tokenizer.json").path("model");
-      putAll(vocabulary, model.path("vocab"));
-      merges = new ArrayList<>();
-      for (JsonNode merge : model.path("merges")) { // ["a", "b"] or "a b"
-        merges.add(
-            merge.isArray()
-                ? merge.path(0).asText() + " " + merge.path(1).asText()
-                : merge.asText());
-      }
-    } else {
+  static CLIPTokenizer of(String source, Map<String, String> files) throws IOException {
+    JsonNode whole = files.containsKey(WHOLE) ? json(source, files, WHOLE) : Json.MAPPER.nullNode();
+    boolean separate = files.containsKey(VOCABULARY) && files.containsKey(MERGES);
+    if (whole.isNull() && !separate) {
       throw new FormatException(
           source + " holds neither vocab.json with merges.txt nor tokenizer.json");
     }
+    String at = source + "/" + (whole.isNull() ? VOCABULARY : WHOLE);
     try {
+      JsonNode model = whole.path("model");
+      if (!model.path("type").asText("BPE").equals("BPE")) {
+        throw new IllegalArgumentException("got a " + model.path("type") + ", expected CLIP's BPE");
+      }
+      Map<String, Integer> vocabulary =
+          vocabulary(whole.isNull() ? json(source, files, VOCABULARY) : model.path("vocab"));
+      List<String> merges = whole.isNull() ? merges(files.get(MERGES)) : merges(model);
+      at = source;
       JsonNode config = withSpecialTokens(source, files);
-      return new CLIPTokenizer(vocabulary, ranks(merges), config, files);
+      JsonNode beside =
+          files.containsKey(ADDED) ? json(source, files, ADDED) : Json.MAPPER.createObjectNode();
+      AddedTokens added = AddedTokens.read(config, beside, whole.path("added_tokens"), vocabulary);
+      return new CLIPTokenizer(vocabulary, merges, added, config, files);
     } catch (IllegalArgumentException e) {
-      throw new FormatException(source + ": " + e.getMessage(), e);
+      throw new FormatException(at + ": " + e.getMessage(), e);
     }
+  }
+
+  /** Ids by token: 0, 1, 2 and so on, each once. */
+  private static Map<String, Integer> vocabulary(JsonNode node) {
+    Map<String, Integer> vocabulary = new HashMap<>();
+    Set<Integer> ids = new HashSet<>();
+    if (!node.isObject() || node.isEmpty() || node.size() > MAX_TOKENS) {
+      throw new IllegalArgumentException(
+          "expected 1 to %,d tokens with their ids, got %s"
+              .formatted(MAX_TOKENS, node.isObject() ? node.size() : "none"));
+    }
+    for (var entry : node.properties()) {
+      JsonNode id = entry.getValue();
+      boolean fits = id.isInt() && id.intValue() >= 0 && id.intValue() < node.size();
+      if (!fits || !ids.add(id.intValue())) {
+        throw new IllegalArgumentException(
+            "token '%s' has id %s, expected 0 to %d, each once"
+                .formatted(entry.getKey(), id, node.size() - 1));
+      }
+      vocabulary.put(entry.getKey(), id.intValue());
+    }
+    return vocabulary;
+  }
+
+  private static List<String> merges(JsonNode model) {
+    List<String> merges = new ArrayList<>();
+    for (JsonNode merge : model.path("merges")) { // ["a", "b"] or "a b"
+      merges.add(
+          merge.isArray() ? merge.path(0).asText() + " " + merge.path(1).asText() : merge.asText());
+    }
+    return checked(merges);
+  }
+
+  private static List<String> merges(String text) {
+    return checked(
+        text.lines().filter(line -> !line.isBlank() && !line.startsWith("#version")).toList());
+  }
+
+  private static List<String> checked(List<String> merges) {
+    if (merges.size() > MAX_TOKENS) {
+      throw new IllegalArgumentException(
+          "merges: got %,d, up to %,d are read".formatted(merges.size(), MAX_TOKENS));
+    }
+    return merges;
   }
 
   /**
@@ -163,31 +199,22 @@ public final class CLIPTokenizer {
    * last, unless the config lists its {@code added_tokens_decoder}. Stable Diffusion 2's padding
    * "!" stands in the map only.
    */
-  private static JsonNode withSpecialTokens(String source, Map<String, byte[]> files)
+  private static JsonNode withSpecialTokens(String source, Map<String, String> files)
       throws IOException {
-    JsonNode config = json(source, files, "tokenizer_config.json");
-    if (!files.containsKey("special_tokens_map.json") || config.has("added_tokens_decoder")) {
-      return config;
+    ObjectNode config = json(source, files, CONFIG);
+    if (config.has("additional_special_tokens") && !config.has("extra_special_tokens")) {
+      config.set(
+          "extra_special_tokens", config.remove("additional_special_tokens")); // its new name
     }
-    ObjectNode merged = config.deepCopy();
-    json(source, files, "special_tokens_map.json")
-        .properties()
-        .forEach(entry -> merged.set(entry.getKey(), entry.getValue()));
-    return merged;
+    if (files.containsKey(SPECIAL) && !config.has("added_tokens_decoder")) {
+      config.setAll(json(source, files, SPECIAL));
+    }
+    return config;
   }
 
-  private static JsonNode json(String source, Map<String, byte[]> files, String name)
+  private static ObjectNode json(String source, Map<String, String> files, String name)
       throws IOException {
-    byte[] text = files.get(name);
-    String where = source + "/" + name;
-    return FamilyConfigs.parse(where, text == null ? null : new String(text, UTF_8));
-  }
-
-  private static List<String> merges(byte[] text) {
-    return new String(text, UTF_8)
-        .lines()
-        .filter(line -> !line.isBlank() && !line.startsWith("#version"))
-        .toList();
+    return FamilyConfigs.parse(source + "/" + name, files.get(name));
   }
 
   /**
@@ -200,18 +227,15 @@ public final class CLIPTokenizer {
   }
 
   /** The folder of {@link #standard}, by file name. */
-  static Map<String, byte[]> standardFiles(String padToken) throws IOException {
-    byte[] merges = standardMerges();
+  static Map<String, String> standardFiles(String padToken) throws IOException {
+    String merges = standardMerges();
     ObjectNode vocabulary = Json.MAPPER.createObjectNode();
-    List<String> bytes = Arrays.stream(BYTE_SYMBOLS).sorted().toList();
-    Stream<String> tokens =
-        Stream.of(
-                bytes.stream(),
-                bytes.stream().map(symbol -> symbol + END_OF_WORD),
-                merges(merges).stream().map(merge -> merge.replace(" ", "")),
-                Stream.of("<|startoftext|>", "<|endoftext|>"))
-            .flatMap(part -> part);
-    tokens.forEach(token -> vocabulary.put(token, vocabulary.size())); // in the order of learning
+    Stream.of(
+            BytePairs.bytes().stream(),
+            merges(merges).stream().map(merge -> merge.replace(" ", "")),
+            Stream.of("<|startoftext|>", "<|endoftext|>"))
+        .flatMap(part -> part)
+        .forEach(token -> vocabulary.put(token, vocabulary.size())); // in the order of learning
     ObjectNode special = Json.MAPPER.createObjectNode();
     special.put("bos_token", "<|startoftext|>");
     special.put("eos_token", "<|endoftext|>");
@@ -223,50 +247,92 @@ public final class CLIPTokenizer {
     config.put("errors", "replace");
     config.put("model_max_length", 77);
     config.put("tokenizer_class", "CLIPTokenizer");
-    Map<String, byte[]> files = new TreeMap<>();
-    files.put("merges.txt", merges);
-    files.put("vocab.json", vocabulary.toString().getBytes(UTF_8));
-    files.put("special_tokens_map.json", (special.toPrettyString() + "\n").getBytes(UTF_8));
-    files.put("tokenizer_config.json", (config.toPrettyString() + "\n").getBytes(UTF_8));
+    Map<String, String> files = new TreeMap<>();
+    files.put(MERGES, merges);
+    files.put(VOCABULARY, vocabulary.toString());
+    files.put(SPECIAL, special.toPrettyString() + "\n");
+    files.put(CONFIG, config.toPrettyString() + "\n");
     return files;
   }
 
-  /** Whether both make the same tokens of every text; they may pad differently. */
-  boolean hasVocabularyOf(CLIPTokenizer other) {
-    return vocabulary.equals(other.vocabulary) && ranks.equals(other.ranks);
+  /** {@code files}, or the standard ones for those that are not among them. */
+  static Map<String, String> completed(Map<String, String> files, String padToken)
+      throws IOException {
+    Map<String, String> all = new TreeMap<>(files);
+    boolean said = files.containsKey(CONFIG); // then its special tokens, too
+    standardFiles(padToken)
+        .forEach(
+            (name, text) -> {
+              if (name.equals(VOCABULARY) || name.equals(MERGES) || !said) {
+                all.putIfAbsent(name, text);
+              }
+            });
+    return all;
   }
 
-  private static byte[] standardMerges() throws IOException {
+  private static String standardMerges() throws IOException {
     try (InputStream in =
         new GZIPInputStream(
             Objects.requireNonNull(CLIPTokenizer.class.getResourceAsStream("merges.txt.gz")))) {
-      return in.readAllBytes();
+      return new String(in.readAllBytes(), UTF_8);
     }
   }
 
-  private static void putAll(Map<String, Integer> vocabulary, JsonNode node) {
-    node.properties().forEach(entry -> vocabulary.put(entry.getKey(), entry.getValue().asInt()));
-  }
-
-  private static Map<Pair, Integer> ranks(List<String> merges) {
-    Map<Pair, Integer> ranks = new HashMap<>();
-    for (String merge : merges) {
-      int space = merge.indexOf(' ');
-      if (space < 1) {
-        throw new IllegalArgumentException("merges: got '" + merge + "', expected two symbols");
-      }
-      ranks.putIfAbsent(
-          new Pair(merge.substring(0, space), merge.substring(space + 1).strip()), ranks.size());
+  /** The files of it that bring CLIP's own vocabulary, and are not needed where that is known. */
+  List<String> standardParts() throws IOException {
+    List<String> large = List.of(MERGES, VOCABULARY, WHOLE);
+    Map<String, String> others = new TreeMap<>(files);
+    others.keySet().removeAll(large);
+    CLIPTokenizer same;
+    try {
+      same = of("", completed(others, "!"));
+    } catch (FormatException e) {
+      return List.of(); // its added tokens have ids of another vocabulary
     }
-    return ranks;
+    return words.isSame(same.words) && added.isSame(same.added) ? large : List.of();
   }
 
   /** Writes the files it was loaded from into {@code folder}. */
   public void save(Path folder) throws IOException {
     for (var file : files.entrySet()) {
-      AtomicFiles.write(folder.resolve(file.getKey()), out -> out.write(file.getValue()));
+      byte[] text = file.getValue().getBytes(UTF_8);
+      AtomicFiles.write(folder.resolve(file.getKey()), out -> out.write(text));
     }
   }
+
+  // ---------------------------------------------------------------- vocabulary
+
+  /** Words of two letters or more that are one token each, in the order of their ids. */
+  public List<String> words() {
+    int ending = BytePairs.END_OF_WORD.length();
+    return vocabulary.entrySet().stream()
+        .filter(entry -> WHOLE_WORD.matcher(entry.getKey()).matches())
+        .sorted(Map.Entry.comparingByValue())
+        .map(entry -> entry.getKey().substring(0, entry.getKey().length() - ending))
+        .toList();
+  }
+
+  /** Rows of the embedding that it needs: one more than the largest id. */
+  public int size() {
+    return Math.max(vocabulary.size(), added.end());
+  }
+
+  /** Whether it takes {@code token} for one token, either of its vocabulary or an added one. */
+  boolean knows(String token) {
+    return vocabulary.containsKey(token) || added.get(token) != null;
+  }
+
+  /** The same with more tokens, which get the next ids. */
+  CLIPTokenizer with(List<String> tokens) {
+    AddedTokens more = added.with(tokens, vocabulary);
+    Map<String, String> written = new TreeMap<>(files);
+    ObjectNode beside = more.behind(vocabulary.size(), Json.MAPPER.createObjectNode());
+    written.put(ADDED, beside.toPrettyString() + "\n");
+    written.remove(WHOLE);
+    return new CLIPTokenizer(this, more, written);
+  }
+
+  // ---------------------------------------------------------------- texts
 
   /** Tokens of every encoded text ({@code model_max_length}). */
   public int length() {
@@ -294,26 +360,26 @@ public final class CLIPTokenizer {
     return ids;
   }
 
-  /** The tokens of {@code text} alone, however many: what {@link #encode} cuts off can be told. */
+  /**
+   * The tokens of {@code text} alone, however many: what {@link #encode} cuts off can be told. The
+   * placeholder of a textual inversion of several vectors becomes all of its tokens.
+   */
   public List<Integer> tokens(String text) {
     List<Integer> tokens = new ArrayList<>();
-    Matcher matcher = specialPattern.matcher(text); // before normalisation: exact spelling only
-    int at = 0;
-    while (matcher.find()) {
-      addWords(text.substring(at, matcher.start()), tokens);
-      tokens.add(special.get(matcher.group()));
-      at = matcher.end();
-    }
-    addWords(text.substring(at), tokens);
+    added.split(
+        added.writtenOut(text), found -> tokens.add(found.id()), rest -> addWords(rest, tokens));
     return tokens;
   }
 
   private void addWords(String text, List<Integer> tokens) {
-    String clean = SPACE.matcher(Normalizer.normalize(text, Normalizer.Form.NFC)).replaceAll(" ");
-    Matcher words = WORD.matcher(lowerCase(clean));
-    while (words.find()) {
-      String word = words.group();
-      if (word.startsWith("<|") && word.endsWith("text|>")) {
+    for (int at = 0; at < text.length(); ) {
+      int end = wordEnd(text, at);
+      String word = text.substring(at, end);
+      at = end;
+      if (UnicodeTables.isSpace(word.codePointAt(0))) {
+        continue;
+      }
+      if (word.startsWith("<|") && LITERALS.contains(word)) {
         PART.matcher(word).results().forEach(part -> addWord(part.group(), tokens));
       } else {
         addWord(word, tokens);
@@ -321,73 +387,32 @@ public final class CLIPTokenizer {
     }
   }
 
-  /** Each code point by itself, as Rust's char: no final sigma, which depends on neighbours. */
-  private static String lowerCase(String text) {
-    StringBuilder lower = new StringBuilder(text.length());
-    text.codePoints()
-        .forEach(
-            c -> {
-              if (c == 0x130) { // the only one that becomes two: capital i with dot
-                lower.append("i\u0307");
-              } else {
-                lower.appendCodePoint(Character.toLowerCase(c));
-              }
-            });
-    return lower.toString();
-  }
-
   private void addWord(String word, List<Integer> tokens) {
-    int[] ids = cache.get(word);
-    if (ids == null) {
-      ids = encodeWord(word);
-      if (cache.size() < 100_000) {
-        cache.put(word, ids);
-      }
-    }
-    for (int id : ids) {
+    for (int id : words.encode(word)) {
       tokens.add(id);
     }
   }
 
-  private int[] encodeWord(String word) {
-    List<String> symbols = new ArrayList<>();
-    for (byte b : word.getBytes(UTF_8)) {
-      symbols.add(BYTE_SYMBOLS[b & 0xff]);
-    }
-    int last = symbols.size() - 1;
-    symbols.set(last, symbols.get(last) + END_OF_WORD);
-    while (mergeBest(symbols)) {
-      // until no pair of neighbours is in the table
-    }
-    return symbols.stream().mapToInt(symbol -> vocabulary.getOrDefault(symbol, unknown)).toArray();
-  }
-
-  /** Joins the leftmost of the neighbours that were joined earliest when the table was learnt. */
-  private boolean mergeBest(List<String> symbols) {
-    int best = -1;
-    @Nullable Integer bestRank = null;
-    for (int i = 0; i + 1 < symbols.size(); i++) {
-      Integer rank = ranks.get(new Pair(symbols.get(i), symbols.get(i + 1)));
-      if (rank != null && (bestRank == null || rank < bestRank)) {
-        best = i;
-        bestRank = rank;
+  /** CLIP's pattern: a literal, letters, one number, or what is none of these nor a blank. */
+  private static int wordEnd(String text, int at) {
+    for (String literal : LITERALS) {
+      if (text.startsWith(literal, at)) {
+        return at + literal.length();
       }
     }
-    if (best < 0) {
-      return false;
+    int first = text.codePointAt(at);
+    int end = at + Character.charCount(first);
+    if (UnicodeTables.isNumber(first) || UnicodeTables.isSpace(first)) {
+      return end;
     }
-    symbols.set(best, symbols.get(best) + symbols.remove(best + 1));
-    return true;
-  }
-
-  /** GPT-2's printable stand-in for each byte: itself where visible, else from U+0100 on. */
-  private static String[] byteSymbols() {
-    String[] symbols = new String[256];
-    int next = 256;
-    for (int b = 0; b < 256; b++) {
-      boolean visible = (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-      symbols[b] = String.valueOf((char) (visible ? b : next++));
+    while (end < text.length()) {
+      int c = text.codePointAt(end);
+      boolean other = UnicodeTables.isNumber(c) || UnicodeTables.isSpace(c);
+      if (other || UnicodeTables.isLetter(c) != UnicodeTables.isLetter(first)) {
+        break;
+      }
+      end += Character.charCount(c);
     }
-    return symbols;
+    return end;
   }
 }

@@ -73,6 +73,23 @@ public record ClipTextConfig(
         json.integer("pad_token_id", 1));
   }
 
+  /** The same with an embedding of that many rows. */
+  ClipTextConfig withVocabSize(int rows) {
+    return new ClipTextConfig(
+        rows,
+        hiddenSize,
+        intermediateSize,
+        numHiddenLayers,
+        numAttentionHeads,
+        maxPositionEmbeddings,
+        hiddenAct,
+        layerNormEps,
+        projectionDim,
+        bosTokenId,
+        eosTokenId,
+        padTokenId);
+  }
+
   /** As transformers reads it. */
   public ObjectNode toJson() {
     return toJson("CLIPTextModel");

@@ -50,7 +50,7 @@ public record DiffusionModel(
   public DiffusionModel {
     schedulerConfig = schedulerConfig.deepCopy();
     checkSampler(schedulerConfig);
-    checkLength(tokenizer, textEncoder.config());
+    checkTokenizer(tokenizer, textEncoder.config());
     if ((second != null) != unet.config().takesAddedConditions()) {
       throw new IllegalArgumentException(
           second == null
@@ -59,7 +59,7 @@ public record DiffusionModel(
     }
     int width = textEncoder.config().hiddenSize();
     if (second != null) {
-      checkLength(second.tokenizer(), second.textEncoder().config());
+      checkTokenizer(second.tokenizer(), second.textEncoder().config());
       width += second.textEncoder().config().hiddenSize();
     }
     int wanted = unet.config().crossAttentionDim().get(0);
@@ -91,11 +91,16 @@ public record DiffusionModel(
     }
   }
 
-  private static void checkLength(CLIPTokenizer tokenizer, ClipTextConfig config) {
+  private static void checkTokenizer(CLIPTokenizer tokenizer, ClipTextConfig config) {
     if (tokenizer.length() > config.maxPositionEmbeddings()) {
       throw new IllegalArgumentException(
           "the tokenizer pads to %d tokens, the text encoder takes %d (max_position_embeddings)"
               .formatted(tokenizer.length(), config.maxPositionEmbeddings()));
+    }
+    if (tokenizer.size() != config.vocabSize()) {
+      throw new IllegalArgumentException(
+          "the tokenizer knows %d tokens, the text encoder's embedding has %d rows (vocab_size): take both of one model; a token that was added may be missing in one of them"
+              .formatted(tokenizer.size(), config.vocabSize()));
     }
   }
 
@@ -260,6 +265,15 @@ public record DiffusionModel(
   /** The same with another second reader of captions, or none. */
   public DiffusionModel withSecond(@Nullable Second other) {
     return new DiffusionModel(unet, vae, textEncoder, tokenizer, other, schedulerConfig);
+  }
+
+  /** The same with other readers of captions, for text encoders with embeddings of their sizes. */
+  DiffusionModel withTokenizers(CLIPTokenizer other, @Nullable CLIPTokenizer otherSecond) {
+    Second both =
+        second == null || otherSecond == null
+            ? null
+            : new Second(second.textEncoder(), otherSecond, second.forceZerosForEmptyPrompt());
+    return new DiffusionModel(unet, vae, textEncoder, other, both, schedulerConfig);
   }
 
   /** The same with other settings of the sampler. */

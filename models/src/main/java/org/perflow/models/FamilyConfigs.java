@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -99,12 +98,12 @@ final class FamilyConfigs {
   }
 
   /** The files right in {@code folder}, by name. */
-  static Map<String, byte[]> under(Map<String, String> files, String folder) {
-    Map<String, byte[]> found = new LinkedHashMap<>();
+  static Map<String, String> under(Map<String, String> files, String folder) {
+    Map<String, String> found = new LinkedHashMap<>();
     files.forEach(
         (path, text) -> {
           if (path.startsWith(folder + "/")) {
-            found.put(path.substring(folder.length() + 1), text.getBytes(StandardCharsets.UTF_8));
+            found.put(path.substring(folder.length() + 1), text);
           }
         });
     return found;

@@ -129,10 +129,9 @@ public final class ModelConversion {
     shorter.ifPresent(index -> files.put(INDEX, index.toPrettyString() + "\n"));
     for (String tokenizer : new String[] {"tokenizer", "tokenizer_2"}) {
       Path own = folder.resolve(tokenizer);
-      if (Files.exists(own)
-          && CLIPTokenizer.load(own).hasVocabularyOf(CLIPTokenizer.standard("!"))) {
-        for (String large : new String[] {"merges.txt", "vocab.json", "tokenizer.json"}) {
-          files.remove(tokenizer + "/" + large);
+      if (Files.exists(own)) {
+        for (String known : CLIPTokenizer.load(own).standardParts()) {
+          files.remove(tokenizer + "/" + known);
         }
       }
     }

@@ -8,7 +8,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.TreeMap;
 import org.perflow.io.FormatException;
 import org.perflow.io.LazyTensor;
 import org.perflow.io.NamedTensors;
@@ -172,16 +171,13 @@ public final class SingleFile implements Closeable {
    * file brings another.
    */
   public CLIPTokenizer tokenizer(String folder) throws IOException {
-    Map<String, byte[]> own = FamilyConfigs.under(files, folder);
-    if (own.containsKey("merges.txt") || own.containsKey("tokenizer.json")) {
-      return CLIPTokenizer.of(file + ": " + folder, own);
-    }
+    Map<String, String> own = FamilyConfigs.under(files, folder);
+    boolean complete = own.containsKey("merges.txt") || own.containsKey("tokenizer.json");
     // OpenCLIP was trained with zeros behind the text, and token 0 is "!".
     boolean openClip = family == Family.SD2 || folder.endsWith("_2");
-    Map<String, byte[]> all =
-        new TreeMap<>(CLIPTokenizer.standardFiles(openClip ? "!" : "<|endoftext|>"));
-    all.putAll(own);
-    return CLIPTokenizer.of(file + ": " + folder, all);
+    String pad = openClip ? "!" : "<|endoftext|>";
+    return CLIPTokenizer.of(
+        file + ": " + folder, complete ? own : CLIPTokenizer.completed(own, pad));
   }
 
   /** The JSON and text files of the diffusers folder that this file stands for, by path. */

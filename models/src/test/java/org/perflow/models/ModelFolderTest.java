@@ -138,15 +138,14 @@ class ModelFolderTest {
   void theStandardTokenizerNeedsNoFolder() throws IOException {
     CLIPTokenizer full = CLIPTokenizer.load(Golden.ROOT.resolve("tokenizer_full"));
     CLIPTokenizer standard = CLIPTokenizer.standard("<|endoftext|>");
-    assertThat(standard.hasVocabularyOf(full)).isTrue();
+    assertThat(full.standardParts()).contains("merges.txt", "vocab.json", "tokenizer.json");
     assertThat(standard.encode("A café ☂ in 2024")).isEqualTo(full.encode("A café ☂ in 2024"));
     standard.save(folder);
     assertThat(
             Files.mismatch(
                 folder.resolve("merges.txt"), Golden.ROOT.resolve("tokenizer_full/merges.txt")))
         .isEqualTo(-1);
-    assertThat(CLIPTokenizer.load(folder).hasVocabularyOf(full)).isTrue();
-    assertThat(CLIPTokenizer.load(Golden.SD15.resolve("tokenizer")).hasVocabularyOf(full))
-        .isFalse();
+    assertThat(CLIPTokenizer.load(folder).standardParts()).isNotEmpty();
+    assertThat(CLIPTokenizer.load(Golden.SD15.resolve("tokenizer")).standardParts()).isEmpty();
   }
 }
