@@ -147,8 +147,8 @@ final class BenchmarkCommand extends Verb {
 
   private PerflowOptions options(ObjectNode scheduler) {
     return PerflowOptions.DEFAULTS
-        .with("solvingSteps", solvingSteps)
-        .with("parameterization", Parameterization.natural(PredictionType.of(scheduler)));
+        .withSolvingSteps(solvingSteps)
+        .withParameterization(Parameterization.natural(PredictionType.of(scheduler)));
   }
 
   /** From caption to picture. */

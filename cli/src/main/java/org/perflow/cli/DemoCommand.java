@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import org.perflow.accelerate.Accelerator;
 import org.perflow.distill.perflow.PerflowMethod;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.evaluate.Case;
 import org.perflow.evaluate.Evaluated;
@@ -16,9 +17,8 @@ import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.evaluate.SampledModel;
 import org.perflow.flow.Guidance;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Installation;
-import org.perflow.io.Json;
-import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
@@ -60,13 +60,13 @@ final class DemoCommand extends Verb {
     Path run = freshRun();
     TrainOptions train =
         TrainOptions.DEFAULTS
-            .with("warmup", quick ? 4 : 20)
-            .with("steps", quick ? 16 : 120)
-            .with("batch", 64)
-            .with("learningRate", 1e-4)
-            .with("beta2", 0.99)
-            .with("ema", 0.97)
-            .with("decay", TrainOptions.Decay.LINEAR);
+            .withWarmup(quick ? 4 : 20)
+            .withSteps(quick ? 16 : 120)
+            .withBatch(64)
+            .withLearningRate(1e-4)
+            .withBeta2(0.99)
+            .withEma(0.97)
+            .withDecay(TrainOptions.Decay.LINEAR);
     PerflowOptions perflow = recipe();
     Accelerator accelerator =
         Accelerator.of(Installation.teacher())
@@ -109,15 +109,13 @@ final class DemoCommand extends Verb {
 
   /** For strong guidance and a short training (docs/recipe.md). */
   private static PerflowOptions recipe() {
-    return Overrides.apply(
-        PerflowOptions.DEFAULTS,
-        Json.MAPPER
-            .createObjectNode()
-            .put("guidanceMode", "MATCHED")
-            .put("guidance", GUIDANCE)
-            .put("solver", "DDIM")
-            .put("captionDropout", 0)
-            .put("discreteTimesteps", 4));
+    return PerflowOptions.DEFAULTS.with(
+        o ->
+            o.guidanceMode(GuidanceMode.MATCHED)
+                .guidance(GUIDANCE)
+                .solver(TeacherSolver.DDIM)
+                .captionDropout(0)
+                .discreteTimesteps(4));
   }
 
   private Evaluated compare(Path trained) throws IOException {

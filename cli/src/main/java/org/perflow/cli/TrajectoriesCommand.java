@@ -96,7 +96,7 @@ final class TrajectoriesCommand extends Verb {
   }
 
   private <O extends Record> RingRecipe<O> configured(RingRecipe<O> recipe) {
-    RingRecipe<O> seeded = recipe.training(recipe.training().with("seed", seed));
+    RingRecipe<O> seeded = recipe.training(recipe.training().withSeed(seed));
     return trainingSteps == null ? seeded : seeded.trainedFor(trainingSteps);
   }
 

@@ -40,10 +40,4 @@ public final class Overrides {
           refused ? e.getCause().getMessage() : e.getOriginalMessage(), e);
     }
   }
-
-  /** {@code defaults} with one setting changed. */
-  public static <T extends Record> T with(T defaults, String name, Object value) {
-    return apply(
-        defaults, Json.MAPPER.createObjectNode().set(name, Json.MAPPER.valueToTree(value)));
-  }
 }

@@ -32,7 +32,7 @@ import org.perflow.train.Trainer;
  * Accelerator.Student student =
  *     Accelerator.of(Path.of("models/emoji-64"))
  *         .data(Path.of("data/emoji-64"))
- *         .train(TrainOptions.DEFAULTS.with("steps", 500))
+ *         .train(TrainOptions.DEFAULTS.withSteps(500))
  *         .out(Path.of("runs/first"))
  *         .run();
  * try (Pipeline pipe = Pipeline.load(student.folder())) {
@@ -61,7 +61,7 @@ import org.perflow.train.Trainer;
  * Accelerator accelerator =
  *     Accelerator.of(Path.of("models/emoji-64"))
  *         .data(Path.of("data/emoji-64"))
- *         .method(PerflowMethod.MEASURED, suited -> suited.with("windows", 8))
+ *         .method(PerflowMethod.MEASURED, suited -> suited.withWindows(8))
  *         .out(Path.of("runs/second"));
  * try {
  *   accelerator.run(listener);

@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.io.Overrides;
 
 /**
@@ -9,7 +10,8 @@ import org.perflow.io.Overrides;
  * @param loraRank rank of the factors that are trained in the place of the weights; 0 = all weights
  * @param loraAlpha strength of the change, as a multiple of 1/rank; 0 = the rank itself
  */
-public record LoraOptions(int loraRank, double loraAlpha) {
+@RecordBuilder
+public record LoraOptions(int loraRank, double loraAlpha) implements LoraOptionsBuilder.With {
   /** All weights are trained. */
   public static final LoraOptions DEFAULTS = new LoraOptions(0, 0);
 

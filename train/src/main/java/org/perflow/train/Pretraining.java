@@ -31,7 +31,7 @@ import org.perflow.tensor.Rng;
  * Pretraining.Teacher teacher =
  *     Pretraining.like(Path.of("models/emoji-64"))
  *         .data(Path.of("data/emoji-64"))
- *         .train(TrainOptions.DEFAULTS.with("steps", 20_000))
+ *         .train(TrainOptions.DEFAULTS.withSteps(20_000))
  *         .out(Path.of("runs/teacher"))
  *         .run(new ProgressListener());
  * System.out.println(teacher.folder() + " has a last loss of " + teacher.training().loss());
@@ -230,13 +230,13 @@ public final class Pretraining {
       }
       TrainOptions settings =
           TrainOptions.DEFAULTS
-              .with("warmup", Math.min(50, vaeSteps))
-              .with("steps", vaeSteps)
-              .with("learningRate", 1e-3)
-              .with("decay", TrainOptions.Decay.COSINE)
-              .with("compute", train.compute())
-              .with("seed", train.seed())
-              .with("checkpointEvery", train.checkpointEvery());
+              .withWarmup(Math.min(50, vaeSteps))
+              .withSteps(vaeSteps)
+              .withLearningRate(1e-3)
+              .withDecay(TrainOptions.Decay.COSINE)
+              .withCompute(train.compute())
+              .withSeed(train.seed())
+              .withCheckpointEvery(train.checkpointEvery());
       try (VaeObjective objective = new VaeObjective(given, samples, settings.compute())) {
         new TrainingRun(
                 "vae", RunConfig.of(settings), vaeRun(), resume && isBegun(vaeRun()), listeners)

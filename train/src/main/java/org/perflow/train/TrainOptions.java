@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.optim.AdamW;
@@ -29,6 +30,7 @@ import org.perflow.tensor.optim.AdamW;
  * @param checkpointEvery steps between two checkpoints; 0 = only at the end
  * @param keepCheckpoints how many of the newest stay
  */
+@RecordBuilder
 public record TrainOptions(
     long steps,
     double minutes,
@@ -48,7 +50,8 @@ public record TrainOptions(
     int logEvery,
     long sampleEvery,
     long checkpointEvery,
-    int keepCheckpoints) {
+    int keepCheckpoints)
+    implements TrainOptionsBuilder.With {
 
   /** How the learning rate falls over the run. */
   public enum Decay {
@@ -59,26 +62,27 @@ public record TrainOptions(
 
   /** The PeRFlow recipe on a small machine. */
   public static final TrainOptions DEFAULTS =
-      new TrainOptions(
-          1000,
-          0,
-          32,
-          1,
-          1e-4,
-          Decay.CONSTANT,
-          50,
-          0.9,
-          0.999,
-          1e-2,
-          1.0,
-          0.999,
-          DType.BF16,
-          false,
-          0,
-          1,
-          0,
-          500,
-          2);
+      TrainOptionsBuilder.builder()
+          .steps(1000)
+          .minutes(0)
+          .batch(32)
+          .accumulate(1)
+          .learningRate(1e-4)
+          .decay(Decay.CONSTANT)
+          .warmup(50)
+          .beta1(0.9)
+          .beta2(0.999)
+          .weightDecay(1e-2)
+          .clip(1.0)
+          .ema(0.999)
+          .compute(DType.BF16)
+          .gradientCheckpointing(false)
+          .seed(0)
+          .logEvery(1)
+          .sampleEvery(0)
+          .checkpointEvery(500)
+          .keepCheckpoints(2)
+          .build();
 
   public TrainOptions {
     require(
@@ -110,11 +114,6 @@ public record TrainOptions(
     if (!holds) {
       throw new IllegalArgumentException(otherwise);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public TrainOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   AdamW.Options adam() {

@@ -2,6 +2,7 @@ package org.perflow.accelerate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
@@ -10,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -33,7 +35,7 @@ import org.perflow.train.Trainer;
 class MethodsTest {
   private static final int STEPS = 8;
   private static final TrainOptions TRAINING =
-      RingRun.TRAINING.with("steps", STEPS).with("batch", 16);
+      RingRun.TRAINING.withSteps(STEPS).withBatch(16);
 
   /** Where a method has the setting: less work. */
   private static final Map<String, Object> SMALL =
@@ -106,6 +108,21 @@ class MethodsTest {
       Map<String, float[]> weights = new LinkedHashMap<>();
       student.parameters().forEach((name, p) -> weights.put(name, p.value().toFloatArray()));
       return weights;
+    }
+  }
+
+  @Test
+  void theSettingsOfEveryMethodAreJsonByTheirNames() {
+    for (Method<?> method : Methods.ALL) {
+      Record defaults = method.defaults();
+      var json = (ObjectNode) Json.MAPPER.valueToTree(defaults);
+      assertThat(json.fieldNames())
+          .toIterable()
+          .containsExactlyElementsOf(
+              Arrays.stream(defaults.getClass().getRecordComponents())
+                  .map(RecordComponent::getName)
+                  .toList());
+      assertThat(Overrides.apply(defaults, json)).isEqualTo(defaults);
     }
   }
 

@@ -70,13 +70,13 @@ class EndToEndTest {
 
   @Test
   void acceleratesATeacherWithFlatMemory() throws IOException {
-    PerflowOptions options = PerflowOptions.DEFAULTS.with("solvingSteps", 2);
+    PerflowOptions options = PerflowOptions.DEFAULTS.withSolvingSteps(2);
     TrainOptions training =
         TrainOptions.DEFAULTS
-            .with("steps", 60)
-            .with("batch", 2)
-            .with("warmup", 5)
-            .with("checkpointEvery", 0);
+            .withSteps(60)
+            .withBatch(2)
+            .withWarmup(5)
+            .withCheckpointEvery(0);
     List<Long> objects = new ArrayList<>();
     List<Long> bytes = new ArrayList<>();
     Path out = temp.resolve("student");
@@ -186,12 +186,12 @@ class EndToEndTest {
   void pretrainingAndAutoencoderLearn() throws IOException {
     TrainOptions options =
         TrainOptions.DEFAULTS
-            .with("steps", 40)
-            .with("batch", 6)
-            .with("warmup", 5)
-            .with("learningRate", 2e-3)
-            .with("checkpointEvery", 0)
-            .with("gradientCheckpointing", true);
+            .withSteps(40)
+            .withBatch(6)
+            .withWarmup(5)
+            .withLearningRate(2e-3)
+            .withCheckpointEvery(0)
+            .withGradientCheckpointing(true);
     List<Sample> samples = ShardReader.readAll(List.of(shard));
     try (DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
         VaeObjective autoencoder = new VaeObjective(model.vae(), samples, DType.BF16)) {

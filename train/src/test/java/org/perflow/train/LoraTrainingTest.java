@@ -68,7 +68,7 @@ class LoraTrainingTest {
             Network.of(teacher, DType.F32), Gaussian.SCHEDULE, PredictionType.EPSILON),
         Network.of(student, DType.F32),
         adapters.parameters(),
-        PerflowOptions.DEFAULTS.with("solvingSteps", 2));
+        PerflowOptions.DEFAULTS.withSolvingSteps(2));
   }
 
   private static Map<String, float[]> values(UNet2DConditionModel unet) {
@@ -111,19 +111,19 @@ class LoraTrainingTest {
   void learnsAndResumesAndIsSavedAsLora() throws IOException {
     TrainOptions options =
         TrainOptions.DEFAULTS
-            .with("steps", 30)
-            .with("batch", 4)
-            .with("warmup", 0)
-            .with("learningRate", 3e-3)
-            .with("compute", "F32")
-            .with("gradientCheckpointing", true)
-            .with("checkpointEvery", 15)
-            .with("ema", 0.0);
+            .withSteps(30)
+            .withBatch(4)
+            .withWarmup(0)
+            .withLearningRate(3e-3)
+            .withCompute(DType.F32)
+            .withGradientCheckpointing(true)
+            .withCheckpointEvery(15)
+            .withEma(0.0);
     List<Double> losses = new ArrayList<>();
     Map<String, float[]> whole = train(options, temp.resolve("whole"), losses, false);
     assertThat(mean(losses.subList(20, 30))).isLessThan(0.7 * mean(losses.subList(0, 10)));
 
-    train(options.with("steps", 15), temp.resolve("cut"), new ArrayList<>(), false);
+    train(options.withSteps(15), temp.resolve("cut"), new ArrayList<>(), false);
     Map<String, float[]> resumed = train(options, temp.resolve("cut"), new ArrayList<>(), true);
     whole.forEach((name, values) -> assertThat(resumed.get(name)).as(name).isEqualTo(values));
 

@@ -71,7 +71,7 @@ class MixedCaptionsTest {
 
   @Test
   void theyNeedSimulatedStarts() {
-    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("mixedCaptions", 0.5))
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withMixedCaptions(0.5))
         .hasMessageContaining("need simulatedStarts");
   }
 }

@@ -8,7 +8,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.perflow.PerflowOptions.Distance;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
+import org.perflow.distill.perflow.PerflowOptions.Reweighting;
 import org.perflow.distill.perflow.PerflowOptions;
+import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.DType;
 
@@ -33,31 +38,43 @@ class OptionsTest {
         .isInstanceOf(IOException.class)
         .hasMessageContaining("train.json")
         .hasMessageContaining("stepps");
-    assertThatThrownBy(() -> TrainOptions.DEFAULTS.with("steps", 0))
+    assertThatThrownBy(() -> TrainOptions.DEFAULTS.withSteps(0))
         .hasMessageContaining("the run has no end");
-    assertThatThrownBy(() -> TrainOptions.DEFAULTS.with("compute", "F16"))
+    assertThatThrownBy(() -> TrainOptions.DEFAULTS.withCompute(DType.F16))
         .hasMessageContaining("F32 or BF16");
-    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("discreteTimesteps", 50))
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withDiscreteTimesteps(50))
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(
-            () -> PerflowOptions.DEFAULTS.with("path", "DDIM").with("discreteTimesteps", -1))
+            () -> PerflowOptions.DEFAULTS.with(
+                    o -> o.path(PiecewiseFlow.Path.DDIM).discreteTimesteps(-1)))
         .hasMessageContaining("path DDIM goes over the teacher's noise levels");
-    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("guidanceMode", "FIXED"))
+    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withGuidanceMode(GuidanceMode.FIXED))
         .hasMessageContaining("above 1 with FIXED");
-    assertThatThrownBy(() -> PerflowOptions.DEFAULTS.with("solver", "HEUN").with("solvingSteps", 5))
+    assertThatThrownBy(
+            () -> PerflowOptions.DEFAULTS.with(o -> o.solver(TeacherSolver.HEUN).solvingSteps(5)))
         .hasMessageContaining("got 5 evaluations for the solver heun");
     assertThatThrownBy(
             () ->
                 PerflowOptions.DEFAULTS
-                    .with("distance", "PSEUDO_HUBER")
-                    .with("reweighting", "RCP_WIN"))
+                    .withDistance(Distance.PSEUDO_HUBER)
+                    .withReweighting(Reweighting.RCP_WIN))
         .hasMessageContaining("L2 only");
+  }
+
+  @Test
+  void settingsThatOnlyGoTogetherAreChangedTogether() {
+    PerflowOptions guided =
+        PerflowOptions.DEFAULTS.with(o -> o.guidanceMode(GuidanceMode.FIXED).guidance(3));
+    assertThat(guided.guidanceMode()).isEqualTo(GuidanceMode.FIXED);
+    assertThat(guided.guidance()).isEqualTo(3);
+    assertThat(guided.with(o -> o.guidanceMode(GuidanceMode.SYNC).guidance(1)))
+        .isEqualTo(PerflowOptions.DEFAULTS);
   }
 
   @Test
   void curriculumAndGridFollowTheWindows() {
     PerflowOptions options =
-        PerflowOptions.DEFAULTS.with("curriculumWindows", 8).with("curriculumUntil", 0.25);
+        PerflowOptions.DEFAULTS.withCurriculumWindows(8).withCurriculumUntil(0.25);
     assertThat(options.windowsAt(0.24)).isEqualTo(8);
     assertThat(options.windowsAt(0.25)).isEqualTo(4);
     assertThat(options.gridPoints(3)).isEqualTo(12);

@@ -28,6 +28,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
+import org.perflow.train.TrainOptions.Decay;
 
 /**
  * PeRFlow on a ring of eight Gaussians, whose teacher is known in closed form: a student of K
@@ -64,20 +65,20 @@ class RingTest {
     Device.threads(1);
     PerflowOptions options =
         PerflowOptions.PUBLISHED
-            .with("parameterization", Parameterization.VELOCITY)
-            .with("solvingSteps", solvingSteps)
-            .with("drawsPerChord", 4)
-            .with("discreteTimesteps", grid);
+            .withParameterization(Parameterization.VELOCITY)
+            .withSolvingSteps(solvingSteps)
+            .withDrawsPerChord(4)
+            .withDiscreteTimesteps(grid);
     TrainOptions training =
         TrainOptions.DEFAULTS
-            .with("steps", steps)
-            .with("batch", batch)
-            .with("learningRate", 5e-3)
-            .with("decay", "COSINE")
-            .with("weightDecay", 0)
-            .with("ema", 0.995)
-            .with("compute", "F32")
-            .with("checkpointEvery", 0);
+            .withSteps(steps)
+            .withBatch(batch)
+            .withLearningRate(5e-3)
+            .withDecay(Decay.COSINE)
+            .withWeightDecay(0)
+            .withEma(0.995)
+            .withCompute(DType.F32)
+            .withCheckpointEvery(0);
     double[] errors = new double[2];
     try (Student student = new Student(width, depth);
         Rng rng = Rng.seeded(0)) {

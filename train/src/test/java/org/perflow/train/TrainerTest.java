@@ -16,19 +16,21 @@ import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Json;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
+import org.perflow.train.TrainOptions.Decay;
 
 class TrainerTest {
   private static final TrainOptions OPTIONS =
       TrainOptions.DEFAULTS
-          .with("warmup", 3)
-          .with("steps", 10)
-          .with("batch", 4)
-          .with("accumulate", 2)
-          .with("learningRate", 0.01)
-          .with("decay", "COSINE")
-          .with("compute", "F32")
-          .with("checkpointEvery", 5);
+          .withWarmup(3)
+          .withSteps(10)
+          .withBatch(4)
+          .withAccumulate(2)
+          .withLearningRate(0.01)
+          .withDecay(Decay.COSINE)
+          .withCompute(DType.F32)
+          .withCheckpointEvery(5);
 
   @TempDir Path temp;
 
@@ -125,7 +127,7 @@ class TrainerTest {
 
   @Test
   void keepsTheNewestCheckpointsAndRefusesToOverwriteARun() throws IOException {
-    TrainOptions options = OPTIONS.with("checkpointEvery", 2).with("keepCheckpoints", 2);
+    TrainOptions options = OPTIONS.withCheckpointEvery(2).withKeepCheckpoints(2);
     train(temp, options, false);
     try (var checkpoints = Files.list(temp.resolve("checkpoints"))) {
       assertThat(checkpoints.map(path -> path.getFileName().toString()))
@@ -142,7 +144,7 @@ class TrainerTest {
   void learnsAndReports() throws IOException {
     List<TrainListener.Report> reports = new ArrayList<>();
     List<Long> samples = new ArrayList<>();
-    TrainOptions options = OPTIONS.with("steps", 300).with("sampleEvery", 100);
+    TrainOptions options = OPTIONS.withSteps(300).withSampleEvery(100);
     try (Line line = new Line();
         Trainer trainer = new Trainer(line, options, temp)) {
       trainer
@@ -173,16 +175,16 @@ class TrainerTest {
 
   @Test
   void warmsUpFromTheFirstStep() {
-    TrainOptions constant = OPTIONS.with("warmup", 4).with("decay", "CONSTANT");
+    TrainOptions constant = OPTIONS.withWarmup(4).withDecay(Decay.CONSTANT);
     double[] rates = new double[6];
     for (int i = 0; i < rates.length; i++) {
       rates[i] = constant.learningRate(i, i / 10.0);
     }
     assertThat(rates)
         .containsExactly(new double[] {0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01}, within(1e-15));
-    assertThat(constant.with("decay", "COSINE").learningRate(5, 0.5))
+    assertThat(constant.withDecay(Decay.COSINE).learningRate(5, 0.5))
         .isCloseTo(0.005, within(1e-15));
-    assertThat(constant.with("decay", "LINEAR").learningRate(9, 0.9))
+    assertThat(constant.withDecay(Decay.LINEAR).learningRate(9, 0.9))
         .isCloseTo(0.001, within(1e-15));
   }
 
@@ -191,7 +193,7 @@ class TrainerTest {
     List<Long> objects = new ArrayList<>();
     List<Long> bytes = new ArrayList<>();
     try (Line line = new Line();
-        Trainer trainer = new Trainer(line, OPTIONS.with("steps", 60), temp)) {
+        Trainer trainer = new Trainer(line, OPTIONS.withSteps(60), temp)) {
       trainer.listen(
           new TrainListener() {
             @Override

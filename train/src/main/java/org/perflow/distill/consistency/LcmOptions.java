@@ -1,5 +1,6 @@
 package org.perflow.distill.consistency;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 import org.perflow.distill.consistency.ConsistencyObjective.Settings;
 import org.perflow.distill.perflow.PerflowOptions.Distance;
@@ -22,6 +23,7 @@ import org.perflow.flow.TeacherSolver;
  * @param distance of the two predictions
  * @param huberC c of the pseudo-Huber distance
  */
+@RecordBuilder
 public record LcmOptions(
     int gridSteps,
     TeacherSolver solver,
@@ -32,14 +34,26 @@ public record LcmOptions(
     double captionDropout,
     double targetDecay,
     Distance distance,
-    double huberC) {
+    double huberC)
+    implements LcmOptionsBuilder.With {
   /** The paper's but for the guidance, whose w from 5 to 15 is for Stable Diffusion. */
   public static final LcmOptions DEFAULTS =
-      new LcmOptions(50, TeacherSolver.DDIM, 1, 2, 6, 3, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
+      LcmOptionsBuilder.builder()
+          .gridSteps(50)
+          .solver(TeacherSolver.DDIM)
+          .solvingSteps(1)
+          .guidanceMin(2)
+          .guidanceMax(6)
+          .guidance(3)
+          .captionDropout(0.1)
+          .targetDecay(0.95)
+          .distance(Distance.PSEUDO_HUBER)
+          .huberC(1e-3)
+          .build();
 
   /** Of LCM-LoRA (Luo et al., arXiv 2311.05556): one guidance, targets from the student itself. */
   public static final LcmOptions LORA =
-      new LcmOptions(50, TeacherSolver.DDIM, 1, 0, 0, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
+      DEFAULTS.with(o -> o.guidanceMin(0).guidanceMax(0).targetDecay(0));
 
   public LcmOptions {
     Checks.that(

@@ -1,5 +1,6 @@
 package org.perflow.distill.consistency;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 import org.perflow.distill.consistency.ConsistencyObjective.Settings;
 import org.perflow.distill.perflow.PerflowOptions.Distance;
@@ -19,6 +20,7 @@ import org.perflow.flow.TeacherSolver;
  * @param distance of the two predictions
  * @param huberC c of the pseudo-Huber distance
  */
+@RecordBuilder
 public record PcmOptions(
     int phases,
     int gridSteps,
@@ -28,13 +30,24 @@ public record PcmOptions(
     double captionDropout,
     double targetDecay,
     Distance distance,
-    double huberC) {
+    double huberC)
+    implements PcmOptionsBuilder.With {
   /**
    * Four phases of ten teacher steps, as 50 in all would miss the edges; no average for the
    * targets, which made no difference on the ring of Gaussians.
    */
   public static final PcmOptions DEFAULTS =
-      new PcmOptions(4, 40, TeacherSolver.DDIM, 1, 3, 0.1, 0, Distance.PSEUDO_HUBER, 1e-3);
+      PcmOptionsBuilder.builder()
+          .phases(4)
+          .gridSteps(40)
+          .solver(TeacherSolver.DDIM)
+          .solvingSteps(1)
+          .guidance(3)
+          .captionDropout(0.1)
+          .targetDecay(0)
+          .distance(Distance.PSEUDO_HUBER)
+          .huberC(1e-3)
+          .build();
 
   public PcmOptions {
     Checks.that(

@@ -1,5 +1,6 @@
 package org.perflow.distill.consistency;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 import org.perflow.distill.consistency.ConsistencyObjective.Settings;
 import org.perflow.distill.perflow.PerflowOptions.Distance;
@@ -20,6 +21,7 @@ import org.perflow.flow.TeacherSolver;
  * @param distance of the two predictions
  * @param huberC c of the pseudo-Huber distance
  */
+@RecordBuilder
 public record TcdOptions(
     int gridSteps,
     TeacherSolver solver,
@@ -29,14 +31,25 @@ public record TcdOptions(
     double captionDropout,
     double targetDecay,
     Distance distance,
-    double huberC) {
+    double huberC)
+    implements TcdOptionsBuilder.With {
   /**
    * The paper's but for the guidance, which is for Stable Diffusion there, and for η: on the ring
    * of Gaussians 0 was no worse than 0.3, it keeps the teacher's picture of a noise, and it is what
    * diffusers' pipelines draw with.
    */
   public static final TcdOptions DEFAULTS =
-      new TcdOptions(50, TeacherSolver.DDIM, 1, 3, 0, 0.1, 0.95, Distance.PSEUDO_HUBER, 1e-3);
+      TcdOptionsBuilder.builder()
+          .gridSteps(50)
+          .solver(TeacherSolver.DDIM)
+          .solvingSteps(1)
+          .guidance(3)
+          .eta(0)
+          .captionDropout(0.1)
+          .targetDecay(0.95)
+          .distance(Distance.PSEUDO_HUBER)
+          .huberC(1e-3)
+          .build();
 
   public TcdOptions {
     Checks.that(eta >= 0 && eta <= 1, "eta lies between 0 and 1; got " + eta);

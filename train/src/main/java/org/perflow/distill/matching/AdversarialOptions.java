@@ -1,5 +1,6 @@
 package org.perflow.distill.matching;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 
 /**
@@ -14,6 +15,7 @@ import org.perflow.distill.Checks;
  * @param r1Weight of the discriminator's penalty, see {@link Discriminator}
  * @param r1Noise deviation of the noise that it must not notice
  */
+@RecordBuilder
 public record AdversarialOptions(
     int studentSteps,
     double guidance,
@@ -22,11 +24,21 @@ public record AdversarialOptions(
     double ganWeight,
     double distillationWeight,
     double r1Weight,
-    double r1Noise) {
+    double r1Noise)
+    implements AdversarialOptionsBuilder.With {
 
   /** ADD's weights; the discriminator is all new and learns faster than the student. */
   public static final AdversarialOptions DEFAULTS =
-      new AdversarialOptions(4, 3.0, 1, 1e-3, 1, 2.5, 100, 0.1);
+      AdversarialOptionsBuilder.builder()
+          .studentSteps(4)
+          .guidance(3.0)
+          .fakeUpdates(1)
+          .fakeLearningRate(1e-3)
+          .ganWeight(1)
+          .distillationWeight(2.5)
+          .r1Weight(100)
+          .r1Noise(0.1)
+          .build();
 
   public AdversarialOptions {
     Checks.that(studentSteps >= 1, "studentSteps must be 1 or more; got " + studentSteps);

@@ -1,5 +1,6 @@
 package org.perflow.distill.matching;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 
 /**
@@ -15,6 +16,7 @@ import org.perflow.distill.Checks;
  * @param r1Weight of the discriminator's penalty, see {@link Discriminator}
  * @param r1Noise deviation of the noise that it must not notice
  */
+@RecordBuilder
 public record Dmd2Options(
     int studentSteps,
     double guidance,
@@ -24,10 +26,22 @@ public record Dmd2Options(
     double ganWeight,
     double discriminatorWeight,
     double r1Weight,
-    double r1Noise) {
+    double r1Noise)
+    implements Dmd2OptionsBuilder.With {
 
   /** The published weights of SD 1.5, in four steps as for SDXL; the penalty is FastGen's. */
-  public static final Dmd2Options DEFAULTS = new Dmd2Options(4, 3.0, 5, 0, 0, 1e-3, 1e-2, 100, 0.1);
+  public static final Dmd2Options DEFAULTS =
+      Dmd2OptionsBuilder.builder()
+          .studentSteps(4)
+          .guidance(3.0)
+          .fakeUpdates(5)
+          .fakeLearningRate(0)
+          .fakeRank(0)
+          .ganWeight(1e-3)
+          .discriminatorWeight(1e-2)
+          .r1Weight(100)
+          .r1Noise(0.1)
+          .build();
 
   public Dmd2Options {
     Checks.that(studentSteps >= 1, "studentSteps must be 1 or more; got " + studentSteps);

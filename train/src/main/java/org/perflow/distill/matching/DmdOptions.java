@@ -1,5 +1,6 @@
 package org.perflow.distill.matching;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 import org.perflow.flow.TeacherSolver;
 
@@ -15,6 +16,7 @@ import org.perflow.flow.TeacherSolver;
  * @param solver of the teacher's ODE for a pair
  * @param solvingSteps evaluations of the teacher for one
  */
+@RecordBuilder
 public record DmdOptions(
     double guidance,
     int fakeUpdates,
@@ -23,11 +25,21 @@ public record DmdOptions(
     double regressionWeight,
     int pairPool,
     TeacherSolver solver,
-    int solvingSteps) {
+    int solvingSteps)
+    implements DmdOptionsBuilder.With {
 
   /** The paper's, whose regression is LPIPS at that weight; 20 steps of DDIM make a pair. */
   public static final DmdOptions DEFAULTS =
-      new DmdOptions(3.0, 1, 0, 0, 0.25, 1024, TeacherSolver.DDIM, 20);
+      DmdOptionsBuilder.builder()
+          .guidance(3.0)
+          .fakeUpdates(1)
+          .fakeLearningRate(0)
+          .fakeRank(0)
+          .regressionWeight(0.25)
+          .pairPool(1024)
+          .solver(TeacherSolver.DDIM)
+          .solvingSteps(20)
+          .build();
 
   public DmdOptions {
     Checks.guidance(guidance);

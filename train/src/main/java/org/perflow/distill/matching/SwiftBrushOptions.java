@@ -1,5 +1,6 @@
 package org.perflow.distill.matching;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
 
 /**
@@ -11,15 +12,24 @@ import org.perflow.distill.Checks;
  * @param fakeRank of the fake score's low-rank factors; 0 = all its weights
  * @param captionDropout part of the captions that the fake score learns without
  */
+@RecordBuilder
 public record SwiftBrushOptions(
     double guidance,
     int fakeUpdates,
     double fakeLearningRate,
     int fakeRank,
-    double captionDropout) {
+    double captionDropout)
+    implements SwiftBrushOptionsBuilder.With {
 
   /** The paper's, of which two time scales come by the learning rate. */
-  public static final SwiftBrushOptions DEFAULTS = new SwiftBrushOptions(4.5, 1, 1e-3, 64, 0.1);
+  public static final SwiftBrushOptions DEFAULTS =
+      SwiftBrushOptionsBuilder.builder()
+          .guidance(4.5)
+          .fakeUpdates(1)
+          .fakeLearningRate(1e-3)
+          .fakeRank(64)
+          .captionDropout(0.1)
+          .build();
 
   public SwiftBrushOptions {
     Checks.guidance(guidance);

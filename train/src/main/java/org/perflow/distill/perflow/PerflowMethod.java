@@ -56,7 +56,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
   /** The parameterisation that goes with what the teacher predicts. */
   @Override
   public PerflowOptions suited(ObjectNode teacher, PerflowOptions options) {
-    return options.with("parameterization", Parameterization.natural(PredictionType.of(teacher)));
+    return options.withParameterization(Parameterization.natural(PredictionType.of(teacher)));
   }
 
   @Override

@@ -1,5 +1,6 @@
 package org.perflow.distill.perflow;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.TeacherSolver;
@@ -7,7 +8,8 @@ import org.perflow.io.Overrides;
 
 /**
  * Settings of a {@link PerflowObjective}. Immutable, valid once made; JSON by these names ({@link
- * Overrides}).
+ * Overrides}). In Java one starts from {@link #DEFAULTS}: {@code DEFAULTS.withWindows(8)}, or, for
+ * settings that only go together, {@code DEFAULTS.with(o -> o.guidanceMode(FIXED).guidance(3))}.
  *
  * @param windows K, equal windows of time; a student needs at least K steps
  * @param curriculumWindows windows at the beginning of the run; 0 = {@code windows} all along
@@ -42,6 +44,7 @@ import org.perflow.io.Overrides;
  * @param path what the student follows inside a window: the chord, or the teacher's DDIM path, of
  *     one ε (phased Rectified Diffusion), which leaves a student for plain DDIM
  */
+@RecordBuilder
 public record PerflowOptions(
     int windows,
     int curriculumWindows,
@@ -61,7 +64,8 @@ public record PerflowOptions(
     boolean simulatedStarts,
     int drawsPerChord,
     int chordPool,
-    Path path) {
+    Path path)
+    implements PerflowOptionsBuilder.With {
 
   /** {@code discreteTimesteps} of a run without a time grid. */
   public static final int CONTINUOUS = -1;
@@ -108,34 +112,36 @@ public record PerflowOptions(
 
   /** As the paper's authors publish it: four windows, eight DDIM steps of the teacher in each. */
   public static final PerflowOptions PUBLISHED =
-      new PerflowOptions(
-          4,
-          0,
-          0,
-          8,
-          TeacherSolver.DDIM,
-          Parameterization.DDIM_EPS,
-          Matching.OUTPUT,
-          Distance.L2,
-          1e-3,
-          Reweighting.NONE,
-          GuidanceMode.SYNC,
-          1.0,
-          0.1,
-          0,
-          1000,
-          false,
-          1,
-          0,
-          Path.CHORD);
+      PerflowOptionsBuilder.builder()
+          .windows(4)
+          .curriculumWindows(0)
+          .curriculumUntil(0)
+          .solvingSteps(8)
+          .solver(TeacherSolver.DDIM)
+          .parameterization(Parameterization.DDIM_EPS)
+          .matching(Matching.OUTPUT)
+          .distance(Distance.L2)
+          .huberC(1e-3)
+          .reweighting(Reweighting.NONE)
+          .guidanceMode(GuidanceMode.SYNC)
+          .guidance(1.0)
+          .captionDropout(0.1)
+          .mixedCaptions(0)
+          .discreteTimesteps(1000)
+          .simulatedStarts(false)
+          .drawsPerChord(1)
+          .chordPool(0)
+          .path(Path.CHORD)
+          .build();
 
   /** What our measurements choose (docs/comparison.md): where each is ahead, or half as costly. */
   public static final PerflowOptions DEFAULTS =
-      PUBLISHED
-          .with("solver", TeacherSolver.DEIS_2)
-          .with("solvingSteps", 4)
-          .with("matching", Matching.VELOCITY)
-          .with("discreteTimesteps", 0);
+      PUBLISHED.with(
+          o ->
+              o.solver(TeacherSolver.DEIS_2)
+                  .solvingSteps(4)
+                  .matching(Matching.VELOCITY)
+                  .discreteTimesteps(0));
 
   public PerflowOptions {
     require(windows > 0 && windows <= 500, "windows must lie between 1 and 500; got " + windows);
@@ -193,11 +199,6 @@ public record PerflowOptions(
     if (!holds) {
       throw new IllegalArgumentException(otherwise);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public PerflowOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   /** Windows when {@code progress} (0..1) of the run is done. */

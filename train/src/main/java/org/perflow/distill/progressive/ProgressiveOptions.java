@@ -1,7 +1,7 @@
 package org.perflow.distill.progressive;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.flow.TeacherSolver;
-import org.perflow.io.Overrides;
 
 /**
  * Settings of {@link ProgressiveMethod}. Immutable, valid once made; JSON by these names.
@@ -14,11 +14,19 @@ import org.perflow.io.Overrides;
  * @param guidance of the teacher in the first stage, after which it is in the student's weights; 1
  *     = none
  */
+@RecordBuilder
 public record ProgressiveOptions(
-    int startSteps, int endSteps, TeacherSolver solver, int solvingSteps, double guidance) {
+    int startSteps, int endSteps, TeacherSolver solver, int solvingSteps, double guidance)
+    implements ProgressiveOptionsBuilder.With {
   /** The guided teacher's 32 steps to 4. */
   public static final ProgressiveOptions DEFAULTS =
-      new ProgressiveOptions(32, 4, TeacherSolver.DDIM, 2, 3);
+      ProgressiveOptionsBuilder.builder()
+          .startSteps(32)
+          .endSteps(4)
+          .solver(TeacherSolver.DDIM)
+          .solvingSteps(2)
+          .guidance(3)
+          .build();
 
   public ProgressiveOptions {
     int ratio = endSteps < 1 ? 0 : startSteps / endSteps;
@@ -30,11 +38,6 @@ public record ProgressiveOptions(
     if (!(guidance >= 1)) {
       throw new IllegalArgumentException("guidance must be 1 (none) or more; got " + guidance);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public ProgressiveOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   /** How many times the number of steps is halved. */

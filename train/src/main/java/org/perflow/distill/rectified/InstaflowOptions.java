@@ -1,8 +1,8 @@
 package org.perflow.distill.rectified;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.TeacherSolver;
-import org.perflow.io.Overrides;
 
 /**
  * Settings of {@link InstaflowMethod}. Immutable, valid once made; JSON by these names.
@@ -16,6 +16,7 @@ import org.perflow.io.Overrides;
  * @param pairSteps steps of that sampler, evaluations of that solver
  * @param pairsFolder where they are kept; empty for the run's own folder
  */
+@RecordBuilder
 public record InstaflowOptions(
     double reflowPart,
     double perceptual,
@@ -23,11 +24,20 @@ public record InstaflowOptions(
     int pairs,
     @Nullable TeacherSolver solver,
     int pairSteps,
-    String pairsFolder) {
+    String pairsFolder)
+    implements InstaflowOptionsBuilder.With {
 
   /** Half the run each. */
   public static final InstaflowOptions DEFAULTS =
-      new InstaflowOptions(0.5, 1, 3, 4096, null, 25, "");
+      InstaflowOptionsBuilder.builder()
+          .reflowPart(0.5)
+          .perceptual(1)
+          .guidance(3)
+          .pairs(4096)
+          .solver(null)
+          .pairSteps(25)
+          .pairsFolder("")
+          .build();
 
   public InstaflowOptions {
     var unused =
@@ -39,11 +49,6 @@ public record InstaflowOptions(
     if (!(perceptual >= 0)) {
       throw new IllegalArgumentException("perceptual must be 0 (none) or more; got " + perceptual);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public InstaflowOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   PairStore.Settings pairSettings() {

@@ -1,8 +1,8 @@
 package org.perflow.distill.rectified;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.TeacherSolver;
-import org.perflow.io.Overrides;
 
 /**
  * Settings of {@link ReflowMethod}. Immutable, valid once made; JSON by these names.
@@ -16,6 +16,7 @@ import org.perflow.io.Overrides;
  * @param pairsFolder where they are kept; empty for the run's own folder
  * @param captionDropout part of the captions replaced by the empty one
  */
+@RecordBuilder
 public record ReflowOptions(
     Coupling coupling,
     double guidance,
@@ -23,11 +24,20 @@ public record ReflowOptions(
     @Nullable TeacherSolver solver,
     int pairSteps,
     String pairsFolder,
-    double captionDropout) {
+    double captionDropout)
+    implements ReflowOptionsBuilder.With {
 
   /** On pairs of the guided teacher. */
   public static final ReflowOptions DEFAULTS =
-      new ReflowOptions(Coupling.PAIRS, 3, 4096, null, 25, "", 0.1);
+      ReflowOptionsBuilder.builder()
+          .coupling(Coupling.PAIRS)
+          .guidance(3)
+          .pairs(4096)
+          .solver(null)
+          .pairSteps(25)
+          .pairsFolder("")
+          .captionDropout(0.1)
+          .build();
 
   public ReflowOptions {
     var unused =
@@ -36,11 +46,6 @@ public record ReflowOptions(
       throw new IllegalArgumentException(
           "captionDropout is a probability below 1; got " + captionDropout);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public ReflowOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   PairStore.Settings pairSettings() {

@@ -1,8 +1,8 @@
 package org.perflow.distill.rectified;
 
+import io.soabase.recordbuilder.core.RecordBuilder;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.TeacherSolver;
-import org.perflow.io.Overrides;
 
 /**
  * Settings of {@link ShortcutMethod}. Immutable, valid once made; JSON by these names.
@@ -20,6 +20,7 @@ import org.perflow.io.Overrides;
  * @param pairsFolder where they are kept; empty for the run's own folder
  * @param captionDropout part of the captions replaced by the empty one
  */
+@RecordBuilder
 public record ShortcutOptions(
     int finestSteps,
     double consistency,
@@ -29,11 +30,22 @@ public record ShortcutOptions(
     @Nullable TeacherSolver solver,
     int pairSteps,
     String pairsFolder,
-    double captionDropout) {
+    double captionDropout)
+    implements ShortcutOptionsBuilder.With {
 
   /** On pictures of the guided teacher; 128 steps and a quarter as in the paper. */
   public static final ShortcutOptions DEFAULTS =
-      new ShortcutOptions(128, 0.25, Coupling.SAMPLES, 3, 4096, null, 25, "", 0);
+      ShortcutOptionsBuilder.builder()
+          .finestSteps(128)
+          .consistency(0.25)
+          .coupling(Coupling.SAMPLES)
+          .guidance(3)
+          .pairs(4096)
+          .solver(null)
+          .pairSteps(25)
+          .pairsFolder("")
+          .captionDropout(0)
+          .build();
 
   public ShortcutOptions {
     var unused =
@@ -49,11 +61,6 @@ public record ShortcutOptions(
       throw new IllegalArgumentException(
           "captionDropout is a probability below 1; got " + captionDropout);
     }
-  }
-
-  /** A copy with one setting changed, by its name; unknown names are errors. */
-  public ShortcutOptions with(String name, Object value) {
-    return Overrides.with(this, name, value);
   }
 
   PairStore.Settings pairSettings() {

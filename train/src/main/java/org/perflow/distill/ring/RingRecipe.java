@@ -21,7 +21,6 @@ import org.perflow.distill.matching.SwiftBrushMethod;
 import org.perflow.distill.matching.SwiftBrushOptions;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowOptions;
-import org.perflow.distill.perflow.PerflowOptions.Distance;
 import org.perflow.distill.progressive.ProgressiveMethod;
 import org.perflow.distill.progressive.ProgressiveOptions;
 import org.perflow.distill.rectified.InstaflowMethod;
@@ -30,8 +29,6 @@ import org.perflow.distill.rectified.ReflowMethod;
 import org.perflow.distill.rectified.ReflowOptions;
 import org.perflow.distill.rectified.ShortcutMethod;
 import org.perflow.distill.rectified.ShortcutOptions;
-import org.perflow.flow.TeacherSolver;
-import org.perflow.io.Overrides;
 import org.perflow.tensor.Rng;
 import org.perflow.train.TrainOptions;
 
@@ -64,59 +61,79 @@ public record RingRecipe<O extends Record>(
           windowed(PerflowMethod.PUBLISHED),
           following(
               new ReflowMethod(),
-              new ReflowOptions(ReflowOptions.DEFAULTS.coupling(), 1, 2048, null, 40, "", 0),
+              ReflowOptions.DEFAULTS.with(
+                  o -> o.guidance(1).pairs(2048).pairSteps(40).captionDropout(0)),
               1200,
               2),
           following(
               new InstaflowMethod(),
-              new InstaflowOptions(0.5, 0.1, 1, 2048, null, 40, ""),
+              InstaflowOptions.DEFAULTS.with(
+                  o -> o.perceptual(0.1).guidance(1).pairs(2048).pairSteps(40)),
               1500,
               1),
           following(
               new ProgressiveMethod(),
-              new ProgressiveOptions(16, 4, TeacherSolver.DDIM, 2, 1),
+              ProgressiveOptions.DEFAULTS.with(o -> o.startSteps(16).guidance(1)),
               1500,
               4),
           following(LcmMethod.TOLD, LcmOptions.DEFAULTS, 1200, 4),
           new RingRecipe<>(
               LcmMethod.LORA,
-              Overrides.with(LcmOptions.LORA, "guidance", 1),
+              LcmOptions.LORA.withGuidance(1),
               Ring.TEACHER,
               RingRecipe::lora,
-              RingRun.TRAINING.with("steps", 1200),
+              RingRun.TRAINING.withSteps(1200),
               List.of(4),
               1),
           following(
                   new PcmMethod(),
-                  new PcmOptions(
-                      4, 40, TeacherSolver.DDIM, 1, 1, 0, 0, Distance.PSEUDO_HUBER, 1e-3),
+                  PcmOptions.DEFAULTS.with(o -> o.guidance(1).captionDropout(0)),
                   1200,
                   4)
               .inWindows(4),
           following(
               new TcdMethod(),
-              new TcdOptions(50, TeacherSolver.DDIM, 1, 1, 0, 0, 0.95, Distance.PSEUDO_HUBER, 1e-3),
+              TcdOptions.DEFAULTS.with(o -> o.guidance(1).captionDropout(0)),
               1200,
               4),
           matching(
               new DmdMethod(),
-              new DmdOptions(1, 2, 0, 0, 0.25, 256, TeacherSolver.DDIM, 10),
+              DmdOptions.DEFAULTS.with(
+                  o -> o.guidance(1).fakeUpdates(2).pairPool(256).solvingSteps(10)),
               400,
               1),
-          matching(new Dmd2Method(), new Dmd2Options(4, 1, 5, 2e-3, 0, 0.1, 0.1, 1, 0.1), 300, 4),
-          matching(new SwiftBrushMethod(), new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1), 450, 1),
+          matching(
+              new Dmd2Method(),
+              Dmd2Options.DEFAULTS.with(
+                  o ->
+                      o.guidance(1)
+                          .fakeLearningRate(2e-3)
+                          .ganWeight(0.1)
+                          .discriminatorWeight(0.1)
+                          .r1Weight(1)),
+              300,
+              4),
+          matching(
+              new SwiftBrushMethod(),
+              SwiftBrushOptions.DEFAULTS.with(
+                  o -> o.guidance(1).fakeUpdates(3).fakeLearningRate(3e-3).fakeRank(16)),
+              450,
+              1),
           matching(
               new AdversarialMethod(),
-              new AdversarialOptions(4, 1, 2, 2e-3, 1, 0.1, 1, 0.1),
+              AdversarialOptions.DEFAULTS.with(
+                  o ->
+                      o.guidance(1)
+                          .fakeUpdates(2)
+                          .fakeLearningRate(2e-3)
+                          .distillationWeight(0.1)
+                          .r1Weight(1)),
               400,
               4),
           following(
               new ShortcutMethod(),
-              ShortcutOptions.DEFAULTS
-                  .with("guidance", 1)
-                  .with("pairs", 4096)
-                  .with("pairSteps", 40)
-                  .with("finestSteps", 16),
+              ShortcutOptions.DEFAULTS.with(
+                  o -> o.guidance(1).pairs(4096).pairSteps(40).finestSteps(16)),
               1500,
               4));
 
@@ -144,7 +161,7 @@ public record RingRecipe<O extends Record>(
 
   /** Another number of training steps. */
   public RingRecipe<O> trainedFor(long trainingSteps) {
-    return training(training.with("steps", trainingSteps));
+    return training(training.withSteps(trainingSteps));
   }
 
   /** Other settings of the run. */
@@ -162,10 +179,10 @@ public record RingRecipe<O extends Record>(
   private static RingRecipe<PerflowOptions> windowed(PerflowMethod method) {
     return new RingRecipe<>(
         method,
-        method.defaults().with("drawsPerChord", 4).with("captionDropout", 0),
+        method.defaults().with(o -> o.drawsPerChord(4).captionDropout(0)),
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
-        RingRun.TRAINING.with("steps", 2000).with("learningRate", 5e-3),
+        RingRun.TRAINING.with(o -> o.steps(2000).learningRate(5e-3)),
         List.of(4, 8),
         4);
   }
@@ -178,7 +195,7 @@ public record RingRecipe<O extends Record>(
         options,
         Ring.TEACHER,
         RingNet::pretrained,
-        RingRun.TRAINING.with("steps", trainingSteps),
+        RingRun.TRAINING.withSteps(trainingSteps),
         List.of(steps),
         1);
   }
@@ -191,7 +208,7 @@ public record RingRecipe<O extends Record>(
         options,
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
-        RingRun.TRAINING.with("steps", trainingSteps).with("batch", 128).with("learningRate", 1e-3),
+        RingRun.TRAINING.with(o -> o.steps(trainingSteps).batch(128).learningRate(1e-3)),
         List.of(steps),
         1);
   }

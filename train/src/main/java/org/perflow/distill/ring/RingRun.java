@@ -12,11 +12,13 @@ import org.perflow.flow.Conditioning;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Objective;
+import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
 
@@ -33,14 +35,14 @@ public final class RingRun {
   /** Quick settings. */
   public static final TrainOptions TRAINING =
       TrainOptions.DEFAULTS
-          .with("batch", 256)
-          .with("learningRate", 2e-3)
-          .with("decay", "COSINE")
-          .with("warmup", 20)
-          .with("weightDecay", 0)
-          .with("ema", 0.99)
-          .with("compute", "F32")
-          .with("checkpointEvery", 0);
+          .withBatch(256)
+          .withLearningRate(2e-3)
+          .withDecay(Decay.COSINE)
+          .withWarmup(20)
+          .withWeightDecay(0)
+          .withEma(0.99)
+          .withCompute(DType.F32)
+          .withCheckpointEvery(0);
 
   private RingRun() {}
 

@@ -273,7 +273,7 @@ class ConsistencyMethodsTest {
     assertThatThrownBy(() -> lcm.require(new LoraOptions(8, 0), LcmOptions.DEFAULTS))
         .hasMessageContaining("--method lcm-lora");
     lcm.require(new LoraOptions(8, 0), LcmOptions.LORA);
-    assertThatThrownBy(() -> new PcmOptions(4, 50, TeacherSolver.DDIM, 1, 3, 0, 0, Distance.L2, 1))
+    assertThatThrownBy(() -> PcmOptions.DEFAULTS.withGridSteps(50))
         .hasMessageContaining("multiple of the phases");
     assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), settings(48, 3, false)))
         .hasMessageContaining("divide the teacher's 1000 noise levels; got 48");

@@ -119,7 +119,8 @@ class DistributionMethodsTest {
             new SwiftBrushMethod()
                 .objective(
                     task(captions, RingGenerator.TEACHER, student),
-                    new SwiftBrushOptions(1, 3, 3e-3, 16, 0.1))) {
+                    SwiftBrushOptions.DEFAULTS.with(
+                        o -> o.guidance(1).fakeUpdates(3).fakeLearningRate(3e-3).fakeRank(16)))) {
       assertThat(objective.loss(step(8, rng)).isFinite()).isTrue();
     }
   }
@@ -127,7 +128,9 @@ class DistributionMethodsTest {
   /** weight × mean of α_t (x − x_teacher)², and nothing else, where the GAN's weight is 0. */
   @Test
   void withoutItsDiscriminatorAdversarialIsDistillation() {
-    AdversarialOptions options = new AdversarialOptions(4, 1, 1, 0, 0, 2.5, 0, 0);
+    AdversarialOptions options =
+        AdversarialOptions.DEFAULTS.with(
+            o -> o.guidance(1).fakeLearningRate(0).ganWeight(0).r1Weight(0).r1Noise(0));
     try (Net student = RingGenerator.pretrained();
         Rng rng = Rng.seeded(7);
         Rng same = Rng.seeded(7);
@@ -203,7 +206,16 @@ class DistributionMethodsTest {
 
   @Test
   void dmd2LearnsWithoutItsDiscriminator() throws IOException {
-    Dmd2Options options = new Dmd2Options(1, 1, 5, 2e-3, 0, 0, 0, 0, 0);
+    Dmd2Options options =
+        Dmd2Options.DEFAULTS.with(
+            o ->
+                o.studentSteps(1)
+                    .guidance(1)
+                    .fakeLearningRate(2e-3)
+                    .ganWeight(0)
+                    .discriminatorWeight(0)
+                    .r1Weight(0)
+                    .r1Noise(0));
     assertLearns(RingRecipe.matching(new Dmd2Method(), options, 150, 1), 2.5);
   }
 

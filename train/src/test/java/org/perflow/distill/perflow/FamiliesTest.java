@@ -17,13 +17,13 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
 import org.perflow.distill.StudentWriter;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
-import org.perflow.io.Overrides;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardWriter;
 import org.perflow.models.CLIPTextModel;
@@ -136,7 +136,7 @@ class FamiliesTest {
   }
 
   private static PerflowOptions options() {
-    return PerflowOptions.DEFAULTS.with("solvingSteps", 2);
+    return PerflowOptions.DEFAULTS.withSolvingSteps(2);
   }
 
   private static PerflowObjective objective(
@@ -162,10 +162,10 @@ class FamiliesTest {
       throws IOException {
     TrainOptions training =
         TrainOptions.DEFAULTS
-            .with("steps", steps)
-            .with("batch", 2)
-            .with("warmup", 0)
-            .with("gradientCheckpointing", true);
+            .withSteps(steps)
+            .withBatch(2)
+            .withWarmup(0)
+            .withGradientCheckpointing(true);
     List<Double> losses = new ArrayList<>();
     try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32);
         UNet2DConditionModel student = new UNet2DConditionModel(model.unet().config());
@@ -225,20 +225,14 @@ class FamiliesTest {
 
   /** Guidance and kept chords hold captions of their own. */
   private static PerflowOptions fixedFromAPool() {
-    return Overrides.apply(
-        options(),
-        Json.MAPPER
-            .createObjectNode()
-            .put("guidanceMode", "FIXED")
-            .put("guidance", 3.0)
-            .put("chordPool", 32));
+    return options().with(o -> o.guidanceMode(GuidanceMode.FIXED).guidance(3).chordPool(32));
   }
 
   @Test
   void acceleratesAVelocityTeacher() throws IOException {
     Path teacher = temp.resolve("sd21");
     writeSd21(teacher);
-    PerflowOptions options = options().with("parameterization", Parameterization.VELOCITY);
+    PerflowOptions options = options().withParameterization(Parameterization.VELOCITY);
     List<Double> losses = train(teacher, options, 3, "v");
     assertThat(losses).hasSize(3).allMatch(Double::isFinite);
     assertThat(draw("v")).hasSize(48 * 32);

@@ -7,13 +7,14 @@ import java.io.IOException;
 import java.util.Map;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.PredictionType;
-import org.perflow.io.Overrides;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
@@ -36,18 +37,12 @@ class GoldenStepTest {
     "velocity_sync_K4_S10, VELOCITY, 10, 1.0, false"
   })
   void stepEqualsTheOfficialOne(
-      String file, String kind, int steps, double guidance, boolean officialStride)
+      String file, Parameterization kind, int steps, double guidance, boolean officialStride)
       throws IOException {
     PerflowOptions options =
-        PerflowOptions.PUBLISHED.with("parameterization", kind).with("solvingSteps", steps);
+        PerflowOptions.PUBLISHED.withParameterization(kind).withSolvingSteps(steps);
     if (guidance > 1) {
-      options =
-          Overrides.apply(
-              options,
-              org.perflow.io.Json.MAPPER
-                  .createObjectNode()
-                  .put("guidanceMode", "FIXED")
-                  .put("guidance", guidance));
+      options = options.with(o -> o.guidanceMode(GuidanceMode.FIXED).guidance(guidance));
     }
     var path = Golden.STEPS.resolve(file + ".safetensors");
     try (SafetensorsFile golden = SafetensorsFile.open(path);

@@ -7,13 +7,15 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
+import org.perflow.distill.perflow.PerflowOptions.Matching;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Network;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
-import org.perflow.io.Json;
-import org.perflow.io.Overrides;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -55,13 +57,12 @@ class PerflowObjectiveTest {
         {0.74487884, 0.61719768, 0.47458884, 0.33980742},
         {0.00625291, 0.02003864, 0.03349499, 0.07597280}
       };
-      String[] kinds = {"DDIM_EPS", "DIFF_EPS", "VELOCITY"};
+      Parameterization[] kinds = {
+        Parameterization.DDIM_EPS, Parameterization.DIFF_EPS, Parameterization.VELOCITY
+      };
       for (int i = 0; i < kinds.length; i++) {
         PerflowObjective objective =
-            objective(
-                PerflowOptions.PUBLISHED
-                    .with("parameterization", kinds[i])
-                    .with("solvingSteps", 10));
+            objective(PerflowOptions.PUBLISHED.withParameterization(kinds[i]).withSolvingSteps(10));
         PiecewiseFlow flow = objective.flow(4);
         PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25), 1);
         Tensor target =
@@ -78,7 +79,7 @@ class PerflowObjectiveTest {
   void withoutAGridTimesAreAsTheyAreDrawn() {
     double[] u = {0, 0.25, 0.6, 0.99999};
     double[] t =
-        objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", -1)).times(FOUR, 1, u);
+        objective(PerflowOptions.PUBLISHED.withDiscreteTimesteps(-1)).times(FOUR, 1, u);
     assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
   }
 
@@ -86,7 +87,7 @@ class PerflowObjectiveTest {
   void gridHoldsEveryStartAndNoEnd() {
     double[] u = new double[4000];
     Arrays.setAll(u, i -> i / 4000.0);
-    double[] t = objective(PerflowOptions.PUBLISHED.with("discreteTimesteps", 8)).times(FOUR, 1, u);
+    double[] t = objective(PerflowOptions.PUBLISHED.withDiscreteTimesteps(8)).times(FOUR, 1, u);
     assertThat(Arrays.stream(t).distinct().toArray())
         .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
   }
@@ -94,7 +95,7 @@ class PerflowObjectiveTest {
   @Test
   void furtherDrawsOfAChordStayInItsWindow() {
     double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
-    double[] t = objective(PerflowOptions.PUBLISHED.with("drawsPerChord", 3)).times(FOUR, 3, u);
+    double[] t = objective(PerflowOptions.PUBLISHED.withDrawsPerChord(3)).times(FOUR, 3, u);
     for (int i = 0; i < t.length; i++) {
       assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
     }
@@ -104,7 +105,7 @@ class PerflowObjectiveTest {
   @Test
   void simulatedChordsAreTheTeachersOwnTrajectory() {
     PerflowObjective objective =
-        objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("drawsPerChord", 2));
+        objective(PerflowOptions.PUBLISHED.withSimulatedStarts(true).withDrawsPerChord(2));
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(3)) {
       double[] u = new double[16];
@@ -134,13 +135,8 @@ class PerflowObjectiveTest {
     PerflowObjective.Teacher teacher =
         new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
     PerflowOptions matched =
-        Overrides.apply(
-            PerflowOptions.PUBLISHED,
-            Json.MAPPER
-                .createObjectNode()
-                .put("guidanceMode", "MATCHED")
-                .put("guidance", 3.0)
-                .put("solvingSteps", 1));
+        PerflowOptions.PUBLISHED.with(
+            o -> o.guidanceMode(GuidanceMode.MATCHED).guidance(3).solvingSteps(1));
     try (Scope scope = Scope.open();
         PerflowObjective objective =
             new PerflowObjective(new Gaussian(), teacher, network, Map.of(), matched)) {
@@ -193,13 +189,13 @@ class PerflowObjectiveTest {
     // other windows would change it.
     PerflowOptions options =
         PerflowOptions.PUBLISHED
-            .with("simulatedStarts", true)
-            .with("drawsPerChord", 2)
-            .with("chordPool", 1024);
+            .withSimulatedStarts(true)
+            .withDrawsPerChord(2)
+            .withChordPool(1024);
     double pooled = 0;
     double own = 0;
     try (PerflowObjective with = objective(options);
-        PerflowObjective without = objective(options.with("chordPool", 0));
+        PerflowObjective without = objective(options.withChordPool(0));
         Rng a = Rng.seeded(1);
         Rng b = Rng.seeded(1)) {
       for (int i = 0; i < 200; i++) {
@@ -216,7 +212,7 @@ class PerflowObjectiveTest {
   @Test
   void aPoolHoldsAtLeastWhatIsAddedAtOnce() {
     PerflowOptions options =
-        PerflowOptions.PUBLISHED.with("simulatedStarts", true).with("chordPool", 32);
+        PerflowOptions.PUBLISHED.withSimulatedStarts(true).withChordPool(32);
     try (Scope scope = Scope.open();
         PerflowObjective objective = objective(options);
         Rng rng = Rng.seeded(1)) {
@@ -228,7 +224,7 @@ class PerflowObjectiveTest {
   @Test
   void velocityMatchingOfAnEpsilonStudentIsItsReweightedLoss() {
     try (Scope scope = Scope.open()) {
-      PerflowOptions options = PerflowOptions.PUBLISHED.with("matching", "VELOCITY");
+      PerflowOptions options = PerflowOptions.PUBLISHED.withMatching(Matching.VELOCITY);
       PerflowObjective objective = objective(options);
       PiecewiseFlow flow = objective.flow(4);
       PerflowObjective.Outcome outcome = objective.evaluate(flow, ones(0.625));
@@ -241,7 +237,7 @@ class PerflowObjectiveTest {
   @Test // one ε all over the window: a DDIM step from any point of the path hits its end
   void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
     try (Scope scope = Scope.open()) {
-      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("path", "DDIM"));
+      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.withPath(Path.DDIM));
       PiecewiseFlow flow = objective.flow(4);
       PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
       PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
@@ -278,9 +274,9 @@ class PerflowObjectiveTest {
   void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
     PerflowOptions options =
         PerflowOptions.PUBLISHED
-            .with("simulatedStarts", true)
-            .with("drawsPerChord", 4)
-            .with("chordPool", 35);
+            .withSimulatedStarts(true)
+            .withDrawsPerChord(4)
+            .withChordPool(35);
     try (PerflowObjective objective = objective(options);
         Scope scope = Scope.open();
         Rng rng = Rng.seeded(0)) {
@@ -292,7 +288,7 @@ class PerflowObjectiveTest {
 
   @Test
   void aBatchThatDoesNotDivideIsRefused() {
-    PerflowObjective objective = objective(PerflowOptions.PUBLISHED.with("simulatedStarts", true));
+    PerflowObjective objective = objective(PerflowOptions.PUBLISHED.withSimulatedStarts(true));
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(0)) {
       var step = new Objective.Step(0, 0, new long[6], rng);

@@ -24,7 +24,6 @@ import org.perflow.distill.ring.RingRun;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
-import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
@@ -39,7 +38,7 @@ class ProgressiveMethodTest {
   private static final double C = 0.5;
   private static final ProgressiveMethod PROGRESSIVE = new ProgressiveMethod();
   private static final ProgressiveOptions OPTIONS =
-      new ProgressiveOptions(8, 2, TeacherSolver.DDIM, 2, 1);
+      ProgressiveOptions.DEFAULTS.with(o -> o.startSteps(8).endSteps(2).guidance(1));
   private static final NoiseSchedule EXACT = NoiseSchedule.of(Ring.scheduler(), DType.F64);
 
   @TempDir Path temp;
@@ -119,7 +118,7 @@ class ProgressiveMethodTest {
   void refusesWhatItCannotServe() {
     var flow = StraightLines.scheduler("FlowMatchEulerDiscreteScheduler", 4, 1);
     assertThatThrownBy(() -> PROGRESSIVE.require(flow, OPTIONS)).hasMessageContaining("reflow");
-    assertThatThrownBy(() -> OPTIONS.with("endSteps", 3)).hasMessageContaining("2, 4, 8");
+    assertThatThrownBy(() -> OPTIONS.withEndSteps(3)).hasMessageContaining("2, 4, 8");
   }
 
   @Test

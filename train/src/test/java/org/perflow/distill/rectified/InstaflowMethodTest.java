@@ -28,7 +28,7 @@ import org.perflow.train.Objective;
 class InstaflowMethodTest {
   private static final InstaflowMethod INSTAFLOW = new InstaflowMethod();
   private static final InstaflowOptions OPTIONS =
-      InstaflowOptions.DEFAULTS.with("guidance", 1).with("pairs", 512).with("pairSteps", 1);
+      InstaflowOptions.DEFAULTS.withGuidance(1).withPairs(512).withPairSteps(1);
 
   /** One step of it is the map z → 0.3 + z/2. */
   private static final Denoiser TEACHER = (z, t) -> z.mul(0.5).sub(0.3);
@@ -62,13 +62,13 @@ class InstaflowMethodTest {
   @Test
   void addsTheDistanceOfFeaturesByItsWeight() {
     Denoiser student = (z, t) -> TEACHER.predict(z, t).neg();
-    double squares = loss(student, OPTIONS.with("perceptual", 0), 0.9);
-    double once = loss(student, OPTIONS.with("perceptual", 1), 0.9) - squares;
+    double squares = loss(student, OPTIONS.withPerceptual(0), 0.9);
+    double once = loss(student, OPTIONS.withPerceptual(1), 0.9) - squares;
     assertThat(once).isBetween(0.05, 4.0); // squared distances of unit vectors are
-    assertThat(loss(student, OPTIONS.with("perceptual", 2), 0.9) - squares)
+    assertThat(loss(student, OPTIONS.withPerceptual(2), 0.9) - squares)
         .isCloseTo(2 * once, within(1e-4));
-    assertThat(loss(student, OPTIONS.with("perceptual", 2), 0.1)) // reflow has none
-        .isEqualTo(loss(student, OPTIONS.with("perceptual", 0), 0.1));
+    assertThat(loss(student, OPTIONS.withPerceptual(2), 0.1)) // reflow has none
+        .isEqualTo(loss(student, OPTIONS.withPerceptual(0), 0.1));
   }
 
   @Test

@@ -120,7 +120,7 @@ class PairStoreTest {
   }
 
   private PairStore store(long seed, PairStore.Settings settings) {
-    TrainOptions training = RingRun.TRAINING.with("seed", seed);
+    TrainOptions training = RingRun.TRAINING.withSeed(seed);
     var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     Task task = new Task(new Ring(), teacher, Ring.TEACHER, false, training, temp);
     return PairStore.of(task, settings);

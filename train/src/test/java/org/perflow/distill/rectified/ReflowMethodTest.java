@@ -34,7 +34,7 @@ class ReflowMethodTest {
   private static final Normal DATA = new Normal(MU, C);
   private static final ReflowMethod REFLOW = new ReflowMethod();
   private static final ReflowOptions OPTIONS =
-      ReflowOptions.DEFAULTS.with("guidance", 1).with("pairs", 512).with("pairSteps", 1);
+      ReflowOptions.DEFAULTS.withGuidance(1).withPairs(512).withPairSteps(1);
 
   @TempDir Path temp;
 
@@ -53,7 +53,7 @@ class ReflowMethodTest {
   /** The least loss with any noise is the variance of noise − data given z_t: π c / 2. */
   @Test
   void theIndependentOptimumHasTheVarianceThatIsLeft() {
-    ReflowOptions any = OPTIONS.with("coupling", "DATA");
+    ReflowOptions any = OPTIONS.withCoupling(Coupling.DATA);
     double least = Math.PI * C / 2;
     assertThat(loss(curved(), any, 40_000)).isCloseTo(least, within(0.025));
     assertThat(loss(straight(), any, 40_000)).isGreaterThan(1.1 * least);

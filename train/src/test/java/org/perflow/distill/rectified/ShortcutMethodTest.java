@@ -34,10 +34,10 @@ class ShortcutMethodTest {
   private static final ShortcutMethod SHORTCUT = new ShortcutMethod();
   private static final ShortcutOptions OPTIONS =
       ShortcutOptions.DEFAULTS
-          .with("guidance", 1)
-          .with("pairs", 512)
-          .with("pairSteps", 1)
-          .with("finestSteps", 16);
+          .withGuidance(1)
+          .withPairs(512)
+          .withPairSteps(1)
+          .withFinestSteps(16);
 
   @TempDir Path temp;
 
@@ -103,7 +103,7 @@ class ShortcutMethodTest {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(11);
-        Objective objective = SHORTCUT.objective(task, OPTIONS.with("coupling", "PAIRS"))) {
+        Objective objective = SHORTCUT.objective(task, OPTIONS.withCoupling(Coupling.PAIRS))) {
       long[] all = LongStream.range(0, 512).toArray();
       assertThat(objective.loss(new Objective.Step(0, 0, all, rng)).item()).isLessThan(1e-10);
     }
