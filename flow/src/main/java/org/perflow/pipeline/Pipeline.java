@@ -78,8 +78,8 @@ public final class Pipeline implements AutoCloseable {
   }
 
   /**
-   * The same model with another sampler, one of {@link SchedulerConfig#NAMES}. Does not own the
-   * model: this pipeline is still the one to close.
+   * The same model with another sampler, one of {@link org.perflow.models.SchedulerConfig#NAMES}.
+   * Does not own the model: this pipeline is still the one to close.
    */
   public Pipeline withScheduler(String name) {
     ObjectNode base = model.schedulerConfig();

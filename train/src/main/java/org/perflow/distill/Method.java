@@ -60,8 +60,9 @@ public interface Method<O extends Record> {
   }
 
   /**
-   * How the student is sampled: its scheduler config, with {@link SchedulerConfig#STEPS} and {@link
-   * SchedulerConfig#GUIDANCE}.
+   * How the student is sampled: its scheduler config, with {@link
+   * org.perflow.models.SchedulerConfig#STEPS} and {@link
+   * org.perflow.models.SchedulerConfig#GUIDANCE}.
    */
   ObjectNode scheduler(ObjectNode teacher, O options);
 

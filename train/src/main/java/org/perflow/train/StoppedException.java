@@ -2,7 +2,7 @@ package org.perflow.train;
 
 import java.io.IOException;
 
-/** A run was stopped before its end, see {@link Trainer#stop}; its checkpoint is written. */
+/** A run was stopped before its end, see {@link TrainListener}; its checkpoint is written. */
 public final class StoppedException extends IOException {
   private static final long serialVersionUID = 1;
 
