@@ -1,33 +1,20 @@
 package org.perflow.io;
 
-import com.twelvemonkeys.imageio.metadata.Directory;
-import com.twelvemonkeys.imageio.metadata.Entry;
-import com.twelvemonkeys.imageio.metadata.jpeg.JPEG;
-import com.twelvemonkeys.imageio.metadata.jpeg.JPEGSegment;
-import com.twelvemonkeys.imageio.metadata.jpeg.JPEGSegmentUtil;
-import com.twelvemonkeys.imageio.metadata.tiff.TIFF;
-import com.twelvemonkeys.imageio.metadata.tiff.TIFFReader;
 import java.awt.Color;
 import java.awt.Graphics2D;
-import java.awt.color.ColorSpace;
 import java.awt.image.BufferedImage;
-import java.awt.image.IndexColorModel;
-import java.awt.image.Raster;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.function.DoubleUnaryOperator;
-import javax.imageio.ImageIO;
-import javax.imageio.ImageReader;
-import javax.imageio.stream.MemoryCacheImageInputStream;
+import java.util.function.IntUnaryOperator;
+import org.perflow.io.picture.Colours;
+import org.perflow.io.picture.PictureDecoder;
+import org.perflow.io.picture.PngText;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -35,11 +22,11 @@ import org.perflow.tensor.Tensor;
 
 /**
  * Pictures from bytes to tensors and back. Every picture here is 8-bit sRGB without alpha ({@link
- * BufferedImage#TYPE_INT_RGB}); pixels of tensors are in -1..1. Reads PNG, JPEG (CMYK too, turned
- * as its EXIF orientation says), WebP, GIF and BMP. All methods are thread-safe.
+ * BufferedImage#TYPE_INT_RGB}); pixels of tensors are in -1..1. Reads PNG, JPEG, WebP, GIF (of
+ * animations the first frame), BMP and plain TIFF, upright and in their own colours, of at most
+ * {@link PictureDecoder#MAX_PIXELS} pixels. All methods are thread-safe.
  */
 public final class Images {
-  private static final long MAX_PIXELS = 200_000_000; // a bomb of a few kB can claim 2^62
   private static final int GAP = 2;
 
   private Images() {}
@@ -47,137 +34,48 @@ public final class Images {
   // ---------------------------------------------------------------- reading
 
   /**
-   * The picture in {@code file}: alpha laid on white, grey and palette turned to RGB.
+   * The picture in {@code file}, with white where it is transparent.
    *
    * @throws IOException naming the file where it is no picture that can be read
    */
   public static BufferedImage read(Path file) throws IOException {
-    if (!Files.exists(file)) {
-      throw new NoSuchFileException(file.toString(), null, "there is no such file");
-    }
-    return decode(Files.readAllBytes(file), file.toString());
-  }
-
-  /** The same from memory; errors say {@code name}. */
-  public static BufferedImage decode(byte[] bytes, String name) throws IOException {
-    try (var in = new MemoryCacheImageInputStream(new ByteArrayInputStream(bytes))) {
-      Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
-      if (!readers.hasNext()) {
-        throw new FormatException(name + ": " + noPicture(bytes));
-      }
-      ImageReader reader = readers.next();
-      try {
-        reader.setInput(in);
-        long pixels = (long) reader.getWidth(0) * reader.getHeight(0);
-        if (pixels > MAX_PIXELS) {
-          throw new FormatException(
-              name + ": " + pixels + " pixels, expected at most " + MAX_PIXELS);
-        }
-        return upright(toRgb(reader.read(0)), orientation(bytes));
-      } finally {
-        reader.dispose();
-      }
-    } catch (FormatException e) {
-      throw e;
-    } catch (IOException | RuntimeException e) { // decoders throw anything on damaged input
-      throw new FormatException(name + ": " + explain(e), e);
-    }
-  }
-
-  static boolean isWebp(byte[] bytes) { // RIFF, four bytes of length, WEBP
-    return bytes.length >= 12
-        && bytes[0] == 'R'
-        && bytes[1] == 'I'
-        && Arrays.equals(bytes, 8, 12, new byte[] {'W', 'E', 'B', 'P'}, 0, 4);
-  }
-
-  private static String noPicture(byte[] bytes) {
-    return "no picture (PNG, JPEG, WebP, GIF or BMP) in its " + bytes.length + " bytes";
-  }
-
-  private static String explain(Exception e) {
-    return "damaged picture (" + (e.getMessage() == null ? e : e.getMessage()) + ")";
+    return read(file, Color.WHITE);
   }
 
   /**
-   * EXIF's orientation, 1 (upright) to 8: cameras store what the sensor saw and how it was held.
+   * The same on another ground. Masks and the pictures that ControlNets follow stand on black:
+   * where they are transparent nothing is marked.
    */
-  private static int orientation(byte[] bytes) throws IOException {
-    boolean jpeg = bytes.length > 2 && (bytes[0] & 0xFF) == 0xFF && (bytes[1] & 0xFF) == 0xD8;
-    if (!jpeg) {
-      return 1;
+  public static BufferedImage read(Path file, Color ground) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString(), null, "there is no such file");
     }
-    try (var in = new MemoryCacheImageInputStream(new ByteArrayInputStream(bytes))) {
-      List<JPEGSegment> exif = JPEGSegmentUtil.readSegments(in, JPEG.APP1, "Exif");
-      if (exif.isEmpty()) {
-        return 1;
-      }
-      try (InputStream data = exif.get(0).data()) {
-        data.skipNBytes(1); // pads "Exif" to six bytes
-        var tags = (Directory) new TIFFReader().read(new MemoryCacheImageInputStream(data));
-        Entry entry = tags.getEntryById(TIFF.TAG_ORIENTATION);
-        return entry != null && entry.getValue() instanceof Number number ? number.intValue() : 1;
-      }
+    return decode(Files.readAllBytes(file), file.toString(), ground);
+  }
+
+  /** The picture in {@code bytes} on white; errors say {@code name}. */
+  public static BufferedImage decode(byte[] bytes, String name) throws IOException {
+    return decode(bytes, name, Color.WHITE);
+  }
+
+  private static BufferedImage decode(byte[] bytes, String name, Color ground) throws IOException {
+    try {
+      return PictureDecoder.decode(bytes, ground);
+    } catch (IOException e) {
+      throw new FormatException(name + ": " + e.getMessage(), e);
     }
   }
 
-  private static BufferedImage upright(BufferedImage image, int orientation) {
-    if (orientation < 2 || orientation > 8) {
-      return image;
-    }
-    int width = image.getWidth();
-    int height = image.getHeight();
-    boolean turned = orientation > 4;
-    boolean fromRight = List.of(2, 3, 7, 8).contains(orientation);
-    boolean fromBelow = List.of(3, 4, 6, 7).contains(orientation);
-    BufferedImage result = turned ? blank(height, width) : blank(width, height);
-    for (int y = 0; y < result.getHeight(); y++) {
-      for (int x = 0; x < result.getWidth(); x++) {
-        int column = turned ? y : x;
-        int row = turned ? x : y;
-        int fromX = fromRight ? width - 1 - column : column;
-        result.setRGB(x, y, image.getRGB(fromX, fromBelow ? height - 1 - row : row));
-      }
-    }
-    return result;
-  }
-
-  private static BufferedImage toRgb(BufferedImage source) {
-    if (source.getType() == BufferedImage.TYPE_INT_RGB) {
-      return source;
-    }
-    var colours = source.getColorModel();
-    if (colours.getColorSpace().getType() == ColorSpace.TYPE_GRAY
-        && !(colours instanceof IndexColorModel)) {
-      return greyToRgb(source);
-    }
-    BufferedImage rgb = blank(source.getWidth(), source.getHeight());
-    draw(rgb, source, 0, 0);
-    return rgb;
-  }
-
-  /** By hand: Java takes grey for linear light and would brighten it, files mean sRGB values. */
-  private static BufferedImage greyToRgb(BufferedImage source) {
-    Raster raster = source.getRaster(); // bands: grey, maybe alpha
-    boolean alpha = raster.getNumBands() > 1;
-    float top = (1 << source.getColorModel().getComponentSize(0)) - 1;
-    BufferedImage rgb = blank(source.getWidth(), source.getHeight());
-    for (int y = 0; y < source.getHeight(); y++) {
-      for (int x = 0; x < source.getWidth(); x++) {
-        float grey = raster.getSample(x, y, 0) / top;
-        float opacity = alpha ? raster.getSample(x, y, 1) / top : 1;
-        int value = Math.round(255 * (grey * opacity + 1 - opacity));
-        rgb.setRGB(x, y, value * 0x010101);
-      }
-    }
-    return rgb;
+  /** {@code image} without its transparency: {@code ground} shows through. */
+  public static BufferedImage onGround(BufferedImage image, Color ground) {
+    return Colours.onGround(image, ground);
   }
 
   // ---------------------------------------------------------------- tensors
 
   /** float32 [3, H, W] in -1..1, owned by the scope of the caller. */
   public static Tensor toTensor(BufferedImage image) {
-    BufferedImage rgb = toRgb(image);
+    BufferedImage rgb = Colours.onGround(image, Color.WHITE);
     int width = rgb.getWidth();
     int height = rgb.getHeight();
     int plane = width * height;
@@ -244,46 +142,48 @@ public final class Images {
 
   private static BufferedImage resize(
       BufferedImage image, int width, int height, int reach, DoubleUnaryOperator kernel) {
-    BufferedImage rgb = toRgb(image);
+    BufferedImage rgb = Colours.onGround(image, Color.WHITE);
     if (width == rgb.getWidth() && height == rgb.getHeight()) {
       return rgb;
     }
-    int[] pixels = rgb.getRGB(0, 0, rgb.getWidth(), rgb.getHeight(), null, 0, rgb.getWidth());
-    int[] resized = new int[width * height];
-    for (int shift = 16; shift >= 0; shift -= 8) {
-      int[] plane = new int[pixels.length]; // [H, W], one colour
-      for (int i = 0; i < plane.length; i++) {
-        plane[i] = (pixels[i] >> shift) & 0xFF;
-      }
-      float[][] across = filter(rgb.getWidth(), width, reach, kernel);
-      float[][] down = filter(rgb.getHeight(), height, reach, kernel);
-      int[] turned = resizeRows(plane, rgb.getWidth(), across); // [width, H]
-      int[] done = resizeRows(turned, rgb.getHeight(), down); // [height, width]
-      for (int i = 0; i < done.length; i++) {
-        resized[i] |= done[i] << shift;
-      }
+    float[][] across = filter(rgb.getWidth(), width, reach, kernel);
+    float[][] down = filter(rgb.getHeight(), height, reach, kernel);
+    int[][] narrowed = new int[rgb.getHeight()][]; // a row at a time: a whole copy may be 250 MB
+    int[] row = new int[rgb.getWidth()];
+    for (int y = 0; y < rgb.getHeight(); y++) {
+      rgb.getRaster().getDataElements(0, y, row.length, 1, row);
+      narrowed[y] = resizeLine(i -> row[i], across);
     }
     BufferedImage result = blank(width, height);
-    result.setRGB(0, 0, width, height, resized, 0, width);
+    for (int x = 0; x < width; x++) {
+      int column = x;
+      int[] resized = resizeLine(i -> narrowed[i][column], down);
+      result.getRaster().setDataElements(x, 0, 1, height, resized);
+    }
     return result;
   }
 
-  /** [rows, from] to [to, rows]: resized along a row, then transposed; rounded, as Pillow does. */
-  private static int[] resizeRows(int[] plane, int from, float[][] filter) {
-    int to = filter.length;
-    int rows = plane.length / from;
-    int[] turned = new int[to * rows];
-    for (int x = 0; x < to; x++) {
-      int first = (int) filter[x][0];
-      for (int y = 0; y < rows; y++) {
-        float sum = 0;
-        for (int k = 1; k < filter[x].length; k++) {
-          sum += filter[x][k] * plane[y * from + first + k - 1];
-        }
-        turned[x * rows + y] = Math.min(255, Math.max(0, Math.round(sum)));
+  /** A row or column of pixels at its new length; each colour rounded and held to 0..255. */
+  private static int[] resizeLine(IntUnaryOperator pixels, float[][] filter) {
+    int[] resized = new int[filter.length];
+    for (int i = 0; i < resized.length; i++) {
+      int first = (int) filter[i][0];
+      float red = 0;
+      float green = 0;
+      float blue = 0;
+      for (int k = 1; k < filter[i].length; k++) {
+        int pixel = pixels.applyAsInt(first + k - 1);
+        red += filter[i][k] * ((pixel >> 16) & 0xFF);
+        green += filter[i][k] * ((pixel >> 8) & 0xFF);
+        blue += filter[i][k] * (pixel & 0xFF);
       }
+      resized[i] = level(red) << 16 | level(green) << 8 | level(blue);
     }
-    return turned;
+    return resized;
+  }
+
+  private static int level(float colour) {
+    return Math.min(255, Math.max(0, Math.round(colour)));
   }
 
   /** Per target pixel: the first source pixel, then the weights of those from there on. */
@@ -370,11 +270,15 @@ public final class Images {
    */
   public static void writePng(Path file, BufferedImage image, Map<String, String> text)
       throws IOException {
-    PngText.write(file, image, text);
+    AtomicFiles.write(file, out -> PngText.write(out, image, text));
   }
 
   /** The text chunks of a PNG, keyword to text; empty where it has none. */
   public static Map<String, String> pngText(Path file) throws IOException {
-    return PngText.read(file);
+    try {
+      return PngText.read(Files.readAllBytes(file));
+    } catch (IOException e) {
+      throw new FormatException(file + ": no readable PNG (" + e.getMessage() + ")", e);
+    }
   }
 }

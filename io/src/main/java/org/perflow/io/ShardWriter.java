@@ -7,6 +7,7 @@ import java.util.HashSet;
 import java.util.Set;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
+import org.perflow.io.picture.PictureFormat;
 
 /**
  * Writes a WebDataset shard: a tar whose consecutive members KEY.png (or .jpg, .webp), KEY.txt and
@@ -54,12 +55,12 @@ public final class ShardWriter implements AutoCloseable {
   }
 
   private String ending(Sample sample) {
-    byte[] bytes = sample.picture();
-    if (bytes.length > 8 && (bytes[0] & 0xFF) == 0x89 && bytes[1] == 'P') {
+    PictureFormat format = PictureFormat.of(sample.picture()).orElse(null);
+    if (format == PictureFormat.PNG) {
       return "png";
-    } else if (bytes.length > 8 && (bytes[0] & 0xFF) == 0xFF && (bytes[1] & 0xFF) == 0xD8) {
+    } else if (format == PictureFormat.JPEG) {
       return "jpg";
-    } else if (Images.isWebp(bytes)) {
+    } else if (format == PictureFormat.WEBP) {
       return "webp";
     }
     throw new IllegalArgumentException(
