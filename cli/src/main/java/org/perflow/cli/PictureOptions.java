@@ -1,5 +1,6 @@
 package org.perflow.cli;
 
+import java.awt.Color;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -35,7 +36,7 @@ final class PictureOptions {
   @Option(
       names = "--mask",
       paramLabel = "FILE",
-      description = "Draw --image anew only where this picture is white (inpainting).")
+      description = "Draw --image anew only where this picture is white (inpainting); transparent is kept.")
   @Nullable Path mask;
 
   @ArgGroup(exclusive = false, multiplicity = "0..*")
@@ -102,7 +103,7 @@ final class PictureOptions {
       full = full.withImage(start, strength == null ? usual : strength);
     }
     if (mask != null) {
-      full = full.withMask(Images.read(mask));
+      full = full.withMask(Images.read(mask, Color.BLACK));
     }
     Control[] bound = new Control[nets.size()];
     for (int i = 0; i < bound.length; i++) {
@@ -117,7 +118,7 @@ final class PictureOptions {
   private static BufferedImage picture(ControlOptions control, @Nullable BufferedImage start)
       throws IOException {
     if (control.picture != null) {
-      return Images.read(control.picture);
+      return Images.read(control.picture, Color.BLACK);
     }
     if (start == null) {
       throw new IllegalArgumentException(

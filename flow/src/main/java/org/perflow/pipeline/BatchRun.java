@@ -1,5 +1,6 @@
 package org.perflow.pipeline;
 
+import java.awt.Color;
 import java.awt.image.BufferedImage;
 import java.util.ArrayList;
 import java.util.List;
@@ -154,7 +155,8 @@ record BatchRun(
   private List<ConditionedUnet.Bound> controls() {
     List<ConditionedUnet.Bound> bound = new ArrayList<>();
     for (Control control : first().controls()) {
-      Tensor unit = picture(control.picture()).mul(0.5).add(0.5);
+      BufferedImage condition = Images.onGround(control.picture(), Color.BLACK);
+      Tensor unit = picture(condition).mul(0.5).add(0.5);
       bound.add(new ConditionedUnet.Bound(control, unit));
     }
     return bound;
@@ -177,9 +179,10 @@ record BatchRun(
     return Images.toTensor(Images.resizeLanczos(image, width(), height())).unsqueeze(0);
   }
 
-  /** [1, 1, H, W], 1 where the picture is at least mid-grey, else 0. */
+  /** [1, 1, H, W], 1 where the picture is at least mid-grey, else 0; so where it is transparent. */
   private Tensor mask(BufferedImage image) {
-    BufferedImage sized = Images.resizeLanczos(image, width(), height());
+    BufferedImage opaque = Images.onGround(image, Color.BLACK);
+    BufferedImage sized = Images.resizeLanczos(opaque, width(), height());
     float[] values = new float[width() * height()];
     for (int i = 0; i < values.length; i++) {
       int rgb = sized.getRGB(i % width(), i / width());

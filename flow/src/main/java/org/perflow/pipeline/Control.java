@@ -7,7 +7,8 @@ import org.perflow.models.ControlNetModel;
  * A ControlNet and the picture it follows. Does not own the network.
  *
  * @param net of the model's family
- * @param picture the condition (edges, depth, a blurred tile, ...); stretched to the size drawn
+ * @param picture the condition (edges, depth, a blurred tile, ...); stretched to the size drawn,
+ *     black where it is transparent
  * @param scale of what the network adds, 1 as trained
  * @param start part of the run, 0 to 1, from which it takes part
  * @param end part of the run, 0 to 1, up to which it takes part

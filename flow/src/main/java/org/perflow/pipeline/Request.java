@@ -25,7 +25,7 @@ import org.perflow.models.ControlNetModel;
  * @param height in pixels; 0 for the picture's or else the model's own
  * @param image what to start from; stretched to the size drawn
  * @param strength part of the steps, above 0 to 1, that is drawn anew from {@code image}
- * @param mask white where {@code image} is drawn anew
+ * @param mask white where {@code image} is drawn anew; what is transparent is kept, as black is
  * @param controls ControlNets that take part
  * @param clipSkip layers left out at the end of the text encoders; reads the prompt only, as in
  *     diffusers, not the negative one
@@ -93,7 +93,7 @@ public record Request(
     return of(prompt).withImage(image, strength);
   }
 
-  /** Draws anew where {@code mask} is white. */
+  /** Draws anew where {@code mask} is white; what is transparent in it is kept. */
   public static Request inpaint(String prompt, BufferedImage image, BufferedImage mask) {
     return of(prompt).withImage(image, 1).withMask(mask);
   }
