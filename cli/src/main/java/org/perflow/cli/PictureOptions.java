@@ -36,7 +36,8 @@ final class PictureOptions {
   @Option(
       names = "--mask",
       paramLabel = "FILE",
-      description = "Draw --image anew only where this picture is white (inpainting); transparent is kept.")
+      description =
+          "Draw --image anew only where this picture is white (inpainting); transparent is kept.")
   @Nullable Path mask;
 
   @ArgGroup(exclusive = false, multiplicity = "0..*")

@@ -36,14 +36,14 @@ class PictureInputTest {
     return out;
   }
 
-  private byte[] latents(String... more) throws IOException {
+  private float[] latents(String... more) throws IOException {
     Path file = folder.resolve("latents.safetensors");
     List<String> all = new ArrayList<>(List.of(more));
     all.add("--save-latents=" + file);
     generate(all.toArray(String[]::new));
     try (Scope scope = Scope.open();
         SafetensorsFile tensors = SafetensorsFile.open(file)) {
-      return tensors.read("latents").toByteArray();
+      return tensors.read("latents").toFloatArray();
     }
   }
 
@@ -69,7 +69,7 @@ class PictureInputTest {
   void whatIsTransparentInAMaskIsKept() throws IOException {
     String[] masked = {"--image=" + start(), "--strength=0.5", "--mask=", "--guidance=3"};
     masked[2] = "--mask=" + PICTURES.resolve("mask_l.png");
-    byte[] expected = latents(masked);
+    float[] expected = latents(masked);
     masked[2] = "--mask=" + PICTURES.resolve("mask_rgba.png"); // white on transparent
     assertThat(latents(masked)).isEqualTo(expected);
     masked[2] = "--mask=" + start(); // another mask gives other latents

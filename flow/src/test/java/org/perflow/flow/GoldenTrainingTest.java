@@ -108,8 +108,7 @@ class GoldenTrainingTest {
     Tensor nullText = file.read("null").expand(text.shape());
     double guidance = Double.parseDouble(file.metadata().get("guidance"));
     if (guidance > 1) {
-      return Network.of(teacher)
-          .guided(Conditioning.of(text), Conditioning.of(nullText), guidance);
+      return Network.of(teacher).guided(Conditioning.of(text), Conditioning.of(nullText), guidance);
     }
     Tensor kept = file.read("keep").reshape(-1, 1, 1).gt(0.5);
     return Network.of(teacher).given(Conditioning.of(Tensor.where(kept, text, nullText)));

@@ -1,6 +1,4 @@
-/**
- * All methods: {@link org.perflow.accelerate.Methods}.
- */
+/** All methods: {@link org.perflow.accelerate.Methods}. */
 @NullMarked
 package org.perflow.accelerate;
 

@@ -1,6 +1,6 @@
 /**
- * Progressive distillation: {@link org.perflow.distill.progressive.ProgressiveMethod} halves the steps
- * until few are left.
+ * Progressive distillation: {@link org.perflow.distill.progressive.ProgressiveMethod} halves the
+ * steps until few are left.
  */
 @NullMarked
 package org.perflow.distill.progressive;
