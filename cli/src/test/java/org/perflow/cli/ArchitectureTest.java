@@ -1,55 +1,82 @@
 package org.perflow.cli;
 
+import static com.tngtech.archunit.base.DescribedPredicate.describe;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+import static org.assertj.core.api.Assertions.assertThat;
 
+import com.tngtech.archunit.core.domain.Dependency;
+import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.Deque;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
+import picocli.CommandLine.Command;
 
-/** tensor <- io <- models <- flow <- train <- cli, and libtorch behind tensor alone. */
+/**
+ * The rooms of the house: modules from the bottom up, no circle between packages or between the
+ * files of one, libtorch behind {@code tensor} alone, commands that only parse and print.
+ */
 class ArchitectureTest {
   /** The packages of each module, from the bottom up. */
-  private static final List<String[]> MODULES =
-      List.of(
-          new String[] {"org.perflow.tensor.."},
-          new String[] {"org.perflow.io.."},
-          new String[] {"org.perflow.models.."},
-          new String[] {"org.perflow.flow..", "org.perflow.pipeline.."},
-          new String[] {
-            "org.perflow.train..",
-            "org.perflow.delta..",
-            "org.perflow.distill..",
-            "org.perflow.accelerate..",
-            "org.perflow.evaluate..",
-            "org.perflow.report..",
-            "org.perflow.compare.."
-          },
-          new String[] {"org.perflow.cli.."});
+  static final Map<String, List<String>> MODULES = modules();
 
-  private static final JavaClasses CLASSES =
+  private static final int MOST_FILES = 30;
+
+  /** A tensor, the scope that owns it and the generator that fills it are one thing in three files. */
+  private static final Set<String> TENSOR =
+      Set.of("org.perflow.tensor.Tensor", "org.perflow.tensor.Scope", "org.perflow.tensor.Rng");
+
+  static final JavaClasses CLASSES =
       new ClassFileImporter()
           .withImportOption(new ImportOption.DoNotIncludeTests())
           .importPackages("org.perflow");
 
+  private static Map<String, List<String>> modules() {
+    Map<String, List<String>> modules = new LinkedHashMap<>();
+    modules.put("tensor", List.of("org.perflow.tensor.."));
+    modules.put("io", List.of("org.perflow.io.."));
+    modules.put("models", List.of("org.perflow.models.."));
+    modules.put("flow", List.of("org.perflow.flow..", "org.perflow.pipeline.."));
+    modules.put(
+        "train",
+        List.of(
+            "org.perflow.delta..",
+            "org.perflow.train..",
+            "org.perflow.distill..",
+            "org.perflow.accelerate..",
+            "org.perflow.evaluate..",
+            "org.perflow.report..",
+            "org.perflow.compare..",
+            "org.perflow.data.."));
+    modules.put("cli", List.of("org.perflow.cli.."));
+    return modules;
+  }
+
+  private static String[] packages(List<List<String>> modules) {
+    return modules.stream().flatMap(List::stream).toArray(String[]::new);
+  }
+
   @Test
   void modulesNeedOnlyThoseBelowThem() {
-    for (int lower = 0; lower < MODULES.size(); lower++) {
-      String[] above =
-          MODULES.subList(lower + 1, MODULES.size()).stream()
-              .flatMap(Arrays::stream)
-              .toArray(String[]::new);
-      if (above.length > 0) {
-        noClasses()
-            .that()
-            .resideInAnyPackage(MODULES.get(lower))
-            .should()
-            .dependOnClassesThat()
-            .resideInAnyPackage(above)
-            .check(CLASSES);
-      }
+    List<List<String>> all = List.copyOf(MODULES.values());
+    for (int lower = 0; lower + 1 < all.size(); lower++) {
+      noClasses()
+          .that()
+          .resideInAnyPackage(all.get(lower).toArray(String[]::new))
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage(packages(all.subList(lower + 1, all.size())))
+          .check(CLASSES);
     }
   }
 
@@ -57,8 +84,74 @@ class ArchitectureTest {
   void everyClassIsInAKnownModule() {
     noClasses()
         .should()
-        .resideOutsideOfPackages(MODULES.stream().flatMap(Arrays::stream).toArray(String[]::new))
+        .resideOutsideOfPackages(packages(List.copyOf(MODULES.values())))
         .check(CLASSES);
+  }
+
+  @Test
+  void noCircleBetweenPackages() {
+    slices().matching("org.perflow.(**)").should().beFreeOfCycles().check(CLASSES);
+  }
+
+  /** Two files are in a circle where each leads to the other, by whatever way within their package. */
+  @Test
+  void noCircleBetweenFiles() {
+    Map<String, Set<String>> uses = uses();
+    Map<String, Set<String>> leadsTo = new TreeMap<>();
+    uses.keySet().forEach(file -> leadsTo.put(file, reachable(file, uses)));
+    Set<String> circles = new TreeSet<>();
+    leadsTo.forEach(
+        (file, others) ->
+            others.stream()
+                .filter(other -> leadsTo.getOrDefault(other, Set.of()).contains(file))
+                .forEach(other -> circles.add(file + " <-> " + other)));
+    assertThat(circles).isEmpty();
+  }
+
+  /**
+   * Which file uses which, in one package. A command and its subcommands name each other: picocli's
+   * trees are made that way.
+   */
+  private static Map<String, Set<String>> uses() {
+    Map<String, Set<String>> uses = new TreeMap<>();
+    for (JavaClass each : CLASSES) {
+      for (Dependency dependency : each.getDirectDependenciesFromSelf()) {
+        JavaClass target = dependency.getTargetClass().getBaseComponentType();
+        boolean near = target.getPackageName().equals(each.getPackageName());
+        boolean commands =
+            each.isAnnotatedWith(Command.class) && target.isAnnotatedWith(Command.class);
+        boolean tensors = TENSOR.contains(file(each)) && TENSOR.contains(file(target));
+        if (near && !commands && !tensors && !file(each).equals(file(target))) {
+          uses.computeIfAbsent(file(each), any -> new TreeSet<>()).add(file(target));
+        }
+      }
+    }
+    return uses;
+  }
+
+  private static Set<String> reachable(String from, Map<String, Set<String>> uses) {
+    Set<String> reached = new TreeSet<>();
+    Deque<String> open = new ArrayDeque<>(uses.getOrDefault(from, Set.of()));
+    while (!open.isEmpty()) {
+      String next = open.pop();
+      if (reached.add(next)) {
+        open.addAll(uses.getOrDefault(next, Set.of()));
+      }
+    }
+    reached.remove(from);
+    return reached;
+  }
+
+  @Test
+  void noPackageIsTooLargeToKnow() {
+    Map<String, Set<String>> files = new TreeMap<>();
+    for (JavaClass each : CLASSES) {
+      if (!isGenerated(each)) {
+        files.computeIfAbsent(each.getPackageName(), any -> new TreeSet<>()).add(file(each));
+      }
+    }
+    assertThat(files).hasSizeGreaterThan(15);
+    files.forEach((name, in) -> assertThat(in).as(name).hasSizeLessThanOrEqualTo(MOST_FILES));
   }
 
   @Test
@@ -70,5 +163,31 @@ class ArchitectureTest {
         .dependOnClassesThat()
         .resideInAnyPackage("org.bytedeco..")
         .check(CLASSES);
+  }
+
+  /** Types and devices are named on the command line; what is done with tensors is the library's. */
+  @Test
+  void commandsComputeNothing() {
+    noClasses()
+        .that()
+        .resideInAPackage("org.perflow.cli..")
+        .should()
+        .dependOnClassesThat(
+            describe(
+                "tensors and what works on them",
+                each ->
+                    each.getPackageName().startsWith("org.perflow.tensor")
+                        && !Set.of("DType", "Device").contains(each.getSimpleName())
+                        && !each.getName().startsWith("org.perflow.tensor.DType$")))
+        .check(CLASSES);
+  }
+
+  /** The outermost class. */
+  static String file(JavaClass each) {
+    return each.getEnclosingClass().map(ArchitectureTest::file).orElse(each.getName());
+  }
+
+  private static boolean isGenerated(JavaClass each) {
+    return Arrays.stream(file(each).split("\\.")).anyMatch(part -> part.endsWith("OptionsBuilder"));
   }
 }

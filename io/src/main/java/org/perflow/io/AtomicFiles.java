@@ -50,40 +50,28 @@ public final class AtomicFiles {
    */
   public static void replaceDirectory(Path prepared, Path target) throws IOException {
     forceTree(prepared);
-    Path previous = sibling(target, "previous");
+    Path previous = PendingFile.sibling(target, "previous");
     if (Files.exists(target)) {
       deleteDirectory(previous);
       Files.move(target, previous, StandardCopyOption.ATOMIC_MOVE);
     }
     try {
-      Files.createDirectories(parent(target));
+      Files.createDirectories(PendingFile.parent(target));
       Files.move(prepared, target, StandardCopyOption.ATOMIC_MOVE);
     } catch (IOException e) {
       recoverDirectory(target);
       throw new IOException(explain(target, e), e);
     }
-    forceFolder(parent(target));
+    PendingFile.forceFolder(PendingFile.parent(target));
     deleteDirectory(previous);
   }
 
   /** Undoes a {@link #replaceDirectory} that was killed half way; else does nothing. */
   public static void recoverDirectory(Path target) throws IOException {
-    Path previous = sibling(target, "previous");
+    Path previous = PendingFile.sibling(target, "previous");
     if (!Files.exists(target) && Files.exists(previous)) {
       Files.move(previous, target, StandardCopyOption.ATOMIC_MOVE);
     }
-  }
-
-  static Path parent(Path target) throws IOException {
-    Path folder = target.toAbsolutePath().getParent();
-    if (folder == null) {
-      throw new IOException("cannot write " + target + ": it is the root of a file system");
-    }
-    return folder;
-  }
-
-  static Path sibling(Path target, String suffix) throws IOException {
-    return parent(target).resolve("." + target.toAbsolutePath().getFileName() + "." + suffix);
   }
 
   static String explain(Path target, IOException e) {
@@ -105,18 +93,8 @@ public final class AtomicFiles {
           channel.force(true);
         }
       } else {
-        forceFolder(path);
+        PendingFile.forceFolder(path);
       }
-    }
-  }
-
-  /** The rename itself is on disk only once the folder is. Windows cannot open a folder. */
-  static void forceFolder(Path folder) throws IOException {
-    if (System.getProperty("os.name", "").startsWith("Windows")) {
-      return;
-    }
-    try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
-      channel.force(true);
     }
   }
 

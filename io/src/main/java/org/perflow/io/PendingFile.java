@@ -23,8 +23,8 @@ final class PendingFile implements AutoCloseable {
 
   PendingFile(Path target) throws IOException {
     this.target = target;
-    Files.createDirectories(AtomicFiles.parent(target));
-    this.beside = AtomicFiles.sibling(target, UUID.randomUUID() + ".tmp");
+    Files.createDirectories(parent(target));
+    this.beside = sibling(target, UUID.randomUUID() + ".tmp");
     this.channel =
         FileChannel.open(beside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
     this.out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
@@ -41,12 +41,34 @@ final class PendingFile implements AutoCloseable {
     channel.force(true);
     channel.close(); // Windows renames no open file
     Files.move(beside, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    AtomicFiles.forceFolder(AtomicFiles.parent(target));
+    forceFolder(parent(target));
   }
 
   @Override
   public void close() throws IOException {
     channel.close();
     Files.deleteIfExists(beside); // gone already after a commit
+  }
+
+  static Path parent(Path target) throws IOException {
+    Path folder = target.toAbsolutePath().getParent();
+    if (folder == null) {
+      throw new IOException("cannot write " + target + ": it is the root of a file system");
+    }
+    return folder;
+  }
+
+  static Path sibling(Path target, String suffix) throws IOException {
+    return parent(target).resolve("." + target.toAbsolutePath().getFileName() + "." + suffix);
+  }
+
+  /** The rename itself is on disk only once the folder is. Windows cannot open a folder. */
+  static void forceFolder(Path folder) throws IOException {
+    if (System.getProperty("os.name", "").startsWith("Windows")) {
+      return;
+    }
+    try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
+      channel.force(true);
+    }
   }
 }
