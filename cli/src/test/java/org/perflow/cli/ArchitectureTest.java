@@ -129,7 +129,7 @@ class ArchitectureTest {
     return uses;
   }
 
-  private static Set<String> reachable(String from, Map<String, Set<String>> uses) {
+  static Set<String> reachable(String from, Map<String, Set<String>> uses) {
     Set<String> reached = new TreeSet<>();
     Deque<String> open = new ArrayDeque<>(uses.getOrDefault(from, Set.of()));
     while (!open.isEmpty()) {
