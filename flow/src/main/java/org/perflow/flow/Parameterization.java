@@ -11,7 +11,7 @@ import org.perflow.io.Suggestions;
  * <pre>  z_e = λ z_s + η ε,</pre>
  *
  * so that a pretrained ε-network is a good start; the third predicts the slope dz/dt itself. With r
- * = (t_s − t)/Δ and D = 1 − r + rλ, a point z_t on the chord gives (spec 2.1; paper eq. 6)
+ * = (t_s − t)/Δ and D = 1 − r + rλ, a point z_t on the chord gives (paper, eq. 6)
  *
  * <pre>  z_e = (λ z_t + (1−r) η ε)/D,     v = ((1−λ) z_t − η ε)/(Δ D),</pre>
  *
@@ -80,7 +80,7 @@ public enum Parameterization {
   }
 
   /**
-   * What a student that starts from a teacher's weights predicts best (spec 2.1): an ε-teacher's
+   * What a student that starts from a teacher's weights predicts best: an ε-teacher's
    * output is a DDIM step already, a v-teacher's points along dz/dt.
    */
   public static Parameterization natural(PredictionType teacher) {

@@ -102,7 +102,7 @@ class GoldenTrainingTest {
     return solver.solve(denoiser(file), file.read("z_start"), FOUR, t);
   }
 
-  /** CFG-sync: dropped-out text, no guidance. CFG-fixed: the whole text, guided (spec 2.4). */
+  /** CFG-sync: dropped-out text, no guidance. CFG-fixed: the whole text, guided. */
   private static Denoiser denoiser(SafetensorsFile file) throws IOException {
     Tensor text = file.read("text");
     Tensor nullText = file.read("null").expand(text.shape());

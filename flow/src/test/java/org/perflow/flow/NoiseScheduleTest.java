@@ -22,7 +22,7 @@ public class NoiseScheduleTest {
     return NoiseSchedule.of(perflowConfig(), DType.F64);
   }
 
-  @ParameterizedTest // spec 4.1
+  @ParameterizedTest
   @CsvSource({
     "0, 0.99915000, 0.9991499782, 0.99957491, 0.02915476",
     "249, 0.6754324137, 0.6754320860, 0.82184695, 0.56970833",

@@ -21,7 +21,7 @@ class ParameterizationTest {
     return new PiecewiseFlow(exact, FOUR, kind);
   }
 
-  @ParameterizedTest // spec 4.2
+  @ParameterizedTest
   @CsvSource({
     "4, 3.48578642, -2.50637917, -3.33926743",
     "3, 2.21445003, -1.30094133, -1.97580083",
@@ -37,7 +37,7 @@ class ParameterizationTest {
     assertThat(diffLink.eta()).isCloseTo(diff, within(6e-9));
   }
 
-  @ParameterizedTest // spec 4.2, the float32 column
+  @ParameterizedTest // the float32 column
   @CsvSource({
     "4, 3.48578635, -2.50637909, -3.33926736",
     "3, 2.21445000, -1.30094122, -1.97580081",
@@ -53,14 +53,14 @@ class ParameterizationTest {
         .isCloseTo(diff, within(3e-7));
   }
 
-  @Test // spec 4.2, last row
+  @Test // last row
   void linkToCleanData() {
     PiecewiseFlow clean = new PiecewiseFlow(exact.withAlphaToOne(true), FOUR, DDIM_EPS);
     assertThat(clean.link(FOUR.window(1)).lambda()).isCloseTo(1.21677156, within(6e-9));
     assertThat(clean.link(FOUR.window(1)).eta()).isCloseTo(-0.69320490, within(6e-9));
   }
 
-  @ParameterizedTest // spec 4.3
+  @ParameterizedTest
   @CsvSource({
     "1000, 3.48578642, -9.94314570, -2.50637917, 10.02551669, -3.33926743, 13.35706974",
     "937, 2.14322889, -6.11352346, -1.15269962, 6.16416911, -1.53575020, 8.21256790",
@@ -92,7 +92,7 @@ class ParameterizationTest {
     assertThat(flow(DIFF_EPS).velocity(t).b()).isCloseTo(bDiff, within(2e-8));
   }
 
-  @ParameterizedTest // spec 4.9 b, c, d, on scalars z_s = 0.7, z_e = -1.3
+  @ParameterizedTest // on scalars z_s = 0.7, z_e = -1.3
   @CsvSource({"1, 4", "0.9, 4", "0.75, 4", "0.4131, 4", "0.0011, 4", "0.6, 3", "0.97, 16"})
   void targetAndVelocityAgreeEverywhere(double t, int count) {
     double zStart = 0.7;
@@ -109,7 +109,7 @@ class ParameterizationTest {
     }
   }
 
-  @Test // spec 4.9 a: point-mass data
+  @Test // point-mass data
   void onAStraightPathEpsilonIsTheNoiseTimesRho() {
     double[] rho = {0.95877326, 0.63151031, 0.65843748, 0.75057755}; // window 1 ... 4
     double data = 0.4;

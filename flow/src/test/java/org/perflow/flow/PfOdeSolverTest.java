@@ -29,7 +29,7 @@ class PfOdeSolverTest {
     };
   }
 
-  @Test // spec 4.6
+  @Test
   void nodes() {
     PfOdeSolver eight = new PfOdeSolver(exact, PredictionType.EPSILON, 8);
     Window noisiest = FOUR.window(4);
@@ -48,10 +48,10 @@ class PfOdeSolverTest {
     assertThat(two.destinations(FOUR.window(2))).containsExactly(374, 249);
     assertThat(
             new PfOdeSolver(exact, PredictionType.EPSILON, 1).nodes(new TimeWindows(3).window(2)))
-        .containsExactly(666); // where the start of training data has 665 (spec 1.3)
+        .containsExactly(666); // where the start of training data has 665
   }
 
-  @ParameterizedTest // spec 4.7: z_s = 1 in all four windows at once
+  @ParameterizedTest // z_s = 1 in all four windows at once
   @CsvSource({
     "1, false, 0.98525406, 0.95087731, 0.91726229, 0.83810730",
     "8, true, 0.99807973, 0.99384352, 0.98970955, 0.97690150",
@@ -69,7 +69,7 @@ class PfOdeSolverTest {
     }
   }
 
-  @ParameterizedTest // spec 4.7, right half: S = 10
+  @ParameterizedTest // right half: S = 10
   @CsvSource({
     "velocity, 0.00625291, 0.02003864, 0.03349499, 0.07597280",
     "ddim_eps, 0.99240756, 0.93736717, 0.75151399, 0.35441896",
@@ -87,7 +87,7 @@ class PfOdeSolverTest {
     }
   }
 
-  @Test // spec 4.7: with one step the ddim target is σ at the window start
+  @Test // with one step the ddim target is σ at the window start
   void oneStepTargetIsTheTeachersOwnEpsilon() {
     double[] t = {1, 0.75, 0.5, 0.25};
     try (Scope scope = Scope.open()) {
@@ -118,7 +118,7 @@ class PfOdeSolverTest {
     assertThat(out).containsExactly(new double[] {expected, expected, expected}, within(1e-12));
   }
 
-  @Test // spec 2.3: in bf16, ᾱ[0] would round to 1 and the last σ to 0
+  @Test // in bf16, ᾱ[0] would round to 1 and the last σ to 0
   void scalarsStayFloat32ForLowPrecisionLatents() {
     PfOdeSolver solver = new PfOdeSolver(exact, PredictionType.EPSILON, 5);
     List<Window> last = List.of(FOUR.window(1));

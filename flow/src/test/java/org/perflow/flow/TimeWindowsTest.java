@@ -10,7 +10,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.flow.TimeWindows.Window;
 
 class TimeWindowsTest {
-  @ParameterizedTest // spec 4.5
+  @ParameterizedTest
   @CsvSource({
     "1.0, 0.75, 1",
     "0.75, 0.5, 0.75",
@@ -30,7 +30,7 @@ class TimeWindowsTest {
     assertThatThrownBy(() -> new TimeWindows(4).at(t)).hasMessageContaining("t = " + t);
   }
 
-  @ParameterizedTest // spec 1.2: the first window whose end lies below t - 0.0001
+  @ParameterizedTest // the first window whose end lies below t - 0.0001
   @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8, 10, 16})
   void lookupIsTheOfficialLoop(int count) {
     TimeWindows windows = new TimeWindows(count);
@@ -42,7 +42,7 @@ class TimeWindowsTest {
     }
   }
 
-  @Test // spec 1.3
+  @Test
   void indicesOfTheEnds() {
     TimeWindows four = new TimeWindows(4);
     assertThat(four.noisyToClean().stream().map(w -> w.startIndex(1000)))

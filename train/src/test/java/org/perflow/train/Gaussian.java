@@ -7,7 +7,7 @@ import org.perflow.flow.PredictionType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 
-/** Data N(0, 1), whose ideal teacher is ε = σ z (spec 4.7); conditions mean nothing. */
+/** Data N(0, 1), whose ideal teacher is ε = σ z; conditions mean nothing. */
 public final class Gaussian implements Examples {
   public static final NoiseSchedule SCHEDULE = NoiseSchedule.stableDiffusion();
 

@@ -31,7 +31,7 @@ class PerflowSchedulerTest {
         new PiecewiseFlow(exact, new TimeWindows(windows), Parameterization.parse(kind)), steps);
   }
 
-  @ParameterizedTest // spec 4.4
+  @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       value = {
@@ -57,7 +57,7 @@ class PerflowSchedulerTest {
   }
 
   @Test
-  void truncationQuirks() { // spec 3.1 and 4.4
+  void truncationQuirks() {
     assertThat(sampler("ddim_eps", 10, 20).timesteps()).contains(700, 649, 600);
     assertThat(sampler("ddim_eps", 4, 40).timesteps()).contains(324).endsWith(99, 74, 49, 24);
   }
@@ -78,7 +78,7 @@ class PerflowSchedulerTest {
     return states;
   }
 
-  @ParameterizedTest // spec 4.8: where a constant output leads does not depend on N
+  @ParameterizedTest // where a constant output leads does not depend on N
   @CsvSource({
     "ddim_eps, 2.73387267, 5.66374201, 8.60669577, 10.26880430",
     "diff_eps, 2.48400619, 4.90796733, 7.29564235, 8.66566757",
@@ -101,7 +101,7 @@ class PerflowSchedulerTest {
     }
   }
 
-  @Test // spec 4.8
+  @Test
   void constantOutputInsideWindows() {
     List<Double> states = run(sampler("ddim_eps", 4, 8), 1, (t, z) -> 0.3);
     assertThat(states.get(0)).isCloseTo(1.86693634, within(6e-9));
@@ -112,7 +112,7 @@ class PerflowSchedulerTest {
         .isCloseTo(0.9748, within(1e-12));
   }
 
-  @ParameterizedTest // spec 4.7: the teacher of N(0, 1) data as an untrained student
+  @ParameterizedTest // the teacher of N(0, 1) data as an untrained student
   @CsvSource({
     "ddim_eps, 0.98525406, 0.93685573, 0.85934243, 0.72022117",
     "diff_eps, 0.15430873, 0.04558321, 0.02472554, 0.02032061"
@@ -123,7 +123,7 @@ class PerflowSchedulerTest {
             List.of(s1, s2, s3, s4), (got, want) -> assertThat(got).isCloseTo(want, within(6e-8)));
   }
 
-  @Test // spec 4.9 e
+  @Test
   void untrainedDdimStudentIsTheTeachersDdim() {
     ObjectNode student =
         PerflowScheduler.config(
