@@ -37,7 +37,7 @@ class ParameterizationTest {
     assertThat(diffLink.eta()).isCloseTo(diff, within(6e-9));
   }
 
-  @ParameterizedTest // the float32 column
+  @ParameterizedTest // as float32 rounds them
   @CsvSource({
     "4, 3.48578635, -2.50637909, -3.33926736",
     "3, 2.21445000, -1.30094122, -1.97580081",
@@ -53,7 +53,7 @@ class ParameterizationTest {
         .isCloseTo(diff, within(3e-7));
   }
 
-  @Test // last row
+  @Test
   void linkToCleanData() {
     PiecewiseFlow clean = new PiecewiseFlow(exact.withAlphaToOne(true), FOUR, DDIM_EPS);
     assertThat(clean.link(FOUR.window(1)).lambda()).isCloseTo(1.21677156, within(6e-9));

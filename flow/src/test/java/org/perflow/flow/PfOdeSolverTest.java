@@ -69,7 +69,7 @@ class PfOdeSolverTest {
     }
   }
 
-  @ParameterizedTest // right half: S = 10
+  @ParameterizedTest // S = 10
   @CsvSource({
     "velocity, 0.00625291, 0.02003864, 0.03349499, 0.07597280",
     "ddim_eps, 0.99240756, 0.93736717, 0.75151399, 0.35441896",
