@@ -3,7 +3,6 @@ package org.perflow.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,9 +11,6 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import javax.tools.JavaCompiler;
-import javax.tools.StandardJavaFileManager;
-import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -26,7 +22,9 @@ class DocsExamplesTest {
               "java.awt.image.BufferedImage",
               "java.nio.file.*",
               "java.util.*",
+              "org.perflow.accelerate.*",
               "org.perflow.flow.*",
+              "org.perflow.pipeline.*",
               "org.perflow.io.*",
               "org.perflow.models.*",
               "org.perflow.tensor.*",
@@ -58,30 +56,17 @@ class DocsExamplesTest {
     assertThat(examples).isGreaterThanOrEqualTo(3);
     source.append("  public static void main(String[] args) throws Exception {\n");
     source.append(calls).append("  }\n}\n");
-    compile(source.toString());
+    JavaSource.compile(
+        folder, List.of(Files.writeString(folder.resolve("Examples.java"), source)));
     modelsOfTheExamples(root);
     run();
-  }
-
-  private void compile(String source) throws IOException {
-    Path file = Files.writeString(folder.resolve("Examples.java"), source);
-    JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
-    StringWriter messages = new StringWriter();
-    try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, null)) {
-      List<String> options =
-          List.of("-proc:none", "-cp", System.getProperty("java.class.path"), "-d", "" + folder);
-      boolean compiled =
-          compiler
-              .getTask(messages, files, null, options, null, files.getJavaFileObjects(file))
-              .call();
-      assertThat(compiled).as("%s%n%s", messages, source).isTrue();
-    }
   }
 
   /** What the pages call by names of a user's own, small. */
   private void modelsOfTheExamples(Path root) throws IOException {
     Path golden = root.resolve("models/src/test/resources/golden/models");
     Files.createSymbolicLink(folder.resolve("models"), root.resolve("models"));
+    Files.createSymbolicLink(folder.resolve("data"), root.resolve("data"));
     Files.createSymbolicLink(folder.resolve("sd15"), golden.resolve("sd15"));
     Files.createSymbolicLink(folder.resolve("my-finetune"), root.resolve("models/emoji-64"));
     String[] extract = {
