@@ -25,7 +25,6 @@ class JavadocExamplesTest {
   private static final Set<String> FRONT_DOORS =
       Set.of(
           "Accelerator",
-          "Comparing",
           "Delta",
           "DeltaFolder",
           "Evaluation",
@@ -45,7 +44,7 @@ class JavadocExamplesTest {
           "org.perflow.evaluate.Evaluated evaluated;",
           "Trainer",
           "Objective objective; TrainOptions options; Path folder;"
-              + " interface Saver { void save() throws java.io.IOException; } Saver student;",
+              + " void save(Objective trained) throws IOException {}",
           "Recompute",
           "org.perflow.tensor.nn.Linear model; Tensor x; Tensor loss(Tensor y) { return y.mean(); }",
           "AppliedEmbeddings",
@@ -63,6 +62,7 @@ class JavadocExamplesTest {
               "org.perflow.distill.perflow.*",
               "org.perflow.io.*",
               "org.perflow.pipeline.*",
+              "org.perflow.tensor.DType",
               "org.perflow.train.*")
           .map("import %s;%n"::formatted)
           .collect(Collectors.joining());
@@ -106,7 +106,7 @@ class JavadocExamplesTest {
     String itsPackage = text.replaceAll("(?s).*?\\bpackage ([\\w.]+);.*", "$1");
     String imports =
         text.lines()
-            .filter(line -> line.startsWith("import ") && !line.contains("BufferedImage"))
+            .filter(line -> line.startsWith("import ") && !IMPORTS.contains(line))
             .collect(Collectors.joining("\n"));
     String type = "Example%dOf%s".formatted(number, name);
     Path target = folder.resolve(itsPackage.replace('.', '/')).resolve(type + ".java");

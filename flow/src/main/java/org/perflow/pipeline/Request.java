@@ -13,6 +13,11 @@ import org.perflow.models.ControlNetModel;
  * What a {@link Pipeline} draws. Immutable; begin with {@link #of}, {@link #imageToImage} or {@link
  * #inpaint} and change what differs.
  *
+ * <pre>{@code
+ * Request apple = Request.of("red apple").withNegativePrompt("worm").withSeed(7);
+ * Request larger = apple.withSize(128, 128).withGuidance(5);
+ * }</pre>
+ *
  * @param prompt the caption
  * @param negativePrompt what to steer away from; null where there is none, which XL takes for zeros
  *     and the other families for ""

@@ -16,7 +16,7 @@ import org.perflow.tensor.Tensor;
  * try (DiffusionModel model = DiffusionModel.load(folder, DType.F32);
  *     TextualInversion toy = TextualInversion.read(Path.of("cat-toy.safetensors"));
  *     AppliedEmbeddings applied = AppliedEmbeddings.apply(model, List.of(toy))) {
- *   ... applied.model() reads "a <cat-toy> on a table"
+ *   long[] ids = applied.model().tokenizer().encode("a <cat-toy> on a table");
  * }
  * }</pre>
  */

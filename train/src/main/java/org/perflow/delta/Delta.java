@@ -36,6 +36,14 @@ import org.perflow.tensor.Tensor;
  * be added to the weights it was taken against (checked by hash), or to a fine-tuned relative of
  * them. Its header says what it fits and how the result is sampled; published deltas that say
  * nothing are taken by their names and shapes.
+ *
+ * <pre>{@code
+ * Path base = DeltaFolder.weights(Path.of("models/emoji-64"));
+ * Path student = DeltaFolder.weights(Path.of("models/emoji-64-perflow"));
+ * Path delta = Path.of("delta.safetensors");
+ * Delta.extract(base, student, delta);
+ * Delta.inspect(delta).forEach(System.out::println);
+ * }</pre>
  */
 public final class Delta {
   static final String BASE = "base_sha256";

@@ -28,6 +28,16 @@ import org.perflow.models.SchedulerConfig;
  * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and the
  * student's scheduler. All other parts are copied as they are, so any pipeline of diffusers will
  * do.
+ *
+ * <pre>{@code
+ * DeltaFolder.apply(
+ *     Path.of("my-finetune"),
+ *     Path.of("delta.safetensors"),
+ *     Path.of("my-fast-finetune"),
+ *     DeltaFolder.Sampler.OF_DELTA,
+ *     new Delta.Options(1, null, true, List.of()), // a relative of the base it was taken against
+ *     Map.of());
+ * }</pre>
  */
 public final class DeltaFolder {
   private static final String INDEX = "model_index.json";

@@ -31,7 +31,7 @@ import org.perflow.tensor.optim.FlatParameters;
  *   trainer.listen(new ProgressListener());
  *   trainer.resume(); // where a run was cut off
  *   trainer.run();
- *   trainer.withAverages(() -> save(student));
+ *   trainer.withAverages(() -> save(objective));
  * }
  * }</pre>
  */
