@@ -23,6 +23,7 @@ class DocsExamplesTest {
               "java.nio.file.*",
               "java.util.*",
               "org.perflow.accelerate.*",
+              "org.perflow.delta.*",
               "org.perflow.flow.*",
               "org.perflow.pipeline.*",
               "org.perflow.io.*",
