@@ -232,12 +232,12 @@ final class CompareCommand extends Verb {
       Optional<TransferRun> transfer)
       throws IOException {
     List<Entrant> entrants = new ArrayList<>();
-    try (DiffusionModel teacher = Models.load(teacher(plan), DType.F32);
+    try (DiffusionModel teacher = DiffusionModel.load(teacher(plan), DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
       try {
         for (var each : folders.entrySet()) {
           boolean owned = each.getValue().isPresent();
-          DiffusionModel model = owned ? Models.load(each.getValue().get(), DType.F32) : teacher;
+          DiffusionModel model = owned ? DiffusionModel.load(each.getValue().get(), DType.F32) : teacher;
           entrants.add(new Entrant(each.getKey(), model, owned));
         }
         TensorCache cache = new TensorCache(out.resolve("cache"));

@@ -9,14 +9,15 @@ import java.util.List;
 import java.util.Map;
 import org.perflow.accelerate.Accelerator;
 import org.perflow.distill.perflow.PerflowMethod;
-import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.distill.perflow.PerflowOptions;
+import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.evaluate.Case;
 import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluation;
 import org.perflow.evaluate.FeatureNetwork;
 import org.perflow.evaluate.SampledModel;
 import org.perflow.flow.Guidance;
+import org.perflow.flow.Recommended;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Installation;
 import org.perflow.io.Sample;
@@ -119,9 +120,9 @@ final class DemoCommand extends Verb {
   }
 
   private Evaluated compare(Path trained) throws IOException {
-    try (DiffusionModel teacher = Models.load(Installation.teacher(), DType.F32);
-        DiffusionModel shipped = Models.load(Installation.student(), DType.F32);
-        DiffusionModel fresh = Models.load(trained, DType.F32);
+    try (DiffusionModel teacher = DiffusionModel.load(Installation.teacher(), DType.F32);
+        DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32);
+        DiffusionModel fresh = DiffusionModel.load(trained, DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
       List<SampledModel> systems = new ArrayList<>();
       for (int steps : new int[] {8, 4}) {
@@ -129,10 +130,19 @@ final class DemoCommand extends Verb {
       }
       for (int steps : new int[] {4, 8}) {
         systems.add(
-            new SampledModel("Student, shipped", shipped, "perflow", steps, Models.guidance(shipped)));
+            new SampledModel(
+                "Student, shipped",
+                shipped,
+                "perflow",
+                steps,
+                Recommended.of(shipped).guidance()));
         systems.add(
             new SampledModel(
-                "Student, trained just now", fresh, "perflow", steps, Models.guidance(fresh)));
+                "Student, trained just now",
+                fresh,
+                "perflow",
+                steps,
+                Recommended.of(fresh).guidance()));
       }
       return Evaluated.of(
           new SampledModel("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),

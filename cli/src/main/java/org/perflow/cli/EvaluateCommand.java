@@ -27,6 +27,7 @@ import org.perflow.evaluate.TensorCache;
 import org.perflow.evaluate.TextAgreement;
 import org.perflow.evaluate.TorchScriptFeatures;
 import org.perflow.flow.Guidance;
+import org.perflow.flow.Recommended;
 import org.perflow.io.Installation;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
@@ -358,15 +359,15 @@ final class EvaluateCommand extends Verb {
     Path first = teacher == null && models == null ? Installation.teacher() : teacher;
     Path second = student == null && models == null ? Installation.student() : student;
     if (first != null) {
-      entrants.add(new Entrant("Teacher", Models.load(first, DType.F32), false));
+      entrants.add(new Entrant("Teacher", DiffusionModel.load(first, DType.F32), false));
       settings.put("teacher", Installation.name(first));
     }
     if (second != null) {
-      entrants.add(new Entrant("Student", Models.load(second, DType.F32), true));
+      entrants.add(new Entrant("Student", DiffusionModel.load(second, DType.F32), true));
       settings.put("student", Installation.name(second));
     }
     for (Path folder : models == null ? List.<Path>of() : models) {
-      DiffusionModel model = Models.load(folder, DType.F32);
+      DiffusionModel model = DiffusionModel.load(folder, DType.F32);
       String name = String.valueOf(folder.toAbsolutePath().normalize().getFileName());
       entrants.add(new Entrant(name, model, SchedulerConfig.isStudents(model.schedulerConfig())));
       settings.put("model " + name, Installation.name(folder));
@@ -393,7 +394,7 @@ final class EvaluateCommand extends Verb {
     if (!entrant.few()) {
       return guidance == null ? studentsGuidance(entrants) : guidance;
     }
-    return studentGuidance == null ? Models.guidance(entrant.model()) : studentGuidance;
+    return studentGuidance == null ? Recommended.of(entrant.model()).guidance() : studentGuidance;
   }
 
   /**
@@ -402,10 +403,10 @@ final class EvaluateCommand extends Verb {
   private static double studentsGuidance(List<Entrant> entrants) {
     return entrants.stream()
         .filter(Entrant::few)
-        .mapToDouble(entrant -> Models.teacherGuidance(entrant.model()))
+        .mapToDouble(entrant -> Recommended.of(entrant.model()).teacherGuidance())
         .filter(scale -> scale > 1) // 1: it is in the weights of a student that does not say it
         .findFirst()
-        .orElseGet(() -> Models.guidance(entrants.get(0).model()));
+        .orElseGet(() -> Recommended.of(entrants.get(0).model()).guidance());
   }
 
   private String guidances(List<Entrant> entrants) {
@@ -419,7 +420,7 @@ final class EvaluateCommand extends Verb {
     int windows =
         entrants.stream()
             .filter(entrant -> entrant.scheduler().equals("perflow"))
-            .mapToInt(entrant -> Models.windows(entrant.model()))
+            .mapToInt(entrant -> SchedulerConfig.windows(entrant.model().schedulerConfig()))
             .findFirst()
             .orElse(standard.windows());
     return new Evaluation.Options(

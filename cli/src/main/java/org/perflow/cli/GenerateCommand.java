@@ -220,7 +220,7 @@ final class GenerateCommand extends Verb {
       throw new IllegalArgumentException("--dtype is " + dtype + ", expected float32 or bfloat16");
     }
     Path folder = model == null ? Installation.student() : model;
-    try (DiffusionModel loaded = Models.load(folder, DType.F32);
+    try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
         Loras added = Loras.fuse(loaded, loras)) {
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
@@ -246,32 +246,18 @@ final class GenerateCommand extends Verb {
   private void draw(
       Path folder, Pipeline pipe, List<ControlNetModel> nets, @Nullable AutoencoderTiny tiny)
       throws IOException {
-    DiffusionModel loaded = pipe.model();
-    int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
-    Guidance scale = Models.guidance(loaded, guidance);
-    if (negativePrompt != null && scale.isNone()) {
+        Request request = pipe.complete(pictures.apply(asked(), nets));
+    if (negativePrompt != null && request.guidance().isNone()) {
       throw new IllegalArgumentException(
           "--negative-prompt says nothing at guidance %s, %s; add --guidance 1.5, or more"
               .formatted(
-                  scale, guidance == null ? "which this model is drawn with" : "as you asked for"));
+                  request.guidance(),
+                  guidance == null ? "which this model is drawn with" : "as you asked for"));
     }
-    Request request =
-        pictures.apply(
-            Request.of("")
-                .withNegativePrompt(negativePrompt)
-                .withSteps(chosen)
-                .withGuidance(scale)
-                .withGuidanceRescale(guidanceRescale)
-                .withSeed(seed)
-                .withSize(width == null ? 0 : width, height == null ? 0 : height)
-                .withClipSkip(clipSkip)
-                .withLongPrompts(longPrompts)
-                .withVaeTiling(vaeTiling),
-            nets);
     List<Request> requests = new ArrayList<>();
     prompts.forEach(prompt -> requests.addAll(request.withPrompt(prompt).repeat(count)));
     if (!cutPrompts) {
-      Models.refuseCut(
+      refuseCut(
           pipe,
           requests,
           "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
@@ -287,7 +273,7 @@ final class GenerateCommand extends Verb {
             })) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
-      Map<String, String> settings = settings(folder, loaded, request);
+      Map<String, String> settings = settings(folder, pipe.model(), request);
       List<Picture> pictures = write(requests, result.pictures(), settings);
       List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
       if (pictures.size() > 1) {
@@ -305,8 +291,8 @@ final class GenerateCommand extends Verb {
               files,
               pictures,
               folder.toString(),
-              chosen,
-              scale.toString(),
+              request.steps(),
+              request.guidance().toString(),
               result.networkEvaluations(),
               seconds,
               result.warnings()),
@@ -314,8 +300,31 @@ final class GenerateCommand extends Verb {
               .formatted(
                   files.get(0),
                   pictures.size() == 1 ? "1 picture" : pictures.size() + " pictures",
-                  chosen,
+                  request.steps(),
                   seconds));
+    }
+  }
+
+  /** What is asked for in text and numbers. */
+  private Request asked() {
+    Request request =
+        Request.of("")
+            .withNegativePrompt(negativePrompt)
+            .withGuidanceRescale(guidanceRescale)
+            .withSeed(seed)
+            .withSize(width == null ? 0 : width, height == null ? 0 : height)
+            .withClipSkip(clipSkip)
+            .withLongPrompts(longPrompts)
+            .withVaeTiling(vaeTiling);
+    request = steps == null ? request : request.withSteps(steps);
+    return guidance == null ? request : request.withGuidance(Guidance.parse(guidance));
+  }
+
+  /** Refuses prompts that are longer than the model reads; {@code advice} says what to do. */
+  static void refuseCut(Pipeline pipe, List<Request> requests, String advice) {
+    List<String> cut = pipe.warnings(requests);
+    if (!cut.isEmpty()) {
+      throw new IllegalArgumentException(cut.get(0) + "; " + advice);
     }
   }
 

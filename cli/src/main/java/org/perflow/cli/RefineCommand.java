@@ -118,39 +118,35 @@ final class RefineCommand extends Verb {
           controlNet.toString(), null, "there is no such ControlNet folder");
     }
     long start = System.nanoTime();
-    try (DiffusionModel loaded = Models.load(model, DType.F32);
+    try (DiffusionModel loaded = DiffusionModel.load(model, DType.F32);
         ControlNetModel tile = ControlNetModel.load(controlNet, DType.F32)) {
-      int chosen = steps == null ? Models.defaultSteps(loaded) : steps;
-      Guidance scale = Models.guidance(loaded, guidance);
       Pipeline pipe = new Pipeline(loaded);
-      Request first = settings(Request.of(prompt), chosen, scale);
-      Models.refuseCut(pipe, List.of(first), "shorten it");
+      Request first = pipe.complete(settings(Request.of(prompt)));
+      GenerateCommand.refuseCut(pipe, List.of(first), "shorten it");
       BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
-      Request refine = settings(Request.refine(prompt, small, factor, tile), chosen, scale);
+      Request refine = settings(Request.refine(prompt, small, factor, tile));
       BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));
-      Images.writePng(out, large, text(chosen, scale));
+      Images.writePng(out, large, text(first));
       double seconds = (System.nanoTime() - start) / 1e9;
       report(
-          new Summary(out.toString(), large.getWidth(), large.getHeight(), chosen, seconds),
+          new Summary(out.toString(), large.getWidth(), large.getHeight(), first.steps(), seconds),
           "%s (%d x %d, %d steps, %.2f s)"
-              .formatted(out, large.getWidth(), large.getHeight(), chosen, seconds));
+              .formatted(out, large.getWidth(), large.getHeight(), first.steps(), seconds));
     }
   }
 
-  private Request settings(Request request, int chosen, Guidance scale) {
-    return request
-        .withNegativePrompt(negativePrompt)
-        .withSteps(chosen)
-        .withGuidance(scale)
-        .withSeed(seed);
+  private Request settings(Request request) {
+    Request full = request.withNegativePrompt(negativePrompt).withSeed(seed);
+    full = steps == null ? full : full.withSteps(steps);
+    return guidance == null ? full : full.withGuidance(Guidance.parse(guidance));
   }
 
-  private Map<String, String> text(int chosen, Guidance scale) {
+  private Map<String, String> text(Request drawn) {
     Map<String, String> text = new LinkedHashMap<>();
     text.put("prompt", prompt);
     text.put("seed", Long.toString(seed));
-    text.put("steps", Integer.toString(chosen));
-    text.put("guidance", scale.toString());
+    text.put("steps", Integer.toString(drawn.steps()));
+    text.put("guidance", drawn.guidance().toString());
     text.put("refined", "%d times by %s".formatted(factor, controlNet.getFileName()));
     text.put("model", model.toAbsolutePath().normalize().getFileName().toString());
     text.put("software", Main.VERSION);

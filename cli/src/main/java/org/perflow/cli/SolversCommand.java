@@ -115,7 +115,7 @@ final class SolversCommand extends Verb {
         windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
-        Models.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
+        DiffusionModel.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
       List<SolverErrors> errors = measure(model, cases);
       report(errors, table(errors));
     }

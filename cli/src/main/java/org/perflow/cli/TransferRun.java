@@ -124,7 +124,7 @@ record TransferRun(
         Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
     List<Sample> samples = ShardReader.readAll(shards);
     Path cache = out.resolve("cache/latents.safetensors");
-    try (DiffusionModel model = Models.load(teacher, DType.F32)) {
+    try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32)) {
       requireKnown(model);
       try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache);
           Captions texts = Captions.of(model.tokenizer(), samples);
@@ -219,7 +219,7 @@ record TransferRun(
     Map<String, String> refused = new LinkedHashMap<>();
     List<DiffusionModel> sums = new ArrayList<>();
     List<SampledModel> systems = new ArrayList<>();
-    try (DiffusionModel tuned = Models.load(base, DType.F32)) {
+    try (DiffusionModel tuned = DiffusionModel.load(base, DType.F32)) {
       for (var student : students.entrySet()) {
         ComparePlan.Entry entry = student.getKey();
         Path sum = out.resolve(entry.slug());
@@ -227,7 +227,7 @@ record TransferRun(
         if (refusal.isPresent()) {
           refused.put(entry.name(), refusal.get());
         } else {
-          sums.add(Models.load(sum, DType.F32));
+          sums.add(DiffusionModel.load(sum, DType.F32));
           systems.addAll(CompareCommand.systems(plan, entry, sums.get(sums.size() - 1)));
         }
       }

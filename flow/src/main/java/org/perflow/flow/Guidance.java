@@ -1,10 +1,8 @@
 package org.perflow.flow;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -20,10 +18,7 @@ public record Guidance(List<Double> scales) {
   /** Where neither model nor caller says one: what diffusers' Stable Diffusion pipelines take. */
   public static final double DEFAULT = 7.5;
 
-  /**
-   * What the model says it was made for, else {@link #DEFAULT}. A student with guidance in its
-   * weights says 1: guided again, it would draw something else.
-   */
+  /** What the model says it was made for: {@link Recommended#guidance}. */
   public static final Guidance OWN = new Guidance(List.of());
 
   public Guidance {
@@ -55,16 +50,6 @@ public record Guidance(List<Double> scales) {
           "guidance is '" + text + "'; want a number, or several with dashes between: 7.5-4-4-4",
           e);
     }
-  }
-
-  /** The scale that a model with that scheduler config is drawn with where nobody asks. */
-  public static double own(ObjectNode schedulerConfig) {
-    return schedulerConfig.path(SchedulerConfig.GUIDANCE).asDouble(DEFAULT);
-  }
-
-  /** This one, or the model's own. */
-  public Guidance orOwn(ObjectNode schedulerConfig) {
-    return equals(OWN) ? of(own(schedulerConfig)) : this;
   }
 
   /**

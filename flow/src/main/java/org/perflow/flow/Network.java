@@ -61,15 +61,28 @@ public interface Network {
    * @param empty of the negative or empty prompts: as many rows, or one for all
    */
   default Denoiser guided(Conditioning told, Conditioning empty, double scale) {
-    return scale <= 1
-        ? given(told)
-        : guided(told, empty, (none, conditional) -> Guidance.guide(none, conditional, scale));
+    return guided(told, empty, scale, 0);
+  }
+
+  /** The same with the spread taken back by {@code rescale}: {@link Guidance#rescale}. */
+  default Denoiser guided(Conditioning told, Conditioning empty, double scale, double rescale) {
+    if (scale <= 1) {
+      return given(told);
+    }
+    return guided(
+        told,
+        empty,
+        (none, conditional) -> {
+          Tensor guided = Guidance.guide(none, conditional, scale);
+          return rescale == 0 ? guided : Guidance.rescale(guided, conditional, rescale);
+        });
   }
 
   /** The same where each row has a scale of its own: {@code scales} [B]. */
   default Denoiser guided(Conditioning told, Conditioning empty, Tensor scales) {
     Tensor each = scales.asRows(4);
-    return guided(told, empty, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
+    return guided(
+        told, empty, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
   }
 
   /**
@@ -77,7 +90,8 @@ public interface Network {
    *
    * @param combined of the answers to {@code empty} and to {@code told}, [B, C, h, w] each
    */
-  default Denoiser guided(Conditioning told, Conditioning empty, BinaryOperator<Tensor> combined) {
+  default Denoiser guided(
+      Conditioning told, Conditioning empty, BinaryOperator<Tensor> combined) {
     Denoiser both = given(empty.rowsLike(told).cat(told));
     return (z, timesteps) -> {
       Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));

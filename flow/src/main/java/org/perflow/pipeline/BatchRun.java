@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
+import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.io.Images;
 import org.perflow.models.DiffusionModel;
@@ -15,11 +16,12 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * One batch from noise, or from a picture, to latents. Every picture's generator is drawn from in
+ * One batch from noise, or from a picture, to latents: what {@link Sampling} starts from, and what
+ * a mask puts back after its steps. Every picture's generator is drawn from in
  * the order of diffusers' pipelines, so that the same seed is the same picture: sample of the
  * picture's latents, noise, sample of the masked picture's latents, then the sampler's noise.
  *
- * @param requests which differ in prompts and seeds only
+ * @param requests which differ in prompts and seeds only, with steps and guidance
  * @param size height and width of the latents
  */
 record BatchRun(
@@ -40,42 +42,39 @@ record BatchRun(
     return requests.get(0);
   }
 
-  /** Latents [B, C, h, w], float32, owned by the caller's scope. */
-  Tensor sample(Pipeline.Listener listener) {
+  /** The states [B, C, h, w], float32, owned by the caller's scope. */
+  Sampled sample(StepListener listener) {
     long[] seeds = requests.stream().mapToLong(Request::seed).toArray();
     try (SeededNoise noise = new SeededNoise(seeds);
         Scope scope = Scope.open()) {
-      double[] timesteps = scheduler.timesteps();
-      int from = firstStep();
-      int steps = timesteps.length - from;
+      int from = firstStep(first(), scheduler);
       Start start = start(noise, from);
-      ConditionedUnet unet = unet(start);
-      Tensor z = start.z();
-      for (int i = from; i < timesteps.length; i++) {
-        try (Scope step = Scope.open()) {
-          double scale = first().guidance().at(i, timesteps.length);
-          Tensor seen = scheduler.scaleModelInput(z, i);
-          double cond = scheduler.timestepCond(i);
-          Tensor output = unet.predict(seen, timesteps[i], scale, cond, i - from, steps);
-          z = step.keep(keepUnmasked(scheduler.step(output, i, z, noise), i, start));
-        }
-        try (Scope shown = Scope.open()) {
-          boolean last = i + 1 == timesteps.length;
-          Tensor seen = last ? z : scheduler.scaleModelInput(z, i + 1);
-          listener.step(i + 1 - from, steps, seen);
-        }
-      }
-      return scope.keep(z);
+      Sampling sampling = sampling(start, from);
+      long begin = System.nanoTime();
+      List<Tensor> states =
+          sampling.run(start.z(), from, noise, (i, z) -> after(i, from, z, start, listener));
+      double seconds = (System.nanoTime() - begin) / 1e9;
+      states.forEach(scope::keep);
+      return new Sampled(states, seconds);
     }
   }
 
+  private Tensor after(int index, int from, Tensor z, Start start, StepListener listener) {
+    Tensor kept = keepUnmasked(z, index, start);
+    int steps = scheduler.timesteps().length;
+    boolean last = index + 1 == steps;
+    Tensor seen = last ? kept : scheduler.scaleModelInput(kept, index + 1);
+    listener.step(index + 1 - from, steps - from, seen);
+    return kept;
+  }
+
   /** Index of the first step: the later, the weaker image-to-image is. */
-  int firstStep() {
-    if (first().image() == null) {
+  static int firstStep(Request request, Scheduler scheduler) {
+    if (request.image() == null) {
       return 0;
     }
-    int steps = first().steps();
-    int skipped = steps - Math.min((int) (steps * first().strength()), steps);
+    int steps = request.steps();
+    int skipped = steps - Math.min((int) (steps * request.strength()), steps);
     return skipped * scheduler.timestepsPerStep();
   }
 
@@ -122,29 +121,38 @@ record BatchRun(
     return model.unet().config().inChannels() > model.vae().config().latentChannels();
   }
 
-  private ConditionedUnet unet(Start start) {
+  private Sampling sampling(Start start, int from) {
     PromptEncoder encoder =
         new PromptEncoder(model, compute, first().clipSkip(), first().longPrompts());
     // diffusers skips layers for the prompt only
     PromptEncoder negative = new PromptEncoder(model, compute, 0, first().longPrompts());
     int pieces = requests.stream().mapToInt(request -> pieces(encoder, request)).max().orElse(1);
-    int height = height();
-    int width = width();
     List<String> prompts = requests.stream().map(Request::prompt).toList();
-    Conditioning positive = encoder.encode(prompts, pieces, height, width);
-    Conditioning both = null;
-    if (first().guidance().scales().stream().anyMatch(scale -> scale > 1)) {
+    Conditioning told = encoder.encode(prompts, pieces, height(), width());
+    Conditioning empty = null;
+    if (!first().guidance().isNone()) {
       List<@Nullable String> negatives = new ArrayList<>();
       requests.forEach(request -> negatives.add(request.negativePrompt()));
-      both = negative.encode(negatives, pieces, height, width).cat(positive);
+      empty = negative.encode(negatives, pieces, height(), width());
     }
-    Tensor masked = null;
-    if (start.mask() != null && readsMasks()) {
-      Tensor drawn = start.mask().drawn().expand(requests.size(), 1, size[0], size[1]);
-      masked = Tensor.cat(1, drawn, start.mask().masked());
+    ConditionedUnet unet = new ConditionedUnet(model.unet(), controls(), masked(start.mask()));
+    int steps = scheduler.timesteps().length - from;
+    return new Sampling(
+        scheduler,
+        index -> unet.at(index - from, steps),
+        told,
+        empty,
+        first().guidance(),
+        first().guidanceRescale());
+  }
+
+  /** What an inpainting U-Net sees beside the latents. */
+  private @Nullable Tensor masked(@Nullable Mask mask) {
+    if (mask == null || !readsMasks()) {
+      return null;
     }
-    double rescale = first().guidanceRescale();
-    return new ConditionedUnet(model.unet(), positive, both, rescale, controls(), masked);
+    Tensor drawn = mask.drawn().expand(requests.size(), 1, size[0], size[1]);
+    return Tensor.cat(1, drawn, mask.masked());
   }
 
   /** Pieces of text that a request needs, its negative prompt included. */

@@ -11,6 +11,8 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Guidance;
+import org.perflow.flow.Recommended;
+import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.CLIPTokenizer;
@@ -104,18 +106,13 @@ public final class Pipeline implements AutoCloseable {
     }
   }
 
-  /** Told after every step. */
-  @FunctionalInterface
-  public interface Listener {
-    /**
-     * A step is done.
-     *
-     * @param done steps done so far, over all batches
-     * @param total steps there are in all
-     * @param latents of this batch as the network sees them, float32 [B, C, h, w]; a tiny
-     *     autoencoder makes previews of them; valid during the call only
-     */
-    void step(int done, int total, Tensor latents);
+  /**
+   * {@code request} with the model's own steps and guidance where it names none: as it is drawn.
+   */
+  public Request complete(Request request) {
+    Recommended own = Recommended.of(model);
+    Request stepped = request.steps() == null ? request.withSteps(own.steps()) : request;
+    return request.guidance().equals(Guidance.OWN) ? stepped.withGuidance(own.guidance()) : stepped;
   }
 
   /** One picture. */
@@ -127,7 +124,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** One picture, with its latents. The caller closes the result. */
   public Result generate(Request request) {
-    return generate(List.of(request), 1, (done, total, latents) -> {});
+    return generate(List.of(request), 1, StepListener.NONE);
   }
 
   /**
@@ -137,42 +134,74 @@ public final class Pipeline implements AutoCloseable {
    * @throws IllegalArgumentException where sizes do not suit the model, or the scheduler refuses
    *     the number of steps
    */
-  public Result generate(List<Request> requests, int batchSize, Listener listener) {
+  public Result generate(List<Request> requests, int batchSize, StepListener listener) {
     if (requests.isEmpty() || batchSize < 1) {
       throw new IllegalArgumentException(
           "got " + requests.size() + " requests in batches of " + batchSize + "; want one or more");
     }
+    List<List<Request>> batches = batches(requests, batchSize);
     requests.forEach(request -> checkTogether(requests.get(0), request));
-    Guidance guidance = requests.get(0).guidance().orOwn(model.schedulerConfig());
-    List<Request> guided =
-        requests.stream().map(request -> request.withGuidance(guidance)).toList();
-    Request first = guided.get(0);
-    checkChannels(first);
-    long[] size = latentSize(first);
-    List<List<Request>> batches = batches(guided, batchSize);
     List<Tensor> latents = new ArrayList<>();
     List<BufferedImage> pictures = new ArrayList<>();
-    int passes = 0;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       for (int i = 0; i < batches.size(); i++) {
-        try (Scheduler scheduler = Schedulers.create(schedulerConfig(first), first.steps())) {
-          BatchRun run = new BatchRun(model, compute, batches.get(i), scheduler, size);
-          int number = i;
-          latents.add(
-              run.sample(
-                  (done, steps, now) ->
-                      listener.step(number * steps + done, batches.size() * steps, now)));
-          passes = passes(first, scheduler.timesteps().length, run.firstStep());
+        int before = i;
+        StepListener inAll =
+            (done, steps, now) ->
+                listener.step(before * steps + done, batches.size() * steps, now);
+        try (Scope batch = Scope.open()) {
+          latents.add(batch.keep(sample(batches.get(i), inAll).latents()));
         }
-        pictures.addAll(codec(first.vaeTiling()).decode(latents.get(i)));
+        pictures.addAll(codec(requests.get(0).vaeTiling()).images(latents.get(i)));
       }
       return new Result(
-          scope.release(Tensor.cat(0, latents)), pictures, warnings(requests), passes);
+          scope.release(Tensor.cat(0, latents)),
+          pictures,
+          warnings(requests),
+          networkEvaluations(requests.get(0)));
     }
   }
 
-  private ObjectNode schedulerConfig(Request request) {
+  /**
+   * One batch, not decoded: every state on the way and the time that sampling took. What it returns
+   * belongs to the caller's scope.
+   *
+   * @throws IllegalArgumentException as {@link #generate(List, int, StepListener)}
+   */
+  public Sampled sample(List<Request> requests, StepListener listener) {
+    requests.forEach(request -> checkTogether(requests.get(0), request));
+    List<Request> complete = requests.stream().map(this::complete).toList();
+    Request first = complete.get(0);
+    checkChannels(first);
+    long[] size = latentSize(first);
+    try (NoGrad guard = NoGrad.enter();
+        Scheduler scheduler = scheduler(first)) {
+      return new BatchRun(model, compute, complete, scheduler, size).sample(listener);
+    }
+  }
+
+  /** U-Net passes that a picture of {@code request} takes. */
+  public int networkEvaluations(Request request) {
+    Request complete = complete(request);
+    try (Scheduler scheduler = scheduler(complete)) {
+      return Sampling.evaluations(
+          scheduler,
+          complete.guidance(),
+          model.unet().config().takesTimestepCond(),
+          BatchRun.firstStep(complete, scheduler));
+    }
+  }
+
+  private Scheduler scheduler(Request complete) {
+    return Schedulers.create(schedulerConfig(complete), complete.steps());
+  }
+
+  /**
+   * The settings of the sampler for {@code request}: the model's, corrected as diffusers' pipeline
+   * for such requests corrects old ones, or those of {@link #withScheduler}.
+   */
+  public ObjectNode schedulerConfig(Request request) {
     boolean xl = model.second() != null; // only the pipelines of the older families correct configs
     if (chosen == null) {
       ObjectNode own = model.schedulerConfig();
@@ -181,17 +210,6 @@ public final class Pipeline implements AutoCloseable {
     ObjectNode base = chosen.base();
     return Schedulers.config(
         chosen.sampler(), xl ? base : OldConfigs.correctedWhereWritten(base, request));
-  }
-
-  private int passes(Request request, int steps, int from) {
-    if (model.unet().config().takesTimestepCond()) {
-      return steps - from; // it is told its guidance
-    }
-    int passes = 0;
-    for (int i = from; i < steps; i++) {
-      passes += request.guidance().at(i, steps) > 1 ? 2 : 1;
-    }
-    return passes;
   }
 
   /** As large as allowed, but of prompts of one length each: padding would change the shorter. */
@@ -255,7 +273,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** Pictures of scaled latents [B, C, h, w], decoded one by one to bound memory. */
   public List<BufferedImage> decode(Tensor latents) {
-    return codec(false).decode(latents);
+    return codec(false).images(latents);
   }
 
   private VaeCodec codec(boolean tiling) {

@@ -11,7 +11,12 @@ import org.perflow.models.ControlNetModel;
 
 /**
  * What a {@link Pipeline} draws. Immutable; begin with {@link #of}, {@link #imageToImage} or {@link
- * #inpaint} and change what differs.
+ * #inpaint} and change what differs:
+ *
+ * <pre>{@code
+ * Request apple = Request.of("red apple").withSeed(42).withSize(64, 64);
+ * List<Request> six = apple.withSteps(8).withGuidance(3).repeat(6); // seeds 42 to 47
+ * }</pre>
  *
  * <pre>{@code
  * Request apple = Request.of("red apple").withNegativePrompt("worm").withSeed(7);
@@ -21,7 +26,8 @@ import org.perflow.models.ControlNetModel;
  * @param prompt the caption
  * @param negativePrompt what to steer away from; null where there is none, which XL takes for zeros
  *     and the other families for ""
- * @param steps of the sampler, network evaluations of most (twice as many with guidance)
+ * @param steps of the sampler, network evaluations of most (twice as many with guidance); null for
+ *     the model's own
  * @param guidance scale of classifier-free guidance; {@link Guidance#OWN} for the model's own
  * @param guidanceRescale how far the spread of what guidance makes is taken back to that without
  *     it, 0 (not at all) to 1: against overexposure, 0.7 is usual for zero terminal SNR
@@ -42,7 +48,7 @@ import org.perflow.models.ControlNetModel;
 public record Request(
     String prompt,
     @Nullable String negativePrompt,
-    int steps,
+    @Nullable Integer steps,
     Guidance guidance,
     double guidanceRescale,
     long seed,
@@ -59,7 +65,7 @@ public record Request(
   /** Refuses numbers that mean nothing. */
   public Request {
     controls = List.copyOf(controls);
-    if (steps < 1) {
+    if (steps != null && steps < 1) {
       throw new IllegalArgumentException("steps is " + steps + "; want at least 1");
     }
     if (!(guidanceRescale >= 0 && guidanceRescale <= 1)) {
@@ -74,7 +80,7 @@ public record Request(
       throw new IllegalArgumentException(
           "strength is " + strength + "; want above 0 (nothing changes) to 1 (all is drawn anew)");
     }
-    if (image != null && (int) (steps * strength) < 1) {
+    if (image != null && steps != null && (int) (steps * strength) < 1) {
       throw new IllegalArgumentException(
           "strength %s of %d steps leaves none to draw; want at least %.3f"
               .formatted(strength, steps, 1.0 / steps));
@@ -87,10 +93,10 @@ public record Request(
     }
   }
 
-  /** Text to image: 4 steps, seed 0, the model's own guidance and size. */
+  /** Text to image: seed 0, the model's own steps, guidance and size. */
   public static Request of(String prompt) {
     return new Request(
-        prompt, null, 4, Guidance.OWN, 0, 0, 0, 0, null, 1, null, List.of(), 0, false, false);
+        prompt, null, null, Guidance.OWN, 0, 0, 0, 0, null, 1, null, List.of(), 0, false, false);
   }
 
   /** Image to image: {@code strength} 0.3 changes little, 0.8 much. */
@@ -106,7 +112,7 @@ public record Request(
   /**
    * A picture {@code factor} times as large, with details drawn anew tile by tile: PeRFlow's
    * refiner, which starts from the enlarged picture and has a ControlNet of the "tile" kind follow
-   * it. 4 steps, the model's own guidance, strength 1, decoded in tiles.
+   * it. The model's own steps and guidance, strength 1, decoded in tiles.
    */
   public static Request refine(
       String prompt, BufferedImage picture, int factor, ControlNetModel tile) {
@@ -198,7 +204,7 @@ public record Request(
   private static final class Draft {
     private String prompt;
     private @Nullable String negativePrompt;
-    private int steps;
+    private @Nullable Integer steps;
     private Guidance guidance;
     private double guidanceRescale;
     private long seed;

@@ -12,11 +12,13 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * Pictures to latents as the U-Net sees them (scaled) and back.
+ * Pictures to latents as the U-Net sees them (scaled) and back. Does not own the autoencoder;
+ * records no gradients.
  *
+ * @param compute element type to compute in, unless the autoencoder says that it overflows there
  * @param tiling in overlapping tiles where the picture is larger than the model was trained on
  */
-record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
+public record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
   /** Some VAEs overflow in half precision; their config says so. */
   private DType type() {
     return vae.config().forceUpcast() ? DType.F32 : compute;
@@ -28,7 +30,7 @@ record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
    * @param picture [1, 3, H, W] in -1..1
    * @param noise standard normal [B, C, h, w]
    */
-  Tensor encode(Tensor picture, Tensor noise) {
+  public Tensor encode(Tensor picture, Tensor noise) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor x = picture.to(type());
@@ -43,18 +45,29 @@ record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
     }
   }
 
-  /** Pictures of latents [B, C, h, w], decoded one by one to bound memory. */
-  List<BufferedImage> decode(Tensor latents) {
-    List<BufferedImage> pictures = new ArrayList<>();
+  /**
+   * Pictures of latents [B, C, h, w], all at once.
+   *
+   * @return [B, 3, H, W], in -1..1 but for what the autoencoder overshoots, owned by the caller's
+   *     scope
+   */
+  public Tensor decode(Tensor latents) {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor z = latents.to(DType.F32).div(vae.config().scalingFactor()).add(shift()).to(type());
+      return scope.keep(tiling ? vae.decodeTiled(z) : vae.decode(z));
+    }
+  }
+
+  /** The same as images, decoded one by one to bound memory. */
+  public List<BufferedImage> images(Tensor latents) {
+    List<BufferedImage> images = new ArrayList<>();
     for (long i = 0; i < latents.size(0); i++) {
-      try (Scope scope = Scope.open();
-          NoGrad guard = NoGrad.enter()) {
-        Tensor z = latents.narrow(0, i, 1).to(DType.F32).div(vae.config().scalingFactor());
-        z = z.add(shift()).to(type());
-        pictures.addAll(Images.fromTensor(tiling ? vae.decodeTiled(z) : vae.decode(z)));
+      try (Scope scope = Scope.open()) {
+        images.addAll(Images.fromTensor(decode(latents.narrow(0, i, 1))));
       }
     }
-    return pictures;
+    return images;
   }
 
   private double shift() {

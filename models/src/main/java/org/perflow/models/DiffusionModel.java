@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -129,10 +130,17 @@ public record DiffusionModel(
    * Reads a diffusers folder or a single-file checkpoint, weights converted to {@code as}. The
    * caller closes the result.
    *
+   * @throws NoSuchFileException where there is neither
    * @throws FormatException naming the file that is missing, broken or of an architecture that is
    *     not built
    */
   public static DiffusionModel load(Path folder, DType as) throws IOException {
+    if (!Files.exists(folder)) {
+      throw new NoSuchFileException(
+          folder.toString(),
+          null,
+          "there is no such model; name a diffusers folder or a single-file checkpoint");
+    }
     if (Files.isRegularFile(folder)) {
       return loadSingleFile(folder, as);
     }

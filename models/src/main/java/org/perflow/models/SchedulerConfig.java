@@ -99,6 +99,11 @@ public final class SchedulerConfig {
     return isPerflow(config) || config.has(STEPS);
   }
 
+  /** Time windows of a PeRFlow model; 4, PeRFlow's usual number, where a config says none. */
+  public static int windows(JsonNode config) {
+    return config.path("num_time_windows").asInt(4);
+  }
+
   /**
    * The class that {@code model_index.json} names for a scheduler config. Diffusers refuses a
    * folder that names a class which it has not, so students of our own samplers name the nearest

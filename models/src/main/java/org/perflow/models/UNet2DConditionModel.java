@@ -118,7 +118,7 @@ public final class UNet2DConditionModel extends Module {
       Tensor encoderHiddenStates,
       @Nullable AddedConditions added,
       @Nullable Tensor timestepCond,
-      ControlNetModel.@Nullable Residuals control) {
+      @Nullable Residuals control) {
     check("U-Net", config, sample, timesteps, encoderHiddenStates, added);
     Tensor time = time(sample, timesteps, added, timestepCond);
     Tensor text = encoderHiddenStates.to(sample.dtype());
@@ -133,7 +133,7 @@ public final class UNet2DConditionModel extends Module {
   }
 
   private Tensor predict(
-      Tensor sample, Tensor time, Tensor text, ControlNetModel.@Nullable Residuals control) {
+      Tensor sample, Tensor time, Tensor text, @Nullable Residuals control) {
     Deque<Tensor> skips = new ArrayDeque<>();
     Tensor x = down(sample, time, text, skips);
     if (control != null) {

@@ -11,10 +11,9 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
-import org.perflow.flow.Guidance;
+import org.perflow.flow.Recommended;
 import org.perflow.io.Installation;
 import org.perflow.models.DiffusionModel;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.models.lora.LoraAdapters;
@@ -24,10 +23,10 @@ import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
-import org.perflow.train.TrainListener;
-import org.perflow.train.TrainOptions;
 import org.perflow.train.RunConfig;
 import org.perflow.train.SampleSheet;
+import org.perflow.train.TrainListener;
+import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
 import org.perflow.train.TrainingRun;
 
@@ -185,13 +184,10 @@ public record StudentRun<O extends Record>(
   }
 
   private BufferedImage samples(CachedExamples examples, DiffusionModel model) {
-    ObjectNode scheduler = sampled(model);
+    DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
+    Recommended own = Recommended.of(student);
     return SampleSheet.of(examples.captions())
-        .draw(
-            StudentWriter.student(model, model.unet(), scheduler),
-            train.compute(),
-            scheduler.path(SchedulerConfig.STEPS).asInt(),
-            Guidance.own(scheduler));
+        .draw(student, train.compute(), own.steps(), own.guidance());
   }
 
   private void save(DiffusionModel model, @Nullable LoraAdapters adapters) throws IOException {

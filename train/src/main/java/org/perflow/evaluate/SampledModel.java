@@ -6,11 +6,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import org.perflow.flow.sampler.PerflowScheduler;
-import org.perflow.flow.sampler.Scheduler;
-import org.perflow.flow.sampler.Schedulers;
 import org.perflow.io.Fingerprint;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
+import org.perflow.pipeline.Sampled;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 
@@ -31,9 +32,14 @@ public record SampledModel(
   /** The sampler of the model's folder. */
   public static final String OWN = "own";
 
+  /** What draws it. */
+  Pipeline pipeline(DType compute) {
+    Pipeline own = new Pipeline(model, compute);
+    return scheduler.equals(OWN) ? own : own.withScheduler(scheduler);
+  }
+
   private ObjectNode config() {
-    ObjectNode own = model.schedulerConfig();
-    return scheduler.equals(OWN) ? own : Schedulers.config(scheduler, own);
+    return pipeline(DType.F32).model().schedulerConfig();
   }
 
   /** The time windows that a PeRFlow sampler draws through; empty for any other. */
@@ -52,16 +58,14 @@ public record SampledModel(
   /** One a timestep; twice that with guidance, unless the network embeds its guidance. */
   @Override
   public int networkEvaluations() {
-    try (Scheduler sampler = Schedulers.create(config(), steps)) {
-      boolean twice = guidance > 1 && !model.unet().config().takesTimestepCond();
-      return sampler.timesteps().length * (twice ? 2 : 1);
-    }
+    return pipeline(DType.F32)
+        .networkEvaluations(Request.of("").withSteps(steps).withGuidance(guidance));
   }
 
   @Override
   public Drawn draw(List<Case> cases, DType compute) {
-    Drawing drawing = new Drawing(model, config(), guidance, steps, compute);
-    Drawing.Sampled sampled = drawing.sample(cases);
+    Drawing drawing = new Drawing(this, steps, compute);
+    Sampled sampled = drawing.sample(cases);
     long begin = System.nanoTime();
     Tensor pictures = drawing.decode(sampled.latents());
     double decodeSeconds = (System.nanoTime() - begin) / 1e9;
@@ -73,7 +77,7 @@ public record SampledModel(
     if (!onPath()) {
       return Optional.empty();
     }
-    Drawing drawing = new Drawing(model, config(), guidance, otherSteps, compute);
+    Drawing drawing = new Drawing(this, otherSteps, compute);
     return Optional.of(drawing.trajectories(drawing.sample(cases).states()));
   }
 

@@ -26,11 +26,8 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.models.VaeConfig;
-import org.perflow.pipeline.Pipeline;
-import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
-import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -184,28 +181,6 @@ class EvaluationTest {
       assertThat(perflow.inWindows().deviation()).isNotNegative();
       assertThatThrownBy(() -> evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 3, 1)))
           .hasMessageContaining("3 steps");
-    }
-  }
-
-  @Test
-  void drawsWhatThePipelineDraws() {
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Drawing drawing = new Drawing(model, model.schedulerConfig(), 2, 3, DType.F32);
-      Drawing.Sampled sampled = drawing.sample(CASES);
-      List<Tensor> states = sampled.states();
-      assertThat(states).hasSize(4);
-      assertThat(states.get(0).narrow(0, 1, 1).toFloatArray())
-          .containsExactly(Pipeline.noise(new long[] {2}, 4, 8, 8).toFloatArray());
-      List<Request> requests =
-          CASES.stream()
-              .map(c -> Request.of(c.prompt()).withSeed(c.seed()).withSteps(3))
-              .map(r -> r.withGuidance(2))
-              .toList();
-      try (Pipeline.Result result =
-          new Pipeline(model, DType.F32).generate(requests, 6, (done, total, z) -> {})) {
-        assertThat(sampled.latents().sub(result.latents()).abs().max().item()).isLessThan(1e-5);
-      }
     }
   }
 

@@ -68,7 +68,7 @@ public final class PerflowScheduler implements Scheduler {
     }
     return new PiecewiseFlow(
         NoiseSchedule.of(config),
-        new TimeWindows(config.path("num_time_windows").asInt(4)),
+        new TimeWindows(SchedulerConfig.windows(config)),
         Parameterization.parse(config.path("prediction_type").asText()));
   }
 

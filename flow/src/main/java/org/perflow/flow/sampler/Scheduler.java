@@ -1,10 +1,5 @@
 package org.perflow.flow.sampler;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.function.IntFunction;
-import org.perflow.flow.Denoiser;
-import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -14,7 +9,7 @@ import org.perflow.tensor.Tensor;
  *
  * <p>One a sampling run: a scheduler may remember earlier answers, which native memory it owns
  * until {@link #close}. Step 0 forgets them, so that one scheduler may serve run after run, but not
- * two at a time. Not thread-safe.
+ * two at a time. {@link Sampling} is the loop around it. Not thread-safe.
  */
 public interface Scheduler extends AutoCloseable {
   /** Timesteps to give the network, in order, each 0 ... 1000; they may be fractional. */
@@ -63,33 +58,6 @@ public interface Scheduler extends AutoCloseable {
    */
   default double timestepCond(int index) {
     return Double.NaN;
-  }
-
-  /**
-   * The sampling loop: from noise to data.
-   *
-   * @param noise standard normal, [B, C, h, w]
-   * @param later asked by stochastic samplers only
-   * @param denoiser the network that is asked at step i, called in that step's own scope
-   * @return where it starts, then the state after each step, [B, C, h, w] each, owned by the
-   *     caller's scope
-   */
-  default List<Tensor> sample(Tensor noise, NoiseSource later, IntFunction<Denoiser> denoiser) {
-    try (Scope scope = Scope.open()) {
-      double[] timesteps = timesteps();
-      Tensor z = noise.mul(initNoiseSigma());
-      List<Tensor> states = new ArrayList<>(List.of(z));
-      for (int i = 0; i < timesteps.length; i++) {
-        try (Scope step = Scope.open()) {
-          Tensor now = Tensor.full(timesteps[i], z.size(0));
-          Tensor output = denoiser.apply(i).predict(scaleModelInput(z, i), now);
-          z = step.keep(step(output, i, z, later));
-        }
-        states.add(z);
-      }
-      states.forEach(scope::keep);
-      return states;
-    }
   }
 
   /**

@@ -10,13 +10,12 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.TeacherSolver;
+import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.io.Fingerprint;
@@ -268,16 +267,10 @@ public final class PairStore implements AutoCloseable {
     try (SeededNoise noise = new SeededNoise(seeds);
         Scheduler scheduler = Schedulers.create(teacher.scheduler(), settings.steps());
         Scope scope = Scope.open()) {
-      IntFunction<Denoiser> guided =
-          i -> {
-            double number = scheduler.timestepCond(i);
-            Conditioning here =
-                Double.isNaN(number)
-                    ? told
-                    : told.withTimestepCond(Tensor.full(number, seeds.length));
-            return task.guided(teacher.net(), here, settings.guidance());
-          };
-      List<Tensor> states = scheduler.sample(noise.draw(shape(task)), noise, guided);
+      Sampling sampling =
+          new Sampling(
+              scheduler, teacher.net(), told, task.data().nullCondition(), settings.guidance());
+      List<Tensor> states = sampling.fromNoise(noise.draw(shape(task)), noise);
       return scope.keep(states.get(states.size() - 1));
     }
   }

@@ -9,6 +9,7 @@ import org.perflow.distill.Method;
 import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
+import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.SchedulerConfig;
@@ -18,8 +19,8 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Objective;
-import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.TrainOptions;
+import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.Trainer;
 
 /**
@@ -121,23 +122,18 @@ public final class RingRun {
         Rng start = Rng.seeded(99);
         Rng later = Rng.seeded(100)) {
       boolean[] noisy = new boolean[1];
+      Conditioning told = Conditioning.of(Tensor.full(0, POINTS, 1)); // the ring has no captions
+      double guidance = config.path(SchedulerConfig.GUIDANCE).asDouble(1);
       List<Tensor> states =
-          scheduler.sample(
-              Tensor.randn(start, POINTS, 2, 1, 1),
-              x -> {
-                noisy[0] = true;
-                return Tensor.randn(later, x.shape());
-              },
-              i -> net.given(told(scheduler.timestepCond(i), config)));
+          new Sampling(scheduler, net, told, null, guidance)
+              .fromNoise(
+                  Tensor.randn(start, POINTS, 2, 1, 1),
+                  x -> {
+                    noisy[0] = true;
+                    return Tensor.randn(later, x.shape());
+                  });
       return new Drawn(states, noisy[0]);
     }
-  }
-
-  /** The number beside time: the sampler's, or else guidance − 1 as diffusers' LCM tells it. */
-  private static Conditioning told(double cond, ObjectNode config) {
-    double number =
-        Double.isNaN(cond) ? config.path(SchedulerConfig.GUIDANCE).asDouble(1) - 1 : cond;
-    return Conditioning.of(Tensor.full(0, POINTS, 1)).withTimestepCond(Tensor.full(number, POINTS));
   }
 
   /** √(2 E|X−Y| − E|X−X'| − E|Y−Y'|) (Székely and Rizzo 2013), the diagonal left out. */
