@@ -21,12 +21,17 @@ import org.perflow.train.ProgressListener;
 import org.perflow.train.RunConfig;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
+import org.perflow.cli.HelpSections.Section;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
 
 /** {@code perflow accelerate}. */
 @Command(
     name = "accelerate",
+    customSynopsis = "perflow accelerate --out=DIR [--method=NAME] [OPTIONS]",
     description =
         "Trains a student that draws in a few steps what the teacher draws in many. OUT"
             + " holds the run: config.json, checkpoints, samples, TensorBoard events, and at the end"
@@ -43,6 +48,22 @@ import picocli.CommandLine.Option;
       "  perflow accelerate --out runs/x --guidance-mode fixed --guidance 3 --dry-run"
     })
 final class AccelerateCommand extends Verb implements OptionsFromRecords {
+  /** What everybody sets. */
+  private static final List<String> FIRST =
+      List.of(
+          "--teacher",
+          "--data",
+          "--out",
+          "--method",
+          "--steps",
+          "--minutes",
+          "--batch",
+          "--learning-rate",
+          "--resume",
+          "--config",
+          "--dry-run",
+          "--help");
+
   @Option(
       names = "--teacher",
       paramLabel = "DIR",
@@ -52,8 +73,9 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Option(
       names = "--method",
       paramLabel = "NAME",
+      converter = ByName.class,
       description = "How (default: perflow); the list is below.")
-  @Nullable String methodName;
+  @Nullable Method<?> method;
 
   @Option(
       names = "--start",
@@ -98,6 +120,18 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   private @Nullable RecordOptions train;
   private @Nullable RecordOptions lora;
 
+  /** The method of that name. */
+  private static final class ByName implements ITypeConverter<Method<?>> {
+    @Override
+    public Method<?> convert(String name) {
+      try {
+        return Methods.of(name);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage());
+      }
+    }
+  }
+
   @Override
   public void addOptions() {
     ofMethods =
@@ -105,13 +139,34 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     train = new RecordOptions(spec, TrainOptions.DEFAULTS);
     lora = new RecordOptions(spec, LoraOptions.DEFAULTS);
     spec.usageMessage().footer(footer());
+    HelpSections.show(spec, this::sections);
+  }
+
+  /** One screen, and with a method all there is to be set. */
+  private List<Section> sections() {
+    List<Section> sections = new ArrayList<>();
+    sections.add(new Section("Options", HelpSections.named(spec, FIRST)));
+    if (method != null) {
+      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start")));
+      training.addAll(HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST));
+      training.addAll(lora.of(method.lora()));
+      sections.add(new Section("Settings of " + method.name(), ofMethods.of(method.defaults())));
+      sections.add(new Section("Training", training));
+      sections.add(new Section("Output", HelpSections.named(spec, HelpSections.OUTPUT)));
+    }
+    return sections;
   }
 
   /** One line a method, then the examples. */
   private String[] footer() {
-    List<String> lines = new ArrayList<>(List.of("", "Methods:"));
-    for (Method<?> method : Methods.ALL) {
-      lines.add("  %-17s %s".formatted(method.name(), method.advice()));
+    List<String> lines =
+        new ArrayList<>(
+            List.of(
+                "",
+                "Methods (--method NAME --help lists the settings of one, and more of training and"
+                    + " output):"));
+    for (Method<?> each : Methods.ALL) {
+      lines.add("  %-17s %s".formatted(each.name(), each.advice()));
     }
     lines.addAll(List.of(spec.usageMessage().footer()));
     return lines.toArray(String[]::new);
@@ -124,10 +179,10 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   void run() throws Exception {
     RunConfig file =
         config == null ? new RunConfig(Json.MAPPER.createObjectNode()) : RunConfig.read(config);
-    String chosen = methodName == null ? file.json().path("method").asText("perflow") : methodName;
-    Method<?> method = Methods.of(chosen);
-    refuseUnknownSections(file, method);
-    Accelerator accelerator = accelerator(method, file);
+    Method<?> chosen =
+        method == null ? Methods.of(file.json().path("method").asText("perflow")) : method;
+    refuseUnknownSections(file, chosen);
+    Accelerator accelerator = accelerator(chosen, file);
     if (dryRun) {
       out().println(Json.MAPPER.writeValueAsString(accelerator.config().json()));
       return;
@@ -149,23 +204,23 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             .formatted(made.folder(), result.steps(), result.seconds(), result.loss()));
   }
 
-  private <O extends Record> Accelerator accelerator(Method<O> method, RunConfig file) {
-    ObjectNode chosen = settings(file, method.name(), ofMethods.changes());
-    refuseOthersSettings(method, chosen);
+  private <O extends Record> Accelerator accelerator(Method<O> how, RunConfig file) {
+    ObjectNode chosen = settings(file, how.name(), ofMethods.changes());
+    refuseOthersSettings(how, chosen);
     Accelerator accelerator =
         Accelerator.of(teacher == null ? Installation.teacher() : teacher)
             .data(data == null ? List.of(Installation.data()) : data)
-            .method(method, suited -> Overrides.apply(suited, chosen))
+            .method(how, suited -> Overrides.apply(suited, chosen))
             .train(Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())))
-            .lora(Overrides.apply(method.lora(), settings(file, "lora", lora.changes())))
+            .lora(Overrides.apply(how.lora(), settings(file, "lora", lora.changes())))
             .saveAs(DType.parse(saveDtype))
             .out(out);
     return start == null ? accelerator : accelerator.start(start);
   }
 
-  private static void refuseOthersSettings(Method<?> method, ObjectNode chosen) {
+  private static void refuseOthersSettings(Method<?> how, ObjectNode chosen) {
     Set<String> known = new TreeSet<>();
-    for (RecordComponent component : method.defaults().getClass().getRecordComponents()) {
+    for (RecordComponent component : how.defaults().getClass().getRecordComponents()) {
       known.add(component.getName());
     }
     for (var setting : chosen.properties()) {
@@ -174,20 +229,20 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             "%s is no setting of the method %s; it has %s"
                 .formatted(
                     RecordOptions.option(setting.getKey()),
-                    method.name(),
+                    how.name(),
                     String.join(" ", known.stream().map(RecordOptions::option).toList())));
       }
     }
   }
 
-  private void refuseUnknownSections(RunConfig file, Method<?> method) throws FormatException {
+  private void refuseUnknownSections(RunConfig file, Method<?> how) throws FormatException {
     // "inputs" is what a run writes about itself; it is not a setting
-    Set<String> known = Set.of("method", method.name(), "train", "lora", "inputs");
+    Set<String> known = Set.of("method", how.name(), "train", "lora", "inputs");
     for (var entry : file.json().properties()) {
       if (!known.contains(entry.getKey())) {
         throw new FormatException(
             "%s: unknown key \"%s\", expected \"method\", \"%s\", \"train\" and \"lora\""
-                .formatted(config, entry.getKey(), method.name()));
+                .formatted(config, entry.getKey(), how.name()));
       }
     }
   }

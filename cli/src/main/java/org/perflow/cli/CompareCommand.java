@@ -218,7 +218,7 @@ final class CompareCommand extends Verb {
     List<String> differences = wanted.differences(RunConfig.in(folder));
     if (!differences.isEmpty()) {
       throw new IllegalArgumentException(
-          "%s was trained with other settings than the plan has now: %s; choose another --out, or move that folder away"
+          "%s/config.json was written with other settings than the plan has now: %s; choose another --out, or move that folder away"
               .formatted(folder, String.join(", ", differences)));
     }
   }

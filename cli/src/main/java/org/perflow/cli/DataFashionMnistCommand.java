@@ -2,7 +2,7 @@ package org.perflow.cli;
 
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
-import org.perflow.cli.data.FashionMnist;
+import org.perflow.data.FashionMnist;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 

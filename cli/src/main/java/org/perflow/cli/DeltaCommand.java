@@ -1,21 +1,16 @@
 package org.perflow.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
 import org.perflow.flow.Parameterization;
-import org.perflow.io.Fingerprint;
-import org.perflow.io.Json;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
@@ -51,8 +46,6 @@ import picocli.CommandLine.Spec;
       "  perflow delta inspect d.safetensors"
     })
 final class DeltaCommand implements Runnable {
-  private static final String SCHEDULER = "scheduler/scheduler_config.json";
-
   @Spec private CommandSpec spec;
 
   @Override
@@ -69,17 +62,6 @@ final class DeltaCommand implements Runnable {
           "--dtype is " + name + ", expected float32, float16 or bfloat16");
     }
     return type;
-  }
-
-  /** For the header of what is made from {@code base}: how. */
-  private static Map<String, String> provenance(Path base, String did, Path other, double scale)
-      throws IOException {
-    ObjectNode how = Json.MAPPER.createObjectNode();
-    how.put("did", did);
-    how.put("with", String.valueOf(other.getFileName()));
-    how.put("with_sha256", Fingerprint.of(other));
-    how.put("scale", scale);
-    return Provenance.of(base, List.of(), how).asMetadata();
   }
 
   /** {@code perflow delta extract}. */
@@ -123,14 +105,7 @@ final class DeltaCommand implements Runnable {
 
     @Override
     void run() throws Exception {
-      Path from = DeltaFolder.weights(base);
-      Path to = DeltaFolder.weights(student);
-      Map<String, String> about = new TreeMap<>(provenance(from, "extract", to, 1));
-      if (Files.exists(base.resolve(SCHEDULER)) && Files.exists(student.resolve(SCHEDULER))) {
-        JsonNode sampled = Json.read(student.resolve(SCHEDULER));
-        about.putAll(Delta.sampler(sampled, Json.read(base.resolve(SCHEDULER))));
-      }
-      Delta.extract(from, to, out, type(dtype), about);
+      DeltaFolder.extract(base, student, out, type(dtype));
       report(new Written(out.toString()), out.toString());
     }
   }
@@ -225,7 +200,7 @@ final class DeltaCommand implements Runnable {
     void run() throws Exception {
       Path from = DeltaFolder.weights(base);
       Path change = DeltaFolder.weights(delta);
-      Map<String, String> about = provenance(from, "apply", change, scale);
+      Map<String, String> about = Provenance.of(from, "apply", change, scale).asMetadata();
       if (out.toString().endsWith(".safetensors")) {
         Delta.apply(from, change, out, options(anyBase), about);
       } else if (!Files.isDirectory(base)) {
@@ -269,7 +244,7 @@ final class DeltaCommand implements Runnable {
     void run() throws Exception {
       Path from = DeltaFolder.weights(student);
       Path change = DeltaFolder.weights(delta);
-      Map<String, String> about = provenance(from, "unapply", change, scale);
+      Map<String, String> about = Provenance.of(from, "unapply", change, scale).asMetadata();
       Delta.unapply(from, change, out, options(true), about);
       report(new Written(out.toString()), out.toString());
     }
@@ -348,8 +323,7 @@ final class DeltaCommand implements Runnable {
       Path file = DeltaFolder.weights(delta);
       Delta.Info info = Delta.info(file);
       List<Delta.Layer> layers = Delta.inspect(file);
-      double norm =
-          Math.sqrt(layers.stream().mapToDouble(layer -> layer.norm() * layer.norm()).sum());
+      double norm = Delta.norm(layers);
       StringBuilder text = new StringBuilder();
       text.append("for        %s (shapes %.12s)%n".formatted(info.family(), info.architecture()));
       text.append("base       %s%n".formatted(unknown(info.baseSha256())));

@@ -5,6 +5,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.HelpSections.Section;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
@@ -19,6 +20,7 @@ import picocli.CommandLine.Option;
 /** {@code perflow pretrain}. */
 @Command(
     name = "pretrain",
+    customSynopsis = "perflow pretrain --out=DIR [OPTIONS]",
     description =
         "Trains a text-to-image teacher from scratch: first its VAE, then U-Net and text encoder"
             + " together. Architecture, tokenizer and noise schedule are those of the folder --like;"
@@ -36,6 +38,24 @@ import picocli.CommandLine.Option;
       "      --steps 20000"
     })
 final class PretrainCommand extends Verb implements OptionsFromRecords {
+  /** What everybody sets. */
+  private static final List<String> FIRST =
+      List.of(
+          "--like",
+          "--data",
+          "--out",
+          "--steps",
+          "--minutes",
+          "--batch",
+          "--learning-rate",
+          "--vae-steps",
+          "--keep-vae",
+          "--keep-weights",
+          "--keep-text-encoder",
+          "--resume",
+          "--dry-run",
+          "--help");
+
   @Option(
       names = "--like",
       paramLabel = "DIR",
@@ -86,6 +106,14 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
   @Override
   public void addOptions() {
     train = new RecordOptions(spec, TrainOptions.DEFAULTS);
+    HelpSections.show(
+        spec,
+        () ->
+            List.of(
+                new Section("Options", HelpSections.named(spec, FIRST)),
+                new Section(
+                    "Training", HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST)),
+                new Section("Output", HelpSections.named(spec, HelpSections.OUTPUT))));
   }
 
   private record Summary(String model, long steps, double loss, double seconds) {}

@@ -5,6 +5,7 @@ import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.ResourceBundle;
@@ -50,21 +51,36 @@ final class RecordOptions {
     }
     for (var entry : types.entrySet()) {
       String name = entry.getKey();
-      Class<?> type = entry.getValue();
-      spec.addOption(
-          OptionSpec.builder(option(name))
-              .type(type == boolean.class || type.isPrimitive() ? type : String.class)
-              .arity(type == boolean.class ? "0..1" : "1")
-              .fallbackValue("true")
-              .paramLabel(label(type))
-              .description(description(name, type, String.join(" or ", usual.get(name))))
-              .converters(
-                  type.isEnum()
-                      ? new ITypeConverter<?>[] {given -> constant(type, given)}
-                      : new ITypeConverter<?>[0])
-              .setter(setter(name))
-              .build());
+      spec.addOption(option(name, entry.getValue(), String.join(" or ", usual.get(name))));
     }
+  }
+
+  /** The options of one of the records, with its defaults: for the help. */
+  List<OptionSpec> of(Record record) {
+    ObjectNode shown = Json.MAPPER.valueToTree(record);
+    return Arrays.stream(record.getClass().getRecordComponents())
+        .map(
+            component -> {
+              String name = component.getName();
+              String standard = shown.path(name).isNull() ? "" : word(shown.path(name).asText());
+              return option(name, component.getType(), standard);
+            })
+        .toList();
+  }
+
+  private OptionSpec option(String name, Class<?> type, String standard) {
+    return OptionSpec.builder(option(name))
+        .type(type == boolean.class || type.isPrimitive() ? type : String.class)
+        .arity(type == boolean.class ? "0..1" : "1")
+        .fallbackValue("true")
+        .paramLabel(label(type))
+        .description(description(name, type, standard))
+        .converters(
+            type.isEnum()
+                ? new ITypeConverter<?>[] {given -> constant(type, given)}
+                : new ITypeConverter<?>[0])
+        .setter(setter(name))
+        .build();
   }
 
   /** What was given on the command line, by the record's names. */

@@ -5,10 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.perflow.accelerate.Methods;
+import org.perflow.distill.Method;
 import picocli.CommandLine;
 import picocli.CommandLine.Help.Ansi;
 
@@ -24,6 +27,11 @@ class HelpFilesTest {
   void areCurrent() throws IOException {
     Map<String, String> expected = new TreeMap<>();
     collect(Main.commandLine(), expected);
+    for (Method<?> method : Methods.ALL) { // the settings of each are a page of their own
+      CommandLine accelerate = Main.commandLine().getSubcommands().get("accelerate");
+      accelerate.parseArgs("--method", method.name(), "--help");
+      expected.put("perflow-accelerate-%s.txt".formatted(method.name()), text(accelerate));
+    }
     if (System.getProperty("perflow.updateHelp") != null) {
       update(expected);
     }
@@ -38,9 +46,31 @@ class HelpFilesTest {
 
   private static void collect(CommandLine command, Map<String, String> texts) {
     String name = command.getCommandSpec().qualifiedName("-") + ".txt";
-    String text = command.getUsageMessage(Ansi.OFF).replace(System.lineSeparator(), "\n");
-    texts.put(name, text.lines().map(String::stripTrailing).reduce("", (a, b) -> a + b + "\n"));
+    texts.put(name, text(command));
     command.getSubcommands().values().forEach(sub -> collect(sub, texts));
+  }
+
+  private static String text(CommandLine command) {
+    String text = command.getUsageMessage(Ansi.OFF).replace(System.lineSeparator(), "\n");
+    return text.lines().map(String::stripTrailing).reduce("", (a, b) -> a + b + "\n");
+  }
+
+  /** A beginner's page of accelerate is one screen; between them the pages have every option. */
+  @Test
+  void theHelpOfTrainingLeavesNoOptionOut() {
+    for (String name : List.of("accelerate", "pretrain")) {
+      CommandLine command = Main.commandLine().getSubcommands().get(name);
+      StringBuilder pages = new StringBuilder(text(command));
+      if (name.equals("accelerate")) {
+        assertThat(pages.toString().lines().count()).isLessThanOrEqualTo(50);
+        for (Method<?> method : Methods.ALL) {
+          command.parseArgs("--method", method.name(), "--help");
+          pages.append(text(command));
+        }
+      }
+      assertThat(command.getCommandSpec().optionsMap().keySet())
+          .allMatch(option -> pages.toString().matches("(?s).*" + option + "\\b.*"));
+    }
   }
 
   private static void update(Map<String, String> expected) throws IOException {

@@ -1,4 +1,9 @@
-/** All methods: {@link org.perflow.accelerate.Methods}. */
+/**
+ * The front door to acceleration: {@link org.perflow.accelerate.Accelerator} leads from a teacher's
+ * folder and captioned pictures to a student's folder, by one of {@link
+ * org.perflow.accelerate.Methods} or a method of one's own. What it puts together and checks is a
+ * {@link org.perflow.distill.StudentRun}.
+ */
 @NullMarked
 package org.perflow.accelerate;
 

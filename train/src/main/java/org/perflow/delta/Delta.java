@@ -35,14 +35,18 @@ import org.perflow.tensor.Tensor;
  * What acceleration changed: student minus teacher, tensor by tensor, worked out in float32. It can
  * be added to the weights it was taken against (checked by hash), or to a fine-tuned relative of
  * them. Its header says what it fits and how the result is sampled; published deltas that say
- * nothing are taken by their names and shapes.
+ * nothing are taken by their names and shapes. {@link DeltaFolder} works on whole models.
  *
  * <pre>{@code
+ * List<Path> seeds =
+ *     List.of(
+ *         Path.of("runs/1/student/delta.safetensors"),
+ *         Path.of("runs/2/student/delta.safetensors"));
+ * Path mean = Path.of("mean.safetensors");
+ * Delta.mean(seeds, mean); // draws nearer to the teacher than either
+ * System.out.println(Delta.info(mean).family());
  * Path base = DeltaFolder.weights(Path.of("models/emoji-64"));
- * Path student = DeltaFolder.weights(Path.of("models/emoji-64-perflow"));
- * Path delta = Path.of("delta.safetensors");
- * Delta.extract(base, student, delta);
- * Delta.inspect(delta).forEach(System.out::println);
+ * Delta.apply(base, mean, Path.of("student.safetensors"), Delta.Options.DEFAULTS, Map.of());
  * }</pre>
  */
 public final class Delta {
@@ -62,6 +66,11 @@ public final class Delta {
   /** Size of the change of one weight. */
   @SuppressWarnings("ArrayRecordComponent") // printed, never compared
   public record Layer(String name, long[] shape, double norm, double largest) {}
+
+  /** Norm of the change of all weights together. */
+  public static double norm(List<Layer> layers) {
+    return Math.sqrt(layers.stream().mapToDouble(layer -> layer.norm() * layer.norm()).sum());
+  }
 
   /**
    * What a delta says of itself.
@@ -89,7 +98,8 @@ public final class Delta {
    * @param scale factor of the change
    * @param type element type written; null = that of the base
    * @param anyBase also to other weights of the same architecture than those it was taken against
-   * @param skip beginnings of names whose weights stay as they are in the base
+   * @param skip beginnings of names whose weights stay as they are in the base, and out of it where
+   *     it has none of them
    */
   public record Options(double scale, @Nullable DType type, boolean anyBase, List<String> skip) {
     /** All of it, to its own base. */
@@ -187,7 +197,8 @@ public final class Delta {
 
   /**
    * Writes the mean of deltas of one base, such as of runs that differ in their seed: worked out in
-   * float32, stored in the first one's type.
+   * float32, each weight stored in the type of the first delta that has it. A delta without the
+   * layer that embeds guidance counts as one where it is zero.
    *
    * @throws FormatException where they were taken against different weights, are sampled in
    *     different ways or do not fit each other, with nothing written
@@ -207,11 +218,13 @@ public final class Delta {
         sources.add(delta.getFileName() + " " + Fingerprint.of(delta));
       }
       Map<String, LazyTensor> means = new LinkedHashMap<>();
-      for (NamedTensors.Entry entry : changes.get(0).entries().values()) {
-        means.put(
-            entry.name(),
-            new LazyTensor(
-                entry.dtype(), entry.shape(), () -> mean(changes, entry).to(entry.dtype())));
+      for (NamedTensors change : changes) {
+        for (NamedTensors.Entry entry : change.entries().values()) {
+          means.putIfAbsent(
+              entry.name(),
+              new LazyTensor(
+                  entry.dtype(), entry.shape(), () -> mean(changes, entry).to(entry.dtype())));
+        }
       }
       Map<String, String> header = new TreeMap<>(changes.get(0).metadata());
       header.remove(SCALE); // the first one's
@@ -226,9 +239,11 @@ public final class Delta {
 
   private static Tensor mean(List<NamedTensors> changes, NamedTensors.Entry entry)
       throws IOException {
-    Tensor sum = changes.get(0).read(entry.name(), DType.F32);
-    for (NamedTensors change : changes.subList(1, changes.size())) {
-      sum = sum.add(change.read(entry.name(), DType.F32));
+    Tensor sum = Tensor.zeros(DType.F32, entry.shape());
+    for (NamedTensors change : changes) {
+      if (change.entries().containsKey(entry.name())) {
+        sum = sum.add(change.read(entry.name(), DType.F32));
+      }
     }
     return sum.div(changes.size());
   }
@@ -244,7 +259,11 @@ public final class Delta {
                 .formatted(one, two, key, here, there));
       }
     }
-    fits(one, a, two, b, Options.DEFAULTS);
+    if (b.entries().containsKey(GUIDANCE_LAYER)) {
+      fits(one, a, two, b, Options.DEFAULTS);
+    } else {
+      fits(two, b, one, a, Options.DEFAULTS);
+    }
   }
 
   // ---------------------------------------------------------------- using
@@ -300,7 +319,9 @@ public final class Delta {
       throws IOException {
     Map<String, LazyTensor> sum = new LinkedHashMap<>();
     NamedTensors.Entry layer = change.entries().get(GUIDANCE_LAYER);
-    if (layer != null && !from.entries().containsKey(GUIDANCE_LAYER)) {
+    if (layer != null
+        && !from.entries().containsKey(GUIDANCE_LAYER)
+        && !options.skips(GUIDANCE_LAYER)) {
       DType type = options.type() == null ? layer.dtype() : options.type();
       sum.put(
           GUIDANCE_LAYER,

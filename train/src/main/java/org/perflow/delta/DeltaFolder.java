@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.UUID;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -23,19 +24,23 @@ import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightFiles;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.DType;
 
 /**
- * A delta added to a whole diffusers folder: the base's files with an accelerated U-Net and the
- * student's scheduler. All other parts are copied as they are, so any pipeline of diffusers will
- * do.
+ * Deltas of whole diffusers folders: taken of two, with what a student's sampler must know, and
+ * added to one: the base's files with an accelerated U-Net and the student's scheduler. All other
+ * parts are copied as they are, so any pipeline of diffusers will do.
  *
  * <pre>{@code
+ * Path delta = Path.of("delta.safetensors");
+ * DeltaFolder.extract(
+ *     Path.of("models/emoji-64"), Path.of("runs/first/student"), delta, DType.F16);
  * DeltaFolder.apply(
  *     Path.of("my-finetune"),
- *     Path.of("delta.safetensors"),
- *     Path.of("my-fast-finetune"),
+ *     delta,
+ *     Path.of("my-fast-model"),
  *     DeltaFolder.Sampler.OF_DELTA,
- *     new Delta.Options(1, null, true, List.of()), // a relative of the base it was taken against
+ *     new Delta.Options(1, null, true, List.of()), // of another base than its own
  *     Map.of());
  * }</pre>
  */
@@ -55,6 +60,24 @@ public final class DeltaFolder {
   public record Sampler(@Nullable Parameterization parameterization, int windows) {
     /** As the delta says. */
     public static final Sampler OF_DELTA = new Sampler(null, 4);
+  }
+
+  /**
+   * Writes student − base, worked out in float32 and stored as {@code type}. Of two diffusers
+   * folders the delta also knows how the student is sampled.
+   *
+   * @param base a diffusers folder or a weights file of any kind, as is {@code student}
+   * @throws FormatException where the two do not fit, with nothing written
+   */
+  public static void extract(Path base, Path student, Path delta, DType type) throws IOException {
+    Path from = weights(base);
+    Path to = weights(student);
+    Map<String, String> about = new TreeMap<>(Provenance.of(from, "extract", to, 1).asMetadata());
+    if (Files.exists(base.resolve(SCHEDULER)) && Files.exists(student.resolve(SCHEDULER))) {
+      JsonNode sampled = Json.read(student.resolve(SCHEDULER));
+      about.putAll(Delta.sampler(sampled, Json.read(base.resolve(SCHEDULER))));
+    }
+    Delta.extract(from, to, delta, type, about);
   }
 
   /**
@@ -87,7 +110,9 @@ public final class DeltaFolder {
       }
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
       Delta.apply(weights(base), change, unet, options, about);
-      addGuidanceLayer(change, beside.resolve("unet/config.json"));
+      if (!options.skips(Delta.GUIDANCE_LAYER)) {
+        addGuidanceLayer(change, beside.resolve("unet/config.json"));
+      }
       Json.write(beside.resolve(SCHEDULER), scheduler);
       if (SchedulerConfig.isStudents(scheduler)) {
         String type = SchedulerConfig.classInIndex(scheduler);

@@ -23,6 +23,14 @@ import org.perflow.tensor.Tensor;
  * A delta as a LoRA, for tools that load nothing else: the truncated singular value decomposition
  * of every matrix's and every convolution's change, the best approximation of that rank (Eckart and
  * Young 1936). Changes of biases and norms cannot go along; {@link Report} says how much that is.
+ *
+ * <pre>{@code
+ * Path lora = Path.of("accelerator.safetensors");
+ * DeltaLora.Report report =
+ *     DeltaLora.write(
+ *         Path.of("delta.safetensors"), 64, LoraFile.Format.KOHYA, DType.F16, lora);
+ * System.out.printf("keeps %.1f%% of the delta%n", 100 * report.kept());
+ * }</pre>
  */
 public final class DeltaLora {
   private DeltaLora() {}

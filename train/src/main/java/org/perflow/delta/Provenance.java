@@ -1,6 +1,7 @@
 package org.perflow.delta;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -58,6 +59,21 @@ public record Provenance(
         base == null ? null : Source.of(base),
         List.copyOf(sources),
         config);
+  }
+
+  /**
+   * Of weights that are made now from {@code base} and a file of others.
+   *
+   * @param did what was done, such as "apply"
+   * @param scale factor of the other's weights
+   */
+  public static Provenance of(Path base, String did, Path with, double scale) throws IOException {
+    ObjectNode how = Json.MAPPER.createObjectNode();
+    how.put("did", did);
+    how.put("with", String.valueOf(with.getFileName()));
+    how.put("with_sha256", Fingerprint.of(with));
+    how.put("scale", scale);
+    return of(base, List.of(), how);
   }
 
   /** Writes {@code provenance.json} into {@code folder}. */

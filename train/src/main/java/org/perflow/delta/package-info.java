@@ -1,9 +1,10 @@
 /**
- * The difference between a student's weights and its teacher's, which accelerates other models of
- * the family: {@link org.perflow.delta.Delta} extracts, applies, scales and averages it, {@link
- * org.perflow.delta.DeltaFolder} does so for whole model folders, {@link
- * org.perflow.delta.DeltaLora} compresses it to a LoRA, {@link org.perflow.delta.Provenance} says
- * what an artefact was made from.
+ * What acceleration changed, student minus teacher, which accelerates other models of the family.
+ *
+ * <p>{@link org.perflow.delta.Delta} takes, adds, scales and averages weights; {@link
+ * org.perflow.delta.DeltaFolder} adds to a whole model folder and finds out how the result is
+ * sampled; {@link org.perflow.delta.DeltaLora} makes a LoRA of a delta; {@link
+ * org.perflow.delta.Provenance} says what an artefact was made from.
  */
 @NullMarked
 package org.perflow.delta;

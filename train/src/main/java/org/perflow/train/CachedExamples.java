@@ -30,7 +30,7 @@ import org.perflow.tensor.Tensor;
 /**
  * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and what the text
  * encoders make of every wording of every caption, all in memory and cached on disk. XL is told
- * that no picture was ever cropped or scaled (spec 2.5). Owns its native memory.
+ * that no picture was ever cropped or scaled. Owns its native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;

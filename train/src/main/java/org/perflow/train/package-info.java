@@ -1,8 +1,17 @@
 /**
- * The training loop and what it reads and writes: {@link org.perflow.train.Trainer} minimises an
- * {@link org.perflow.train.Objective} with {@link org.perflow.train.TrainOptions}; {@link
- * org.perflow.train.CachedExamples} is the data; teachers come from {@link
- * org.perflow.train.VaeObjective} and {@link org.perflow.train.PretrainObjective}.
+ * The training loop and what it reads and writes. {@link org.perflow.train.Trainer} minimises an
+ * {@link org.perflow.train.Objective} as {@link org.perflow.train.TrainOptions} says, and tells
+ * {@link org.perflow.train.TrainListener}s how far it is; {@link org.perflow.train.TrainingRun} is
+ * one such training in a folder of its own, beside whose checkpoints {@link
+ * org.perflow.train.RunConfig} says what it was told.
+ *
+ * <p>Data: {@link org.perflow.train.CachedExamples} holds the latents of a teacher's VAE ({@link
+ * org.perflow.train.LatentCache}) and the states of its text encoder, of captions as they are and
+ * of new ones put together from their pieces ({@link org.perflow.train.MixedCaptions}).
+ *
+ * <p>Teachers of one's own: {@link org.perflow.train.Pretraining} is the front door; it minimises
+ * {@link org.perflow.train.VaeObjective}, then {@link org.perflow.train.PretrainObjective}. Students
+ * are made by the methods of {@link org.perflow.distill}.
  */
 @NullMarked
 package org.perflow.train;

@@ -13,6 +13,8 @@ import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.accelerate.Methods;
+import org.perflow.distill.Method;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.TimeWindows;
 import org.perflow.flow.sampler.PerflowScheduler;
@@ -23,6 +25,7 @@ import org.perflow.io.Json;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
@@ -37,6 +40,8 @@ class DeltaTest {
   private static final Path BASE = Golden.FOLDER.resolve(UNET);
   private static final Path SD21 =
       Golden.FOLDER.resolveSibling("sd21-unet/diffusion_pytorch_model.safetensors");
+
+  private static final String LAYER = "time_embedding.cond_proj.weight";
 
   @TempDir Path temp;
   private Path student;
@@ -68,6 +73,22 @@ class DeltaTest {
         PerflowScheduler.config(
             teacherScheduler(), new TimeWindows(4), Parameterization.DDIM_EPS, false);
     Delta.extract(BASE, student, delta, type, Delta.sampler(scheduler, teacherScheduler()));
+  }
+
+  /** The student with a layer that embeds its guidance. */
+  private Path toldItsGuidance() throws IOException {
+    Path told = temp.resolve("told.safetensors");
+    try (SafetensorsFile file = SafetensorsFile.open(student);
+        Scope scope = Scope.open();
+        Rng rng = Rng.seeded(3)) {
+      Map<String, Tensor> weights = new LinkedHashMap<>();
+      for (String name : file.entries().keySet()) {
+        weights.put(name, file.read(name));
+      }
+      weights.put(LAYER, Tensor.randn(rng, 32, 256));
+      SafetensorsWriter.write(told, weights, Map.of());
+    }
+    return told;
   }
 
   /** Largest difference of two weight files. */
@@ -142,6 +163,68 @@ class DeltaTest {
   }
 
   @Test
+  void aMeanLosesNoLayerWhicheverDeltaLacksIt() throws IOException {
+    Path told = toldItsGuidance();
+    Path with = temp.resolve("with.safetensors");
+    Delta.extract(BASE, student, delta);
+    Delta.extract(BASE, told, with);
+    Path out = temp.resolve("mean.safetensors");
+    for (List<Path> order : List.of(List.of(delta, with), List.of(with, delta))) {
+      Delta.mean(order, out);
+      try (SafetensorsFile mean = SafetensorsFile.open(out);
+          SafetensorsFile weights = SafetensorsFile.open(told);
+          Scope scope = Scope.open()) {
+        assertThat(mean.read(LAYER).toFloatArray())
+            .as("%s", order)
+            .isEqualTo(weights.read(LAYER).mul(0.5).toFloatArray());
+        assertThat(mean.entries()).hasSameSizeAs(weights.entries());
+      }
+    }
+  }
+
+  @Test
+  void whatIsSkippedStaysOutOfABaseThatLacksIt() throws IOException {
+    Delta.extract(
+        BASE,
+        toldItsGuidance(),
+        delta,
+        DType.F32,
+        Delta.sampler(
+            Schedulers.config("lcm", teacherScheduler()).put("recommended_num_inference_steps", 4),
+            teacherScheduler()));
+    Path out = temp.resolve("out");
+    var without = new Delta.Options(1, null, false, List.of("time_embedding.cond_proj"));
+    DeltaFolder.apply(
+        Golden.FOLDER, delta, out, DeltaFolder.Sampler.OF_DELTA, without, Map.of());
+    assertThat(distance(out.resolve(UNET), student)).isLessThan(1e-6); // of the same names
+    try (DiffusionModel model = DiffusionModel.load(out, DType.F32)) {
+      assertThat(model.unet().config().takesTimestepCond()).isFalse();
+    }
+  }
+
+  /** Diffusers refuses a folder whose index names a class that it has not. */
+  @Test
+  void theIndexNamesAClassOfDiffusersForTheStudentsOfEveryMethod() throws IOException {
+    for (Method<?> method : Methods.ALL) {
+      ObjectNode sampler = sampler(method);
+      Delta.extract(BASE, student, delta, DType.F32, Delta.sampler(sampler, teacherScheduler()));
+      Path out = temp.resolve("as-" + method.name());
+      publish(delta, out, DeltaFolder.Sampler.OF_DELTA);
+      assertThat(Json.read(out.resolve("model_index.json")).at("/scheduler/1").asText())
+          .as(method.name())
+          .isIn(SchedulerConfig.CLASSES)
+          .isNotIn(SchedulerConfig.SHORTCUT, SchedulerConfig.PERFLOW);
+      assertThat(Json.read(out.resolve("scheduler/scheduler_config.json")).toString())
+          .isEqualTo(sampler.toString());
+    }
+  }
+
+  private static <O extends Record> ObjectNode sampler(Method<O> method) throws IOException {
+    return method.scheduler(
+        teacherScheduler(), method.suited(teacherScheduler(), method.defaults()));
+  }
+
+  @Test
   void knowsWhatItFits() throws IOException {
     extract(DType.BF16);
     Delta.Info info = Delta.info(delta);
@@ -207,22 +290,10 @@ class DeltaTest {
         .isEqualTo(Json.read(Golden.FOLDER.resolve("model_index.json")).path("scheduler"));
   }
 
-  /** A folder as the authors publish them: weights without metadata, and the U-Net's config. */
   /** A student that embeds its guidance, and whose sampler diffusers has: LCM's. */
   @Test
   void aLayerThatTheBaseLacksGoesAlong() throws IOException {
-    String layer = "time_embedding.cond_proj.weight";
-    Path told = temp.resolve("told.safetensors");
-    try (SafetensorsFile file = SafetensorsFile.open(student);
-        Scope scope = Scope.open();
-        Rng rng = Rng.seeded(3)) {
-      Map<String, Tensor> weights = new LinkedHashMap<>();
-      for (String name : file.entries().keySet()) {
-        weights.put(name, file.read(name));
-      }
-      weights.put(layer, Tensor.randn(rng, 32, 256));
-      SafetensorsWriter.write(told, weights, Map.of());
-    }
+    Path told = toldItsGuidance();
     ObjectNode sampler =
         Schedulers.config("lcm", teacherScheduler()).put("recommended_num_inference_steps", 4);
     Delta.extract(BASE, told, delta, DType.F32, Delta.sampler(sampler, teacherScheduler()));
@@ -239,8 +310,8 @@ class DeltaTest {
         Scope scope = Scope.open()) {
       assertThat(model.schedulerConfig().path("_class_name").asText()).isEqualTo("LCMScheduler");
       assertThat(model.unet().config().timeCondProjDim()).isEqualTo(256);
-      assertThat(model.unet().namedParameters().get(layer).value().toFloatArray())
-          .isEqualTo(file.read(layer).mul(0.5).toFloatArray());
+      assertThat(model.unet().namedParameters().get(LAYER).value().toFloatArray())
+          .isEqualTo(file.read(LAYER).mul(0.5).toFloatArray());
     }
     assertThat(Json.read(out.resolve("model_index.json")).path("scheduler").path(1).asText())
         .isEqualTo("LCMScheduler");
@@ -251,6 +322,7 @@ class DeltaTest {
         .hasMessageContaining("lcm-lora");
   }
 
+  /** A folder as the authors publish them: weights without metadata. */
   @Test
   void publishedDeltasNeedToBeToldTheirSampler() throws IOException {
     extract(DType.F16);

@@ -5,16 +5,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.awt.Color;
-import java.awt.Graphics2D;
-import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -30,7 +25,6 @@ import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
-import org.perflow.io.ShardWriter;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
@@ -46,26 +40,7 @@ class EndToEndTest {
 
   @BeforeEach
   void writeShard() throws IOException {
-    shard = temp.resolve("train-0.tar");
-    try (ShardWriter writer = new ShardWriter(shard)) {
-      for (int i = 0; i < 6; i++) {
-        BufferedImage image = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
-        Graphics2D graphics = image.createGraphics();
-        graphics.setColor(Color.getHSBColor(i / 6f, 1, 1));
-        graphics.fillOval(4, 4, 10 + 2 * i, 20);
-        graphics.dispose();
-        ByteArrayOutputStream png = new ByteArrayOutputStream();
-        ImageIO.write(image, "png", png);
-        writer.write(
-            new Sample(
-                "",
-                "p" + i,
-                png.toByteArray(),
-                "flat emoji of red apple, fruit, number " + i,
-                Json.MAPPER.createObjectNode()));
-      }
-      writer.finish();
-    }
+    shard = Golden.shard(temp.resolve("train-0.tar"));
   }
 
   @Test

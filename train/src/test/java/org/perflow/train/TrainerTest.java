@@ -218,4 +218,105 @@ class TrainerTest {
       assertThatThrownBy(trainer::resume).hasMessageContaining("does not fit this run");
     }
   }
+
+  /** Counts what a run says and does; stops it after a step where asked to. */
+  private static final class Witness implements TrainListener {
+    private final List<Long> reported = new ArrayList<>();
+    private final List<Long> saved = new ArrayList<>();
+    private final List<String> notes = new ArrayList<>();
+    private long stopAfter;
+    private int ends;
+
+    @Override
+    public void onNote(String note) {
+      notes.add(note);
+    }
+
+    @Override
+    public void onStep(Report report) {
+      reported.add(report.step());
+    }
+
+    @Override
+    public boolean wantsStop() {
+      return stopAfter > 0 && reported.contains(stopAfter);
+    }
+
+    @Override
+    public void onCheckpoint(long step, Path folder) {
+      saved.add(step);
+    }
+
+    @Override
+    public void onEnd() {
+      ends++;
+    }
+  }
+
+  /** Time passes between any two looks at the clock, also while the last step is decided on. */
+  @Test
+  void aRunThatEndsByTheClockReportsAndSavesItsLastStepOnce() throws IOException {
+    for (int ticks = 1; ticks < 16; ticks++) { // so that the end falls on every line of the loop
+      double minutes = (20 + ticks) / 60.0;
+      TrainOptions options =
+          OPTIONS.with("minutes", minutes).with("steps", 0).with("logEvery", 1000);
+      Witness witness = new Witness();
+      long[] seconds = new long[1];
+      Path folder = temp.resolve("run-" + ticks);
+      try (Line line = new Line();
+          Trainer trainer =
+              new Trainer(line, RunConfig.of(options), folder, () -> 1_000_000_000L * seconds[0]++)) {
+        long steps = trainer.listen(witness).run().steps();
+        assertThat(witness.reported).as("%d ticks", ticks).containsExactly(steps);
+        assertThat(witness.saved).as("%d ticks", ticks).doesNotHaveDuplicates().endsWith(steps);
+        assertThat(witness.ends).isEqualTo(1);
+      }
+    }
+  }
+
+  @Test
+  void aStoppedRunGoesOnFromTheStepItWasAt() throws IOException {
+    Map<String, float[]> straight = train(temp.resolve("straight"), OPTIONS, false);
+    Path run = temp.resolve("run");
+    Witness witness = new Witness();
+    witness.stopAfter = 3;
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, OPTIONS, run).listen(witness)) {
+      assertThatThrownBy(trainer::run)
+          .isInstanceOf(StoppedException.class)
+          .hasMessageContaining("after step 3");
+    }
+    assertThat(witness.saved).containsExactly(3L);
+    assertBitEqual(train(run, OPTIONS, true), straight);
+  }
+
+  @Test
+  void aResumedRunSaysWhichSettingsAreNewAndRefusesThoseOfAnotherTask() throws IOException {
+    RunConfig config = RunConfig.of(OPTIONS).with("method", "line").with("line", Map.of("size", 3));
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, config, temp)) {
+      trainer.run();
+    }
+    TrainOptions longer = OPTIONS.with("steps", 12).with("learningRate", 5e-3);
+    RunConfig other = RunConfig.of(longer).with("method", "line").with("line", Map.of("size", 4));
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, other, temp)) {
+      assertThatThrownBy(trainer::resume)
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("step-00000010")
+          .hasMessageContaining("line.size (was 3, is 4)");
+    }
+    Witness witness = new Witness();
+    RunConfig same = RunConfig.of(longer).with("method", "line").with("line", Map.of("size", 3));
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, same, temp).listen(witness)) {
+      assertThat(trainer.resume()).isTrue();
+      trainer.run();
+    }
+    assertThat(witness.notes)
+        .containsExactly(
+            "resumed with other settings: train.learningRate (was 0.01, is 0.005), train.steps (was"
+                + " 10, is 12)");
+    assertThat(RunConfig.in(temp).differences(same)).isEmpty(); // what is read is what was told
+  }
 }

@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
@@ -26,6 +26,11 @@ import org.perflow.io.ShardWriter;
  *
  * <p>The pictures get a border of 2 black pixels, black as their ground is: 28 can be halved only
  * twice, 32 as often as autoencoder and U-Net want. They are RGB, as every model here draws.
+ *
+ * <pre>{@code
+ * Path published = Path.of("fashion-mnist"); // train-images-idx3-ubyte.gz and the three others
+ * FashionMnist.build(Path.of("data/fashion-mnist"), published, 10_000, written -> {});
+ * }</pre>
  */
 public final class FashionMnist {
   private static final DebianPackage PACKAGE = new DebianPackage("dataset-fashion-mnist");

@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

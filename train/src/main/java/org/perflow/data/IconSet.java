@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;

@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;

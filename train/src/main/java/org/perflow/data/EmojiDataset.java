@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -36,6 +36,17 @@ import org.perflow.io.ShardWriter;
  * every style, so that a test caption was never trained on, whatever the style; but only concepts
  * whose words all stand in the captions of two others that are trained on: a model can be asked for
  * a new composition of what it knows, not for a word it never met.
+ *
+ * <pre>{@code
+ * EmojiDataset.Summary written =
+ *     EmojiDataset.build(
+ *         Path.of("data/emoji-64"),
+ *         Installation.cache(), // where the drawings are fetched to
+ *         List.of(EmojiStyle.of("fluent-flat")),
+ *         64,
+ *         drawn -> {});
+ * System.out.println(written.train() + " pictures to train with");
+ * }</pre>
  */
 public final class EmojiDataset {
   private static final NpmPackage CAPTIONS =

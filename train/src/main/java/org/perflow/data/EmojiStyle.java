@@ -1,4 +1,4 @@
-package org.perflow.cli.data;
+package org.perflow.data;
 
 import java.util.Arrays;
 import java.util.stream.Collectors;
