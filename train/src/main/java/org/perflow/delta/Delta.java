@@ -2,6 +2,7 @@ package org.perflow.delta;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.soabase.recordbuilder.core.RecordBuilder;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -101,7 +102,9 @@ public final class Delta {
    * @param skip beginnings of names whose weights stay as they are in the base, and out of it where
    *     it has none of them
    */
-  public record Options(double scale, @Nullable DType type, boolean anyBase, List<String> skip) {
+  @RecordBuilder
+  public record Options(double scale, @Nullable DType type, boolean anyBase, List<String> skip)
+      implements DeltaOptionsBuilder.With {
     /** All of it, to its own base. */
     public static final Options DEFAULTS = new Options(1, null, false, List.of());
 

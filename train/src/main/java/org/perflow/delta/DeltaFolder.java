@@ -40,7 +40,7 @@ import org.perflow.tensor.DType;
  *     delta,
  *     Path.of("my-fast-model"),
  *     DeltaFolder.Sampler.OF_DELTA,
- *     new Delta.Options(1, null, true, List.of()), // of another base than its own
+ *     Delta.Options.DEFAULTS.withAnyBase(true), // a fine-tune of the base
  *     Map.of());
  * }</pre>
  */

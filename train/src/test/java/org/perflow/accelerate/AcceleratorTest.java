@@ -31,10 +31,10 @@ import org.perflow.train.TrainingCurve;
 class AcceleratorTest {
   private static final TrainOptions THREE_STEPS =
       TrainOptions.DEFAULTS
-          .with("steps", 3)
-          .with("batch", 2)
-          .with("warmup", 0)
-          .with("compute", "F32");
+          .withSteps(3)
+          .withBatch(2)
+          .withWarmup(0)
+          .withCompute(DType.F32);
 
   @TempDir Path temp;
   private Accelerator accelerator;
@@ -45,7 +45,7 @@ class AcceleratorTest {
         Accelerator.of(Golden.FOLDER)
             .data(Golden.shard(temp.resolve("train-0.tar")))
             .method(
-                PerflowMethod.MEASURED, suited -> suited.with("windows", 2).with("solvingSteps", 2))
+                PerflowMethod.MEASURED, suited -> suited.withWindows(2).withSolvingSteps(2))
             .train(THREE_STEPS);
   }
 

@@ -193,7 +193,7 @@ class DeltaTest {
             Schedulers.config("lcm", teacherScheduler()).put("recommended_num_inference_steps", 4),
             teacherScheduler()));
     Path out = temp.resolve("out");
-    var without = new Delta.Options(1, null, false, List.of("time_embedding.cond_proj"));
+    var without = Delta.Options.DEFAULTS.withSkip(List.of("time_embedding.cond_proj"));
     DeltaFolder.apply(
         Golden.FOLDER, delta, out, DeltaFolder.Sampler.OF_DELTA, without, Map.of());
     assertThat(distance(out.resolve(UNET), student)).isLessThan(1e-6); // of the same names

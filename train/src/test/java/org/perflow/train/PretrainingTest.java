@@ -19,7 +19,7 @@ import org.perflow.train.Pretraining.Keep;
 /** A teacher from scratch, of a tiny model's shape. */
 class PretrainingTest {
   private static final TrainOptions ONE_STEP =
-      TrainOptions.DEFAULTS.with("steps", 1).with("batch", 2);
+      TrainOptions.DEFAULTS.withSteps(1).withBatch(2);
 
   @TempDir Path temp;
 

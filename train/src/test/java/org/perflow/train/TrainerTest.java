@@ -259,7 +259,7 @@ class TrainerTest {
     for (int ticks = 1; ticks < 16; ticks++) { // so that the end falls on every line of the loop
       double minutes = (20 + ticks) / 60.0;
       TrainOptions options =
-          OPTIONS.with("minutes", minutes).with("steps", 0).with("logEvery", 1000);
+          OPTIONS.withMinutes(minutes).withSteps(0).withLogEvery(1000);
       Witness witness = new Witness();
       long[] seconds = new long[1];
       Path folder = temp.resolve("run-" + ticks);
@@ -297,7 +297,7 @@ class TrainerTest {
         Trainer trainer = new Trainer(line, config, temp)) {
       trainer.run();
     }
-    TrainOptions longer = OPTIONS.with("steps", 12).with("learningRate", 5e-3);
+    TrainOptions longer = OPTIONS.withSteps(12).withLearningRate(5e-3);
     RunConfig other = RunConfig.of(longer).with("method", "line").with("line", Map.of("size", 4));
     try (Line line = new Line();
         Trainer trainer = new Trainer(line, other, temp)) {
