@@ -120,8 +120,10 @@ class AcceleratorTest {
     assertThatThrownBy(() -> accelerator.method("perlow"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("perflow");
-    assertThatThrownBy(() -> accelerator.method("lcm-lora").lora(LoraOptions.DEFAULTS).out(out).run())
-        .isInstanceOf(IllegalArgumentException.class);
+    Accelerator lcm = accelerator.method("lcm").lora(new LoraOptions(4, 0));
+    assertThatThrownBy(() -> lcm.out(out).run())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("no part of a LoRA");
     assertThatThrownBy(() -> accelerator.out(out).resume())
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("nothing to resume");
