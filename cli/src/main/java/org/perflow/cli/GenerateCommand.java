@@ -21,6 +21,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
+import org.perflow.train.ProgressListener;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -273,7 +274,7 @@ final class GenerateCommand extends Verb {
             })) {
       double seconds = (System.nanoTime() - start) / 1e9;
       result.warnings().forEach(warning -> err().println("note: " + warning));
-      Map<String, String> settings = settings(folder, pipe.model(), request);
+      Map<String, String> settings = settings(folder, pipe.model(), request, result);
       List<Picture> pictures = write(requests, result.pictures(), settings);
       List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
       if (pictures.size() > 1) {
@@ -329,7 +330,7 @@ final class GenerateCommand extends Verb {
   }
 
   private void progress(int done, int total) {
-    if (!json && System.console() != null && total > 8) {
+    if (!json && ProgressListener.isTerminal() && total > 8) {
       err().printf("\r%d of %d steps%s", done, total, done == total ? "\r" : "");
       err().flush();
     }
@@ -362,7 +363,8 @@ final class GenerateCommand extends Verb {
     return pictures;
   }
 
-  private Map<String, String> settings(Path folder, DiffusionModel loaded, Request request) {
+  private Map<String, String> settings(
+      Path folder, DiffusionModel loaded, Request request, Pipeline.Result result) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("prompt", "");
     if (negativePrompt != null) {
@@ -378,6 +380,21 @@ final class GenerateCommand extends Verb {
     if (request.image() != null) {
       settings.put("image", pictures.image.getFileName().toString());
       settings.put("strength", Double.toString(request.strength()));
+    }
+    if (request.mask() != null) {
+      settings.put("mask", pictures.mask.getFileName().toString());
+    }
+    if (!request.controls().isEmpty()) {
+      settings.put("controlnet", pictures.describeControls());
+    }
+    if (longPrompts) {
+      settings.put("long_prompts", "true");
+    }
+    if (!result.warnings().isEmpty()) {
+      settings.put("cut_prompts", "true");
+    }
+    if (vaeTiling) {
+      settings.put("vae_tiling", "true");
     }
     if (clipSkip > 0) {
       settings.put("clip_skip", Integer.toString(clipSkip));

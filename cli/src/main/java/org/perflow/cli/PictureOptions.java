@@ -8,6 +8,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
 import org.perflow.models.ControlNetModel;
@@ -114,6 +115,21 @@ final class PictureOptions {
               nets.get(i), picture(control, start), control.scale, control.start, control.end);
     }
     return full.withControls(bound);
+  }
+
+  /** The ControlNets in words: which, what they follow and how. */
+  String describeControls() {
+    return controls.stream()
+        .map(
+            control ->
+                "%s (%s, scale %s, %s to %s)"
+                    .formatted(
+                        control.net.toAbsolutePath().normalize().getFileName(),
+                        (control.picture == null ? image : control.picture).getFileName(),
+                        control.scale,
+                        control.start,
+                        control.end))
+        .collect(Collectors.joining("; "));
   }
 
   private static BufferedImage picture(ControlOptions control, @Nullable BufferedImage start)

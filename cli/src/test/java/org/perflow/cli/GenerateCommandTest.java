@@ -5,10 +5,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Images;
+import picocli.CommandLine;
 
 /** Pictures from the tiny models of the tests, option by option. */
 class GenerateCommandTest {
@@ -65,8 +70,50 @@ class GenerateCommandTest {
     assertThat(Images.pngText(folder.resolve("out.png")))
         .containsEntry("guidance", "7.5-4")
         .containsEntry("strength", "0.5")
-        .containsEntry("clip_skip", "1");
+        .containsEntry("clip_skip", "1")
+        .containsEntry("image", "in.png")
+        .containsEntry("mask", "in.png")
+        .containsEntry(
+            "controlnet",
+            "controlnet-sd15 (in.png, scale 0.5, 0.0 to 1.0);"
+                + " controlnet-sd15 (in.png, scale 1.0, 0.0 to 0.5)")
+        .containsEntry("long_prompts", "true")
+        .containsEntry("vae_tiling", "true");
     assertThat(Images.read(folder.resolve("out-preview.png")).getWidth()).isEqualTo(64);
+  }
+
+  /** Help promises that all settings are in the PNG: a new option finds its place, or a reason. */
+  @Test
+  void everyOptionIsASettingInThePngOrChangesNoPixel() {
+    Map<String, String> keys = new HashMap<>();
+    for (String same :
+        List.of(
+            "model", "prompt", "negative-prompt", "long-prompts", "cut-prompts", "clip-skip",
+            "image", "strength", "mask", "controlnet", "steps", "guidance", "guidance-rescale",
+            "seed", "scheduler", "lora", "dtype", "vae-tiling")) {
+      keys.put("--" + same, same.replace('-', '_'));
+    }
+    for (String part : List.of("image", "scale", "start", "end")) {
+      keys.put("--control-" + part, "controlnet"); // in words
+    }
+    List<String> elsewhere =
+        List.of(
+            "--width", "--height", // the picture's own
+            "--count", "--out", "--save-latents", "--batch", "--preview", // no pixel depends on them
+            "--json", "--stacktrace", "--help", "--version");
+    CommandLine command = new CommandLine(new GenerateCommand());
+    Set<String> options = new TreeSet<>(command.getCommandSpec().optionsMap().keySet());
+    options.removeIf(name -> !name.startsWith("--"));
+    Set<String> known = new TreeSet<>(keys.keySet());
+    known.addAll(elsewhere);
+    assertThat(options).isEqualTo(known);
+  }
+
+  @Test
+  void aCutPromptSaysSo() throws IOException {
+    String prompt = "--prompt=" + "apple ".repeat(90);
+    assertThat(generate(prompt, "--cut-prompts").exitCode()).isZero();
+    assertThat(Images.pngText(folder.resolve("out-002.png"))).containsEntry("cut_prompts", "true");
   }
 
   @Test

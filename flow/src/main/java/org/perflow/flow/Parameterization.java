@@ -111,8 +111,9 @@ public enum Parameterization {
   public Link link(double alphaBarStart, double alphaBarEnd) {
     if (this != VELOCITY && !(alphaBarStart > 0)) {
       throw new IllegalArgumentException(
-          "the schedule has zero terminal SNR: no finite λ links pure noise to a window's end;"
-              + " use velocity, or a schedule without rescale_betas_zero_snr");
+          "the schedule has zero terminal SNR: no finite λ links pure noise to a window's end; use"
+              + " velocity with a v_prediction teacher, or a schedule without"
+              + " rescale_betas_zero_snr");
     }
     double lambda = Math.sqrt(alphaBarEnd / alphaBarStart);
     return switch (this) {

@@ -121,6 +121,7 @@ public final class PfOdeSolver {
    * @param zStart states at the window starts, [B, ...]
    * @param windows one a row; they may differ
    * @return states at the window ends, float32 [B, ...], owned by the caller's scope
+   * @throws IllegalArgumentException where a row starts at pure noise and the teacher predicts ε
    */
   public Tensor solve(Denoiser teacher, Tensor zStart, List<Window> windows) {
     List<int[]> nodes = windows.stream().map(this::nodes).toList();
@@ -145,7 +146,8 @@ public final class PfOdeSolver {
    * @param from index of the noise level of each row, 0 ... T − 1
    * @param to where each row goes, below its {@code from}; −1 is the final level
    * @return states there, float32 [B, ...], owned by the caller's scope
-   * @throws IllegalArgumentException where a row has fewer levels to go down than there are steps
+   * @throws IllegalArgumentException where a row has fewer levels to go down than there are steps,
+   *     or starts at pure noise and the teacher predicts ε
    */
   public Tensor solve(Denoiser teacher, Tensor z, int[] from, int[] to) {
     if (from.length != to.length) {
@@ -181,6 +183,7 @@ public final class PfOdeSolver {
     if (zStart.size(0) != nodes.size()) {
       throw new IllegalArgumentException(nodes.size() + " windows for the batch " + zStart);
     }
+    nodes.forEach(row -> prediction.requireSignal(schedule, row[0]));
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       State state = new State(zStart, null);

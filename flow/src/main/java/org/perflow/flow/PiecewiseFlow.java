@@ -16,10 +16,10 @@ import org.perflow.tensor.Tensor;
  * @param path what the student follows between a window's ends
  */
 public record PiecewiseFlow(
-    NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization, Path path) {
+    NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization, Curve path) {
 
   /** A way from a window's start to its end. */
-  public enum Path {
+  public enum Curve {
     /** The straight line of PeRFlow, sampled by PeRFlow's scheduler. */
     CHORD,
     /**
@@ -42,12 +42,16 @@ public record PiecewiseFlow(
   /** On the straight line. */
   public PiecewiseFlow(
       NoiseSchedule schedule, TimeWindows windows, Parameterization parameterization) {
-    this(schedule, windows, parameterization, Path.CHORD);
+    this(schedule, windows, parameterization, Curve.CHORD);
   }
 
-  /** Refuses a path that the parameterisation cannot follow. */
+  /** Refuses a path that the parameterisation cannot follow, and ε at pure noise. */
   public PiecewiseFlow {
     path.require(parameterization);
+    if (parameterization != Parameterization.VELOCITY) {
+      int noisiest = windows.window(windows.count()).startIndex(schedule.size());
+      parameterization.link(schedule.alphaBar(noisiest), 1);
+    }
   }
 
   /** Window starts as diffusion states: z_s = α z0 + σ ε at the start of each t's window. */
@@ -75,7 +79,7 @@ public record PiecewiseFlow(
   /** z_t as a·z_s + b·z_e. */
   public Affine between(double t) {
     Window window = windows.at(t);
-    if (path == Path.CHORD) {
+    if (path == Curve.CHORD) {
       double r = window.progress(t);
       return new Affine(1 - r, r);
     }
@@ -101,7 +105,7 @@ public record PiecewiseFlow(
    * What the network is told at t. PeRFlow's scheduler says T t, DDIM the index of the noise level.
    */
   public double timestep(double t) {
-    return path == Path.CHORD ? schedule.size() * t : index(t);
+    return path == Curve.CHORD ? schedule.size() * t : index(t);
   }
 
   /** The target as a·z_s + b·z_e; the same all over the window. */
@@ -119,7 +123,7 @@ public record PiecewiseFlow(
       return new Affine(0, 1);
     }
     Window window = windows.at(t);
-    if (path == Path.CHORD) {
+    if (path == Curve.CHORD) {
       return link(window).velocityAt(window.progress(t), window.width());
     }
     double end = schedule.alphaBar(window.endIndex(schedule.size()));

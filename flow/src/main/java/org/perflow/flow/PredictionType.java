@@ -70,19 +70,20 @@ public enum PredictionType {
     };
   }
 
-  /** Whether anything follows about the data at a level: from ε at α = 0 nothing does. */
-  public boolean hasSignal(NoiseSchedule schedule, int level) {
-    return this != EPSILON || schedule.alphaBar(level) > 0;
-  }
-
-  /** An error where the run would start from pure noise and the network predicts it. */
-  public void requireSignal(NoiseSchedule schedule, int first) {
-    if (!hasSignal(schedule, first)) {
+  /**
+   * Refuses to start where nothing follows about the data from what the network says: from ε at α =
+   * 0. Every solver and sampler asks this before its first step.
+   *
+   * @param level index that the first step starts at
+   * @throws IllegalArgumentException saying what would go
+   */
+  public void requireSignal(NoiseSchedule schedule, int level) {
+    if (this == EPSILON && !(schedule.alphaBar(level) > 0)) {
       throw new IllegalArgumentException(
-          "with rescale_betas_zero_snr the first timestep "
-              + first
-              + " is pure noise, from which epsilon says nothing about the data; use a"
-              + " v_prediction model or timestep_spacing leading");
+          "with rescale_betas_zero_snr level "
+              + level
+              + " is pure noise, from which epsilon says nothing about the data: that takes a"
+              + " v_prediction model or, in sampling, timestep_spacing leading");
     }
   }
 

@@ -131,7 +131,7 @@ class ParameterizationTest {
     double zStart = 0.7;
     double zEnd = -1.3;
     PiecewiseFlow flow =
-        new PiecewiseFlow(exact, new TimeWindows(count), DDIM_EPS, PiecewiseFlow.Path.DDIM);
+        new PiecewiseFlow(exact, new TimeWindows(count), DDIM_EPS, PiecewiseFlow.Curve.DDIM);
     Window window = flow.windows().at(t);
     double zt = apply(flow.between(t), zStart, zEnd);
     double target = apply(flow.target(window), zStart, zEnd);
@@ -146,7 +146,7 @@ class ParameterizationTest {
 
   @Test
   void theDdimPathNeedsTheEpsilonOfDdim() {
-    assertThatThrownBy(() -> new PiecewiseFlow(exact, FOUR, VELOCITY, PiecewiseFlow.Path.DDIM))
+    assertThatThrownBy(() -> new PiecewiseFlow(exact, FOUR, VELOCITY, PiecewiseFlow.Curve.DDIM))
         .hasMessageContaining("DDIM_EPS");
   }
 

@@ -251,6 +251,30 @@ class TeacherSolverTest {
     }
   }
 
+  /** Else the first step divides by α = 0, and training blames its learning rate for it. */
+  @ParameterizedTest
+  @EnumSource(TeacherSolver.class)
+  void epsilonSaysNothingAtPureNoise(TeacherSolver method) {
+    NoiseSchedule schedule =
+        NoiseSchedule.of(stableDiffusion().put("rescale_betas_zero_snr", true));
+    PfOdeSolver solver = new PfOdeSolver(schedule, PredictionType.EPSILON, method, 4);
+    Denoiser teacher = (x, timesteps) -> x.mul(0.5);
+    try (Scope scope = Scope.open()) {
+      Tensor z = Tensor.full(1, 2, 1);
+      TimeWindows windows = new TimeWindows(4);
+      assertThatThrownBy(
+              () -> solver.solve(teacher, z, windows, new double[] {0.5, 1})) // the second row
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("level 999 is pure noise")
+          .hasMessageContaining("v_prediction");
+      assertThatThrownBy(
+              () -> solver.solve(teacher, z, new int[] {500, 999}, new int[] {100, 100}))
+          .hasMessageContaining("pure noise");
+      Tensor below = solver.solve(teacher, z, windows, new double[] {0.5, 0.75});
+      assertThat(below.isFinite()).isTrue();
+    }
+  }
+
   @ParameterizedTest // α = 0 at the start and σ = 0 at the end: those steps are DDIM's
   @EnumSource(TeacherSolver.class)
   void pureNoiseAndCleanData(TeacherSolver method) {

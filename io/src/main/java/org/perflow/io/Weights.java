@@ -38,17 +38,23 @@ public final class Weights {
    * nothing.
    *
    * @throws FormatException listing what is missing, unexpected or of another shape, and what the
-   *     weights seem to be; or naming a weight that is not finite, at which loading stops
+   *     weights seem to be; or naming a weight that is not finite or cannot be read, after which
+   *     the module has no weights
    */
   public static void load(Module module, NamedTensors source, DType as) throws IOException {
     Map<String, Parameter> parameters = module.namedParameters();
     compare(module, parameters, source);
-    for (var entry : parameters.entrySet()) {
-      try (Scope scope = Scope.open()) {
-        Tensor value = source.read(entry.getKey(), as);
-        checkFinite(source, entry.getKey(), value);
-        entry.getValue().value(scope.release(value));
+    try {
+      for (var entry : parameters.entrySet()) {
+        try (Scope scope = Scope.open()) {
+          Tensor value = source.read(entry.getKey(), as);
+          checkFinite(source, entry.getKey(), value);
+          entry.getValue().value(scope.release(value));
+        }
       }
+    } catch (IOException | RuntimeException e) {
+      module.close(); // half of one model and half of another is none
+      throw e;
     }
   }
 

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -18,6 +19,7 @@ import org.perflow.io.Json;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
+import org.perflow.tensor.nn.Module;
 
 /**
  * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
@@ -147,14 +149,39 @@ public record DiffusionModel(
     JsonNode parts = index(folder);
     ObjectNode schedulerConfig = scheduler(folder);
     CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
-    UNet2DConditionModel unet = UNet2DConditionModel.load(folder.resolve("unet"), as);
-    AutoencoderKL vae = AutoencoderKL.load(folder.resolve("vae"), as);
-    CLIPTextModel text = CLIPTextModel.load(folder.resolve("text_encoder"), as);
-    try {
+    try (Loading loading = new Loading()) {
+      UNet2DConditionModel unet =
+          loading.part(UNet2DConditionModel.load(folder.resolve("unet"), as));
+      AutoencoderKL vae = loading.part(AutoencoderKL.load(folder.resolve("vae"), as));
+      CLIPTextModel text = loading.part(CLIPTextModel.load(folder.resolve("text_encoder"), as));
       Second second = parts.path("text_encoder_2").hasNonNull(0) ? second(folder, parts, as) : null;
-      return new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig);
+      if (second != null) {
+        loading.part(second.textEncoder());
+      }
+      return loading.all(
+          new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig));
     } catch (IllegalArgumentException e) {
       throw new FormatException(folder + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Parts that were read, which are freed unless all of them can be. */
+  private static final class Loading implements AutoCloseable {
+    private final List<Module> parts = new ArrayList<>();
+
+    <M extends Module> M part(M part) {
+      parts.add(part);
+      return part;
+    }
+
+    DiffusionModel all(DiffusionModel model) {
+      parts.clear(); // they are the model's now
+      return model;
+    }
+
+    @Override
+    public void close() {
+      parts.forEach(Module::close);
     }
   }
 
@@ -209,15 +236,22 @@ public record DiffusionModel(
   }
 
   private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
-    try (SingleFile file = SingleFile.open(path)) {
+    try (SingleFile file = SingleFile.open(path);
+        Loading loading = new Loading()) {
       UNet2DConditionModel unet =
-          UNet2DConditionModel.load(file.config("unet"), file.weights("unet"), as);
-      AutoencoderKL vae = AutoencoderKL.load(file.config("vae"), file.weights("vae"), as);
+          loading.part(UNet2DConditionModel.load(file.config("unet"), file.weights("unet"), as));
+      AutoencoderKL vae =
+          loading.part(AutoencoderKL.load(file.config("vae"), file.weights("vae"), as));
       CLIPTextModel text =
-          CLIPTextModel.load(file.config("text_encoder"), file.weights("text_encoder"), as);
+          loading.part(
+              CLIPTextModel.load(file.config("text_encoder"), file.weights("text_encoder"), as));
       Second second = file.components().contains("text_encoder_2") ? second(file, as) : null;
-      return new DiffusionModel(
-          unet, vae, text, file.tokenizer("tokenizer"), second, file.schedulerConfig());
+      if (second != null) {
+        loading.part(second.textEncoder());
+      }
+      return loading.all(
+          new DiffusionModel(
+              unet, vae, text, file.tokenizer("tokenizer"), second, file.schedulerConfig()));
     } catch (IllegalArgumentException e) {
       throw new FormatException(path + ": " + e.getMessage(), e);
     }

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -15,6 +16,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.nn.Parameter;
 
 class DiffusionModelTest {
   @TempDir Path folder;
@@ -38,6 +41,25 @@ class DiffusionModelTest {
       assertThatThrownBy(() -> model.withScheduler(continuous))
           .hasMessageContaining("of continuous timesteps, which is not built");
     }
+  }
+
+  /** The last part to be read breaks off; what was read before it, and of it, is freed. */
+  @Test
+  void aModelThatCannotBeReadLeavesNoNativeObjects() throws IOException {
+    Path broken = folder.resolve("broken");
+    try (DiffusionModel model = DiffusionModel.load(Golden.SD15, DType.F32);
+        Scope scope = Scope.open()) {
+      List<Parameter> weights = List.copyOf(model.textEncoder().namedParameters().values());
+      weights.get(weights.size() - 1).value().mulInPlace(Double.NaN);
+      model.save(broken, DType.F32, Map.of());
+    }
+    long before = Scope.liveObjects();
+    assertThatThrownBy(() -> DiffusionModel.load(broken, DType.F32)).hasMessageContaining("NaN");
+    assertThat(Scope.liveObjects()).isEqualTo(before);
+    Files.delete(broken.resolve("text_encoder/config.json"));
+    assertThatThrownBy(() -> DiffusionModel.load(broken, DType.F32))
+        .isInstanceOf(IOException.class);
+    assertThat(Scope.liveObjects()).isEqualTo(before);
   }
 
   @Test

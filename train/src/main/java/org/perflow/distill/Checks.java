@@ -21,10 +21,7 @@ public final class Checks {
   /** Refuses teachers from whose output at pure noise nothing follows about the data. */
   public static void signal(ObjectNode teacher) {
     NoiseSchedule schedule = NoiseSchedule.of(teacher);
-    that(
-        PredictionType.of(teacher).hasSignal(schedule, schedule.size() - 1),
-        "the teacher predicts epsilon and rescale_betas_zero_snr makes its last level pure noise,"
-            + " where that says nothing about the data: expected a v_prediction teacher");
+    PredictionType.of(teacher).requireSignal(schedule, schedule.size() - 1);
   }
 
   public static void part(String name, double value) {

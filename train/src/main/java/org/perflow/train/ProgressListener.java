@@ -27,7 +27,8 @@ public final class ProgressListener implements TrainListener, AutoCloseable {
     lastLine = System.nanoTime() - LINE_NANOS;
   }
 
-  static boolean isTerminal() {
+  /** Whether somebody is looking: standard input and output are a terminal. */
+  public static boolean isTerminal() {
     Console console = System.console();
     if (console == null) {
       return false;

@@ -8,10 +8,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.distill.perflow.PerflowOptions.Distance;
 import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.distill.perflow.PerflowOptions.Reweighting;
-import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Overrides;
@@ -46,7 +46,7 @@ class OptionsTest {
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(
             () -> PerflowOptions.DEFAULTS.with(
-                    o -> o.path(PiecewiseFlow.Path.DDIM).discreteTimesteps(-1)))
+                    o -> o.path(PiecewiseFlow.Curve.DDIM).discreteTimesteps(-1)))
         .hasMessageContaining("path DDIM goes over the teacher's noise levels");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withGuidanceMode(GuidanceMode.FIXED))
         .hasMessageContaining("above 1 with FIXED");

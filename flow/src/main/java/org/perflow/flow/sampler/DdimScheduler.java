@@ -29,7 +29,6 @@ public final class DdimScheduler implements Scheduler {
     Arrays.setAll(timesteps, i -> Math.rint(timesteps[i]));
     this.clip = config.clip();
     this.eta = config.eta();
-    prediction.requireSignal(schedule, (int) timesteps[0]);
   }
 
   @Override

@@ -32,7 +32,6 @@ final class DdpmScheduler implements Scheduler {
     Arrays.setAll(timesteps, i -> Math.rint(timesteps[i]));
     this.clip = config.clip();
     this.large = variance.equals("fixed_large"); // the log of fixed_small is the same number
-    prediction.requireSignal(schedule, (int) timesteps[0]);
   }
 
   @Override

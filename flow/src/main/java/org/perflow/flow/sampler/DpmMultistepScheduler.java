@@ -29,7 +29,14 @@ final class DpmMultistepScheduler implements Scheduler {
     this.solver =
         new DpmSolver(config, "dpmsolver++", "dpmsolver", "sde-dpmsolver++", "sde-dpmsolver");
     this.prediction = PredictionType.of(config);
-    this.sigmas = Sigmas.ofIntervals(config, schedule, steps);
+    boolean cosine = config.text("beta_schedule").equals("squaredcos_cap_v2"); // as in diffusers
+    this.sigmas =
+        Sigmas.ofIntervals(
+            config,
+            schedule,
+            steps,
+            Sigmas.End.ZERO,
+            cosine ? Sigmas.Timestep.BELOW : Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
     this.lowerSecondLast = config.flag("lower_order_final") && steps < SHORT_RUN;
     this.lowerLast = lowerSecondLast || config.flag("euler_at_final") || sigmas.sigma(steps) == 0;

@@ -28,7 +28,6 @@ final class LcmScheduler implements Scheduler {
     this.timesteps = timesteps(config, schedule.size(), steps);
     this.clip = config.clip();
     this.scaling = config.number("timestep_scaling");
-    prediction.requireSignal(schedule, (int) timesteps[0]);
   }
 
   /** Every ⌊i M/N⌋th of the M distillation timesteps k−1, 2k−1, ..., noisiest first. */

@@ -62,6 +62,13 @@ public final class Schedulers {
       return PerflowScheduler.of(config, steps);
     }
     NoiseSchedule schedule = NoiseSchedule.of(config);
+    Scheduler scheduler = diffusion(type, known, schedule, steps);
+    PredictionType.of(known).requireSignal(schedule, (int) scheduler.timesteps()[0]);
+    return scheduler;
+  }
+
+  private static Scheduler diffusion(
+      String type, SchedulerConfig known, NoiseSchedule schedule, int steps) {
     return switch (type) {
       case "DDIMScheduler" -> new DdimScheduler(known, schedule, steps);
       case "DDPMScheduler" -> new DdpmScheduler(known, schedule, steps);

@@ -28,7 +28,7 @@ final class Sigmas {
     int offset = config.integer("steps_offset");
     double[] timesteps = floats(TimestepSpacing.of(config).points(table.length, steps, offset));
     double[] sigmas = Arrays.stream(timesteps).map(t -> interpolate(table, t)).toArray();
-    double end = last(config, table[0]);
+    double end = last(config, table[0], End.ZERO);
     if (config.has("interpolation_type") && logLinear(config)) {
       double[] all = geometric(table[table.length - 1], table[0], steps + 1);
       sigmas = Arrays.copyOf(all, steps);
@@ -42,8 +42,31 @@ final class Sigmas {
     return new Sigmas(timesteps, withEnd(sigmas, end));
   }
 
+  /** Where a run ends: at clean data, or at the least noise of the table. */
+  enum End {
+    ZERO,
+    SIGMA_MIN
+  }
+
+  /** Which whole timestep goes with a level of a spacing in σ. */
+  enum Timestep {
+    NEAREST,
+    BELOW
+  }
+
   /** The noisy ends of N intervals, whole timesteps: the exponential integrators. */
   static Sigmas ofIntervals(SchedulerConfig config, NoiseSchedule schedule, int steps) {
+    return ofIntervals(config, schedule, steps, End.ZERO, Timestep.NEAREST);
+  }
+
+  /**
+   * The same.
+   *
+   * @param byDefault the end where the config's class has no {@code final_sigmas_type}
+   * @param timestep of Karras' and Lu's spacing; others take the one below
+   */
+  static Sigmas ofIntervals(
+      SchedulerConfig config, NoiseSchedule schedule, int steps, End byDefault, Timestep timestep) {
     double[] table = table(schedule);
     int size = table.length - clipped(config, table);
     double[] timesteps =
@@ -51,11 +74,13 @@ final class Sigmas {
             ? TimestepSpacing.of(config).intervals(size, steps, config.integer("steps_offset"))
             : TimestepSpacing.LINSPACE.intervals(size, steps, 0);
     double[] sigmas = Arrays.stream(timesteps).map(t -> table[(int) t]).toArray();
-    double end = last(config, table[0]);
+    double end = last(config, table[0], byDefault);
     double[] spread = spread(config, table[table.length - 1], table[0], steps);
     if (spread.length > 0) {
       sigmas = spread;
-      boolean rounded = rounded(config);
+      boolean rounded =
+          timestep == Timestep.NEAREST
+              && (config.flag("use_karras_sigmas") || config.flag("use_lu_lambdas"));
       timesteps =
           Arrays.stream(spread)
               .map(s -> timestep(table, s))
@@ -108,15 +133,13 @@ final class Sigmas {
     return table;
   }
 
-  private static double last(SchedulerConfig config, double sigmaMin) {
-    // Euler ancestral and Heun have no choice and end at 0; DEIS has none and ends at the table's.
-    if (!config.has("final_sigmas_type")) {
-      return config.type().equals("DEISMultistepScheduler") ? sigmaMin : 0;
-    }
-    String kind = config.text("final_sigmas_type");
-    return SchedulerConfig.oneOf("final_sigmas_type", kind, "zero", "sigma_min").equals("zero")
-        ? 0
-        : sigmaMin;
+  private static double last(SchedulerConfig config, double sigmaMin, End byDefault) {
+    String key = "final_sigmas_type";
+    boolean zero =
+        config.has(key)
+            ? SchedulerConfig.oneOf(key, config.text(key), "zero", "sigma_min").equals("zero")
+            : byDefault == End.ZERO;
+    return zero ? 0 : sigmaMin;
   }
 
   private static boolean logLinear(SchedulerConfig config) {
@@ -140,13 +163,6 @@ final class Sigmas {
               + " the level that is clipped; use linspace or leading");
     }
     return clipped;
-  }
-
-  private static boolean rounded(SchedulerConfig config) {
-    boolean fine =
-        config.type().equals("DPMSolverMultistepScheduler")
-            && config.text("beta_schedule").equals("squaredcos_cap_v2");
-    return !fine && (config.flag("use_karras_sigmas") || config.flag("use_lu_lambdas"));
   }
 
   /**

@@ -24,7 +24,6 @@ final class TcdScheduler implements Scheduler {
     this.prediction = PredictionType.of(config);
     this.timesteps = LcmScheduler.timesteps(config, schedule.size(), steps);
     this.eta = config.eta();
-    prediction.requireSignal(schedule, (int) timesteps[0]);
   }
 
   @Override

@@ -207,6 +207,13 @@ class SchedulersTest {
     ObjectNode pureNoise =
         stableDiffusion().put("rescale_betas_zero_snr", true).put("timestep_spacing", "trailing");
     assertThatThrownBy(() -> Schedulers.create(pureNoise, 4)).hasMessageContaining("pure noise");
+    for (String name : SchedulerConfig.NAMES) {
+      if (!name.equals("flow-euler")) {
+        assertThatThrownBy(() -> Schedulers.create(name, pureNoise, 4)) // some know no zero SNR
+            .as(name)
+            .hasMessageMatching(".*(pure noise|does not know rescale_betas_zero_snr).*");
+      }
+    }
     assertThatThrownBy(() -> Schedulers.create(stableDiffusion(), 1001))
         .hasMessageContaining("1 to 1000");
     assertThatThrownBy(() -> Schedulers.create(stableDiffusion(), 1000))

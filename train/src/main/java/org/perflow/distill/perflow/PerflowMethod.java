@@ -1,6 +1,7 @@
 package org.perflow.distill.perflow;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.distill.Checks;
 import org.perflow.distill.Method;
 import org.perflow.distill.Task;
 import org.perflow.flow.NoiseSchedule;
@@ -61,6 +62,7 @@ public final class PerflowMethod implements Method<PerflowOptions> {
 
   @Override
   public void require(ObjectNode teacher, PerflowOptions options) {
+    Checks.signal(teacher);
     options.parameterization().requireStart(PredictionType.of(teacher));
   }
 

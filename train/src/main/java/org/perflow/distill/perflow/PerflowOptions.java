@@ -2,7 +2,7 @@ package org.perflow.distill.perflow;
 
 import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.flow.Parameterization;
-import org.perflow.flow.PiecewiseFlow.Path;
+import org.perflow.flow.PiecewiseFlow.Curve;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Overrides;
 
@@ -64,7 +64,7 @@ public record PerflowOptions(
     boolean simulatedStarts,
     int drawsPerChord,
     int chordPool,
-    Path path)
+    Curve path)
     implements PerflowOptionsBuilder.With {
 
   /** {@code discreteTimesteps} of a run without a time grid. */
@@ -131,7 +131,7 @@ public record PerflowOptions(
           .simulatedStarts(false)
           .drawsPerChord(1)
           .chordPool(0)
-          .path(Path.CHORD)
+          .path(Curve.CHORD)
           .build();
 
   /** What our measurements choose (docs/comparison.md): where each is ahead, or half as costly. */
@@ -179,7 +179,7 @@ public record PerflowOptions(
         "chordPool keeps chords of one number of windows; it does not go with curriculumWindows");
     path.require(parameterization);
     require(
-        path == Path.CHORD || discreteTimesteps != CONTINUOUS,
+        path == Curve.CHORD || discreteTimesteps != CONTINUOUS,
         "path DDIM goes over the teacher's noise levels and needs a time grid; got"
             + " discreteTimesteps -1");
     require(

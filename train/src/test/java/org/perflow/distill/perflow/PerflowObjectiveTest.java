@@ -12,8 +12,8 @@ import org.perflow.distill.perflow.PerflowOptions.Matching;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
-import org.perflow.flow.PiecewiseFlow.Path;
 import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.PiecewiseFlow.Curve;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
 import org.perflow.tensor.Rng;
@@ -237,7 +237,7 @@ class PerflowObjectiveTest {
   @Test // one ε all over the window: a DDIM step from any point of the path hits its end
   void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
     try (Scope scope = Scope.open()) {
-      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.withPath(Path.DDIM));
+      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.withPath(Curve.DDIM));
       PiecewiseFlow flow = objective.flow(4);
       PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
       PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
