@@ -17,6 +17,7 @@ import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.AutoencoderTiny;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
@@ -222,7 +223,7 @@ final class GenerateCommand extends Verb {
     }
     Path folder = model == null ? Installation.student() : model;
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
-        Loras added = Loras.fuse(loaded, loras)) {
+        AppliedLoras added = AppliedLoras.fuse(loaded, sources())) {
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
@@ -233,7 +234,11 @@ final class GenerateCommand extends Verb {
     }
   }
 
-  private Pipeline pipeline(DiffusionModel loaded, Loras added, DType compute) {
+  private List<AppliedLoras.Source> sources() {
+    return loras.stream().map(LoraArgument::parse).map(LoraArgument::source).toList();
+  }
+
+  private Pipeline pipeline(DiffusionModel loaded, AppliedLoras added, DType compute) {
     if (scheduler != null) {
       return new Pipeline(loaded, compute).withScheduler(scheduler);
     }
@@ -400,7 +405,7 @@ final class GenerateCommand extends Verb {
       settings.put("clip_skip", Integer.toString(clipSkip));
     }
     if (!loras.isEmpty()) {
-      List<String> names = loras.stream().map(Loras.Argument::parse).map(String::valueOf).toList();
+      List<String> names = loras.stream().map(LoraArgument::parse).map(String::valueOf).toList();
       settings.put("lora", String.join(" ", names));
     }
     settings.put("dtype", DType.parse(dtype).torchName());

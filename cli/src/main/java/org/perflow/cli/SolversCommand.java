@@ -1,19 +1,13 @@
 package org.perflow.cli;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.evaluate.Case;
 import org.perflow.evaluate.SolverErrors;
 import org.perflow.evaluate.SolverErrors.Setting;
-import org.perflow.flow.Conditioning;
 import org.perflow.flow.Guidance;
-import org.perflow.flow.Network;
-import org.perflow.flow.NoiseSchedule;
-import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.TimeWindows;
 import org.perflow.io.Installation;
@@ -21,12 +15,7 @@ import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
-import org.perflow.pipeline.Pipeline;
-import org.perflow.pipeline.SeededNoise;
 import org.perflow.tensor.DType;
-import org.perflow.tensor.NoGrad;
-import org.perflow.tensor.Scope;
-import org.perflow.tensor.Tensor;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -112,46 +101,20 @@ final class SolversCommand extends Verb {
     List<String> captions = ShardReader.readAll(shards).stream().map(Sample::caption).toList();
     List<Case> cases = Case.of(captions, pictures, seed);
     int all =
-        windows * (fine + settings().stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
+        windows * (fine + SolverErrors.settings(evaluations).stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
         DiffusionModel.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
-      List<SolverErrors> errors = measure(model, cases);
+      List<SolverErrors> errors =
+          SolverErrors.of(
+              model,
+              cases,
+              guidance,
+              DType.parse(dtype),
+              new TimeWindows(windows),
+              new Setting(TeacherSolver.HEUN, fine),
+              SolverErrors.settings(evaluations));
       report(errors, table(errors));
-    }
-  }
-
-  private List<Setting> settings() {
-    List<Setting> settings = new ArrayList<>();
-    for (TeacherSolver solver : TeacherSolver.values()) {
-      for (int count : evaluations) {
-        if (count % solver.evaluationsPerStep() == 0) {
-          settings.add(new Setting(solver, count));
-        }
-      }
-    }
-    return settings;
-  }
-
-  private List<SolverErrors> measure(DiffusionModel model, List<Case> cases) {
-    Pipeline pipeline = new Pipeline(model, DType.parse(dtype));
-    long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter();
-        SeededNoise noise = new SeededNoise(seeds)) {
-      Conditioning text = pipeline.encode(cases.stream().map(Case::prompt).toList());
-      Conditioning nothing = pipeline.encode(Collections.nCopies(cases.size(), ""));
-      int size = model.unet().config().sampleSize();
-      Tensor start = noise.draw(model.unet().config().inChannels(), size, size);
-      return SolverErrors.of(
-          new SolverErrors.Problem(
-              NoiseSchedule.of(model.schedulerConfig()),
-              PredictionType.of(model.schedulerConfig()),
-              Network.of(model.unet()).guided(text, nothing, guidance)),
-          start,
-          new TimeWindows(windows),
-          new Setting(TeacherSolver.HEUN, fine),
-          settings());
     }
   }
 

@@ -1,7 +1,6 @@
 package org.perflow.cli;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -34,9 +33,6 @@ import picocli.CommandLine.Option;
       "  perflow trajectories --methods perflow,pcm --steps-of-training 5000 --out longer"
     })
 final class TrajectoriesCommand extends Verb {
-  private static final int TEACHER_STEPS = 50;
-  private static final int FEW_STEPS = 4;
-
   @Option(
       names = "--methods",
       split = ",",
@@ -66,22 +62,9 @@ final class TrajectoriesCommand extends Verb {
       throw new IllegalArgumentException(
           "--steps-of-training must be 1 or more; got " + trainingSteps);
     }
-    List<RingRecipe<?>> recipes = recipes();
     Device.threads(1); // tensors are small
-    Trajectories teacher = Trajectories.ofTeacher(TEACHER_STEPS);
-    List<Trajectories> all = new ArrayList<>(List.of(teacher));
-    all.add(Trajectories.ofTeacher(FEW_STEPS));
-    Path runs = Files.createTempDirectory("perflow-trajectories");
-    try {
-      for (RingRecipe<?> recipe : recipes) {
-        String name = recipe.method().name();
-        err().printf("%s: %d training steps%n", name, recipe.training().steps());
-        all.addAll(Trajectories.train(recipe, runs.resolve(name)));
-      }
-    } finally {
-      AtomicFiles.deleteDirectory(runs);
-    }
-    write(teacher, all);
+    List<Trajectories> all = Trajectories.of(recipes(), err()::println);
+    write(all.get(0), all);
   }
 
   private List<RingRecipe<?>> recipes() {

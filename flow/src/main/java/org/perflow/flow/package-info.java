@@ -7,8 +7,10 @@
  * {@link org.perflow.flow.TimeWindows} and {@link org.perflow.flow.Parameterization} (PeRFlow's
  * closed forms), {@link org.perflow.flow.PiecewiseFlow} (the three together, on batches), {@link
  * org.perflow.flow.PfOdeSolver} with {@link org.perflow.flow.TeacherSolver} (the teacher's ODE over
- * a window), {@link org.perflow.flow.Denoiser}, {@link org.perflow.flow.Conditioning} and {@link
- * org.perflow.flow.Guidance} (a network, what it is told, and how strongly).
+ * a window), {@link org.perflow.flow.Network}, {@link org.perflow.flow.Conditioning} and {@link
+ * org.perflow.flow.Guidance} (a network, what it is told, and how strongly: together a {@link
+ * org.perflow.flow.Denoiser}), {@link org.perflow.flow.Recommended} (how a model asks to be drawn
+ * with).
  *
  * <p>Times are 0 (data) to 1 (noise); indices 0 to 999; a student is told 1000 t.
  */

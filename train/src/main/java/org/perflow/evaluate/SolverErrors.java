@@ -3,13 +3,19 @@ package org.perflow.evaluate;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.TimeWindows;
 import org.perflow.flow.TimeWindows.Window;
+import org.perflow.models.DiffusionModel;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.SeededNoise;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -31,12 +37,58 @@ public record SolverErrors(
   /** A solver to measure. */
   public record Setting(TeacherSolver solver, int evaluations) {}
 
+  /** Every solver at each number of evaluations that makes whole steps of it. */
+  public static List<Setting> settings(List<Integer> evaluations) {
+    List<Setting> settings = new ArrayList<>();
+    for (TeacherSolver solver : TeacherSolver.values()) {
+      for (int count : evaluations) {
+        if (count % solver.evaluationsPerStep() == 0) {
+          settings.add(new Setting(solver, count));
+        }
+      }
+    }
+    return settings;
+  }
+
   /** The teacher on a batch: what solvers follow, and where they start. */
   public record Problem(NoiseSchedule schedule, PredictionType prediction, Denoiser teacher) {
     private Tensor solve(Setting setting, Tensor z, Window window) {
       PfOdeSolver solver =
           new PfOdeSolver(schedule, prediction, setting.solver(), setting.evaluations());
       return solver.solve(teacher, z, Collections.nCopies((int) z.size(0), window));
+    }
+  }
+
+  /**
+   * Measures {@code settings} on the trajectories of {@code teacher} for {@code cases}.
+   *
+   * @param guidance of the teacher, 1 for none
+   * @param compute element type to compute in
+   * @param fine what they are compared with
+   */
+  public static List<SolverErrors> of(
+      DiffusionModel teacher,
+      List<Case> cases,
+      double guidance,
+      DType compute,
+      TimeWindows windows,
+      Setting fine,
+      List<Setting> settings) {
+    Pipeline pipeline = new Pipeline(teacher, compute);
+    long[] seeds = cases.stream().mapToLong(Case::seed).toArray();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter();
+        SeededNoise noise = new SeededNoise(seeds)) {
+      Conditioning told = pipeline.encode(cases.stream().map(Case::prompt).toList());
+      Conditioning empty = pipeline.encode(Collections.singletonList(null)); // none is given
+      int size = teacher.unet().config().sampleSize();
+      Problem problem =
+          new Problem(
+              NoiseSchedule.of(teacher.schedulerConfig()),
+              PredictionType.of(teacher.schedulerConfig()),
+              Network.of(teacher.unet()).guided(told, empty, guidance));
+      Tensor start = noise.draw(teacher.unet().config().inChannels(), size, size);
+      return of(problem, start, windows, fine, settings);
     }
   }
 

@@ -1,5 +1,8 @@
 package org.perflow.models.lora;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -10,8 +13,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 import org.perflow.io.WeightsKind;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -39,7 +44,43 @@ public final class AppliedLoras implements AutoCloseable {
   private final List<Parameter> adapted = new ArrayList<>();
   private final List<Tensor> fused = new ArrayList<>();
 
-  private AppliedLoras() {}
+  private final @Nullable ObjectNode scheduler;
+
+  private AppliedLoras(List<Weighted> loras) {
+    scheduler =
+        loras.stream()
+            .map(weighted -> weighted.lora().scheduler())
+            .filter(own -> own != null && SchedulerConfig.isStudents(own))
+            .reduce(null, (earlier, later) -> later);
+  }
+
+  /** A LoRA's file and how much of it. */
+  public record Source(Path file, double weight) {}
+
+  /**
+   * Reads LoRAs and adds them to {@code model}, as {@link #fuse(Map, List)} does.
+   *
+   * @throws IOException naming the file that cannot be read
+   */
+  public static AppliedLoras fuse(DiffusionModel model, List<Source> sources) throws IOException {
+    List<Weighted> loras = new ArrayList<>();
+    try {
+      for (Source source : sources) {
+        loras.add(new Weighted(LoraFile.read(source.file()), source.weight()));
+      }
+      return fuse(parts(model), loras);
+    } finally {
+      loras.forEach(weighted -> weighted.lora().close());
+    }
+  }
+
+  /**
+   * How the model is sampled with them: the scheduler config of the last few-step accelerator among
+   * them, null where there is none.
+   */
+  public @Nullable ObjectNode scheduler() {
+    return scheduler == null ? null : scheduler.deepCopy();
+  }
 
   /** The parts of a model that LoRAs change, by the names that their files use. */
   public static Map<String, Module> parts(DiffusionModel model) {
@@ -60,7 +101,7 @@ public final class AppliedLoras implements AutoCloseable {
    *     sizes, with nothing changed
    */
   public static AppliedLoras fuse(Map<String, Module> parts, List<Weighted> loras) {
-    AppliedLoras applied = new AppliedLoras();
+    AppliedLoras applied = new AppliedLoras(loras);
     for (var entry : plan(parts, loras).entrySet()) {
       Parameter parameter = entry.getKey();
       Tensor sum;
@@ -81,7 +122,7 @@ public final class AppliedLoras implements AutoCloseable {
    * @throws IllegalArgumentException as {@link #fuse}
    */
   public static AppliedLoras attach(Map<String, Module> parts, List<Weighted> loras) {
-    AppliedLoras applied = new AppliedLoras();
+    AppliedLoras applied = new AppliedLoras(loras);
     plan(parts, loras)
         .forEach((parameter, changes) -> applied.adapt(parameter, stored -> sum(stored, changes)));
     return applied;

@@ -2,11 +2,14 @@ package org.perflow.distill.ring;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Net;
+import org.perflow.io.AtomicFiles;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -18,6 +21,8 @@ import org.perflow.tensor.Tensor;
  * @param states the noise, then the state after each step: x and y of every point in turn
  */
 public record Trajectories(Summary summary, List<float[]> states) {
+  private static final int TEACHER_STEPS = 50;
+  private static final int FEW_STEPS = 4;
 
   /**
    * What came out.
@@ -50,6 +55,30 @@ public record Trajectories(Summary summary, List<float[]> states) {
         new Summary(
             "teacher, DDIM", steps, 1, drawn.noisy(), 0, 0, null, drawn.figures(), drawn.figures()),
         drawn.states());
+  }
+
+  /**
+   * The teacher in {@value #TEACHER_STEPS} steps and in {@value #FEW_STEPS}, then every student in
+   * each of its recipe's steps. Tensors are small: {@code Device.threads(1)} is fastest.
+   *
+   * @param note told what begins
+   */
+  public static List<Trajectories> of(List<RingRecipe<?>> recipes, Consumer<String> note)
+      throws IOException {
+    List<Trajectories> all = new ArrayList<>();
+    all.add(ofTeacher(TEACHER_STEPS));
+    all.add(ofTeacher(FEW_STEPS));
+    Path runs = Files.createTempDirectory("perflow-trajectories");
+    try {
+      for (RingRecipe<?> recipe : recipes) {
+        String name = recipe.method().name();
+        note.accept("%s: %d training steps".formatted(name, recipe.training().steps()));
+        all.addAll(train(recipe, runs.resolve(name)));
+      }
+    } finally {
+      AtomicFiles.deleteDirectory(runs);
+    }
+    return all;
   }
 
   /** Trains a student in {@code folder} and draws with it in each of the recipe's steps. */

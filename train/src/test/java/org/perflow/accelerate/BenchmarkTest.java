@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.accelerate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -11,19 +11,15 @@ import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 
 /** The benchmark's own steps, on a model small enough to test. */
-class BenchmarkCommandTest {
+class BenchmarkTest {
   private static final Path TINY = Path.of("../models/src/test/resources/golden/models/sd15");
 
   @Test
   void drawsAndTrains() throws IOException {
-    BenchmarkCommand command = new BenchmarkCommand();
-    command.family = Family.SD1;
-    command.size = 32;
-    command.solvingSteps = 2;
-    command.train = true;
     try (DiffusionModel model = DiffusionModel.load(TINY, DType.F32);
         Rng rng = Rng.seeded(0)) {
-      BenchmarkCommand.Measured measured = command.measure(model, rng);
+      Benchmark.Measured measured =
+          new Benchmark(32, true, 2).measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(measured.sample().coreSeconds()).isPositive();

@@ -1,0 +1,194 @@
+package org.perflow.accelerate;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.sun.management.OperatingSystemMXBean;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.jspecify.annotations.Nullable;
+import org.perflow.distill.StudentWriter;
+import org.perflow.distill.perflow.PerflowMethod;
+import org.perflow.distill.perflow.PerflowObjective;
+import org.perflow.distill.perflow.PerflowOptions;
+import org.perflow.flow.Network;
+import org.perflow.flow.NoiseSchedule;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.PredictionType;
+import org.perflow.io.AtomicFiles;
+import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardWriter;
+import org.perflow.io.WeightsKind.Family;
+import org.perflow.models.DiffusionModel;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Recompute;
+import org.perflow.tensor.Rng;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.train.CachedExamples;
+import org.perflow.train.Objective;
+
+/**
+ * Seconds and peak memory of a model of its published size with random weights, so without a
+ * download: a picture in {@value #STEPS} steps from caption to pixels and, where wanted, one
+ * training step of PeRFlow on one picture. Drawing computes in bfloat16; training keeps float32
+ * weights, gradients and moments, shares the weights with the teacher and recomputes activations.
+ *
+ * <pre>{@code
+ * Benchmark.Measured measured = new Benchmark(512, false, 8).run(WeightsKind.Family.SD1);
+ * double seconds = measured.sample().seconds();
+ * }</pre>
+ *
+ * @param size pixels of a side
+ * @param train whether a training step is taken, too
+ * @param solvingSteps steps of the teacher in it
+ */
+public record Benchmark(int size, boolean train, int solvingSteps) {
+  /** Sampling steps. */
+  public static final int STEPS = 4;
+
+  private static final String CAPTION = "a photo of a red apple on a table";
+
+  /** Measures a model of that family, made for the purpose. */
+  public Measured run(Family family) throws IOException {
+    try (Rng rng = Rng.seeded(0);
+        DiffusionModel model = DiffusionModel.random(family, train ? DType.F32 : DType.BF16, rng)) {
+      return measure(family, model, rng);
+    }
+  }
+
+  /**
+   * Draws with {@code model} and, where that is wanted, trains it, which frees what only drawing
+   * needs. The model stays the caller's to close.
+   */
+  public Measured measure(Family family, DiffusionModel model, Rng rng) throws IOException {
+    Cost sampled = sample(model);
+    double memory = peakGigabytes();
+    return train
+        ? trained(family, model, rng, sampled, memory)
+        : new Measured(
+            family, model.unet().parameterCount(), size, sampled, memory, null, null, null);
+  }
+
+  /** How long something took: on the clock, and in seconds of one core, which load changes less. */
+  public record Cost(double seconds, double coreSeconds) {}
+
+  private static Cost now() {
+    double cores =
+        ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system
+            ? system.getProcessCpuTime() / 1e9
+            : Double.NaN;
+    return new Cost(System.nanoTime() / 1e9, cores);
+  }
+
+  private static Cost since(Cost start) {
+    Cost end = now();
+    return new Cost(end.seconds - start.seconds, end.coreSeconds - start.coreSeconds);
+  }
+
+  /** What was measured; memory is the process's peak until then, NaN where nothing tells. */
+  public record Measured(
+      Family family,
+      long unetWeights,
+      int size,
+      Cost sample,
+      double sampleGigabytes,
+      @Nullable Cost train,
+      @Nullable Double trainGigabytes,
+      @Nullable Double loss) {}
+
+  private PerflowOptions options(ObjectNode scheduler) {
+    return PerflowOptions.DEFAULTS
+        .withSolvingSteps(solvingSteps)
+        .withParameterization(Parameterization.natural(PredictionType.of(scheduler)));
+  }
+
+  /** From caption to picture. */
+  private Cost sample(DiffusionModel model) {
+    DiffusionModel student =
+        StudentWriter.student(
+            model,
+            model.unet(),
+            PerflowMethod.MEASURED.scheduler(
+                model.schedulerConfig(), options(model.schedulerConfig())));
+    Cost start = now();
+    new Pipeline(student, DType.BF16)
+        .draw(Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size));
+    return since(start);
+  }
+
+  private Measured trained(
+      Family family, DiffusionModel model, Rng rng, Cost sampled, double sampledMemory)
+      throws IOException {
+    ObjectNode scheduler = model.schedulerConfig();
+    long weights = model.unet().parameterCount();
+    Path folder = Files.createTempDirectory("perflow-benchmark");
+    try (CachedExamples data =
+        CachedExamples.of(model, List.of(shard(folder)), folder, DType.BF16, 0)) {
+      // As in a run on cached latents and captions, from here on only the U-Net is needed.
+      model.vae().close();
+      model.textEncoder().close();
+      Network network = Network.of(model.unet(), DType.BF16);
+      var teacher =
+          new PerflowObjective.Teacher(
+              network, NoiseSchedule.of(scheduler), PredictionType.of(scheduler));
+      try (PerflowObjective objective =
+              new PerflowObjective(
+                  data, teacher, network, model.unet().namedParameters(), options(scheduler));
+          FlatParameters masters = new FlatParameters(objective.parameters());
+          AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS)) {
+        Cost start = now();
+        double loss = backward(objective, new Objective.Step(0, 0, new long[] {0}, rng));
+        masters.clipGradients(1);
+        optimiser.step(1e-5);
+        return new Measured(
+            family, weights, size, sampled, sampledMemory, since(start), peakGigabytes(), loss);
+      }
+    } finally {
+      AtomicFiles.deleteDirectory(folder);
+    }
+  }
+
+  private static double backward(Objective objective, Objective.Step step) {
+    try (Scope scope = Scope.open();
+        Recompute tape = Recompute.record()) {
+      Tensor loss = objective.loss(step);
+      tape.backward(loss);
+      return loss.item();
+    }
+  }
+
+  private Path shard(Path folder) throws IOException {
+    Path shard = folder.resolve("train-0.tar");
+    ByteArrayOutputStream png = new ByteArrayOutputStream();
+    ImageIO.write(new BufferedImage(size, size, BufferedImage.TYPE_INT_RGB), "png", png);
+    try (ShardWriter writer = new ShardWriter(shard)) {
+      ObjectNode none = Json.MAPPER.createObjectNode();
+      writer.write(new Sample("", "p0", png.toByteArray(), CAPTION, none));
+      writer.finish();
+    }
+    return shard;
+  }
+
+  /** Largest resident memory of this process so far (VmHWM of Linux), in 10⁹ bytes. */
+  private static double peakGigabytes() throws IOException {
+    Path status = Path.of("/proc/self/status");
+    if (!Files.exists(status)) {
+      return Double.NaN;
+    }
+    return Files.readAllLines(status).stream()
+        .filter(line -> line.startsWith("VmHWM:"))
+        .mapToDouble(line -> Double.parseDouble(line.replaceAll("\\D", "")) * 1024 / 1e9)
+        .findFirst()
+        .orElse(Double.NaN);
+  }
+}
