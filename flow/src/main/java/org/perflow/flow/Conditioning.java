@@ -1,10 +1,10 @@
 package org.perflow.flow;
 
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Objects;
+import java.util.Map;
 import java.util.function.BinaryOperator;
 import java.util.function.UnaryOperator;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.models.AddedConditions;
 import org.perflow.tensor.DType;
@@ -36,15 +36,35 @@ public record Conditioning(
     return new Conditioning(text, added, number);
   }
 
-  /** All of them, as many as the family has. */
+  /**
+   * Its tensors by name, as many as the family has: {@code text}, {@code pooled} and {@code sizes},
+   * {@code number}. Files and checkpoints use these names.
+   */
+  public Map<String, Tensor> named() {
+    Map<String, Tensor> named = new LinkedHashMap<>();
+    named.put("text", text);
+    if (added != null) {
+      named.put("pooled", added.textEmbeds());
+      named.put("sizes", added.timeIds());
+    }
+    if (timestepCond != null) {
+      named.put("number", timestepCond);
+    }
+    return named;
+  }
+
+  /** The one that {@link #named} describes; other names are left alone. */
+  public static Conditioning of(Map<String, Tensor> named) {
+    Tensor pooled = named.get("pooled");
+    return new Conditioning(
+        named.get("text"),
+        pooled == null ? null : new AddedConditions(pooled, named.get("sizes")),
+        named.get("number"));
+  }
+
+  /** All of them. */
   public List<Tensor> tensors() {
-    return Stream.of(
-            text,
-            added == null ? null : added.textEmbeds(),
-            added == null ? null : added.timeIds(),
-            timestepCond)
-        .filter(Objects::nonNull)
-        .toList();
+    return List.copyOf(named().values());
   }
 
   /** What {@code change} makes of every tensor, all of which have B rows. */

@@ -1,6 +1,5 @@
 package org.perflow.flow;
 
-import java.util.function.BinaryOperator;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -17,23 +16,4 @@ public interface Denoiser {
    * @return [B, C, h, w]
    */
   Tensor predict(Tensor z, Tensor timesteps);
-
-  /** Guidance of a network that is told the negative rows, then the positive ones. */
-  static Denoiser guided(Denoiser both, double scale) {
-    return halves(both, (none, conditional) -> Guidance.guide(none, conditional, scale));
-  }
-
-  /** The same where each row has a scale of its own: {@code scales} [B]. */
-  static Denoiser guided(Denoiser both, Tensor scales) {
-    Tensor each = scales.asRows(4);
-    return halves(both, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
-  }
-
-  private static Denoiser halves(Denoiser both, BinaryOperator<Tensor> combined) {
-    return (z, timesteps) -> {
-      Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));
-      long rows = z.size(0);
-      return combined.apply(output.narrow(0, 0, rows), output.narrow(0, rows, rows));
-    };
-  }
 }

@@ -11,7 +11,10 @@ import java.nio.file.Path;
 import java.util.List;
 import javax.imageio.ImageIO;
 import org.jspecify.annotations.Nullable;
+import org.perflow.distill.Net;
 import org.perflow.distill.StudentWriter;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.distill.perflow.PerflowOptions;
@@ -36,6 +39,7 @@ import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.Objective;
+import org.perflow.train.TrainOptions;
 
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
@@ -137,13 +141,10 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
       // As in a run on cached latents and captions, from here on only the U-Net is needed.
       model.vae().close();
       model.textEncoder().close();
-      Network network = Network.of(model.unet(), DType.BF16);
-      var teacher =
-          new PerflowObjective.Teacher(
-              network, NoiseSchedule.of(scheduler), PredictionType.of(scheduler));
-      try (PerflowObjective objective =
-              new PerflowObjective(
-                  data, teacher, network, model.unet().namedParameters(), options(scheduler));
+      Net network = UnetNet.of(model.unet(), DType.BF16, null);
+      var teacher = new Task.Teacher(network, scheduler);
+      Task task = new Task(data, teacher, network, false, TrainOptions.DEFAULTS, folder);
+      try (PerflowObjective objective = new PerflowObjective(task, options(scheduler));
           FlatParameters masters = new FlatParameters(objective.parameters());
           AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS)) {
         Cost start = now();

@@ -1,13 +1,12 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import org.perflow.accelerate.Methods;
 import org.perflow.models.UNetConfig;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
 
 /**
- * A way to make a few-step student. Stateless; {@link Methods} holds one of each.
+ * A way to make a few-step student. Stateless; {@link org.perflow.accelerate.Methods} holds one of each.
  *
  * @param <O> its settings: an immutable record that is valid once made; a setting that two methods
  *     share has one name and one type

@@ -66,12 +66,6 @@ public record Task(
             Collections.nCopies((int) noise.size(0), new TimeWindows(1).window(1)));
   }
 
-  /** The empty caption in as many rows as {@code condition} has. */
-  public Conditioning empty(Conditioning condition) {
-    return condition.with(
-        data.nullCondition(), (x, empty) -> empty.to(x.dtype()).expand(x.shape()));
-  }
-
   /** {@code condition} with the empty caption in about that part of its rows. */
   public Conditioning dropped(Conditioning condition, double part, Rng rng) {
     if (part == 0) {
@@ -85,14 +79,8 @@ public record Task(
     return condition.keep(keep, data.nullCondition());
   }
 
-  /**
-   * {@code net} on captions, guided by {@code scale} (1 = not) in one pass of twice the rows.
-   * Diffusers' convention: unconditional + scale × (conditional − unconditional).
-   */
+  /** {@code net} on captions, guided by {@code scale} (1 = not) away from the empty one. */
   public Denoiser guided(Net net, Conditioning condition, double scale) {
-    if (scale == 1) {
-      return net.given(condition);
-    }
-    return Denoiser.guided(net.given(empty(condition).cat(condition)), scale);
+    return net.guided(condition, data.nullCondition(), scale);
   }
 }

@@ -17,7 +17,6 @@ import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
-import org.perflow.models.AddedConditions;
 import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.PromptEncoder;
@@ -161,18 +160,18 @@ public final class CachedExamples implements Examples, AutoCloseable {
   }
 
   private static void put(Map<String, Tensor> states, String prefix, Conditioning told) {
-    states.put(prefix + "text", told.text());
-    if (told.added() != null) {
-      states.put(prefix + "pooled", told.added().textEmbeds());
-      states.put(prefix + "sizes", told.added().timeIds());
-    }
+    told.named().forEach((name, tensor) -> states.put(prefix + name, tensor));
   }
 
   private static Conditioning get(Map<String, Tensor> states, String prefix) {
-    Tensor pooled = states.get(prefix + "pooled");
-    return new Conditioning(
-        states.get(prefix + "text"),
-        pooled == null ? null : new AddedConditions(pooled, states.get(prefix + "sizes")));
+    Map<String, Tensor> named = new HashMap<>();
+    states.forEach(
+        (name, tensor) -> {
+          if (name.startsWith(prefix)) {
+            named.put(name.substring(prefix.length()), tensor);
+          }
+        });
+    return Conditioning.of(named);
   }
 
   /** One row a text, each as {@code like}'s. */

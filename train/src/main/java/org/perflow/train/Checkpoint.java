@@ -34,6 +34,14 @@ import org.perflow.tensor.optim.FlatParameters;
 final class Checkpoint {
   private static final String PREPARED = ".preparing";
 
+  /** What tensors of pools were called in checkpoints of earlier versions. */
+  private static final Map<String, String> FORMERLY =
+      Map.of(
+          "objective.chords.text", "objective.chords.condition",
+          "objective.pairs.text", "objective.pairs.condition.0",
+          "objective.pairs.pooled", "objective.pairs.condition.1",
+          "objective.pairs.sizes", "objective.pairs.condition.2");
+
   private Checkpoint() {}
 
   /** The counters of a run. */
@@ -106,7 +114,7 @@ final class Checkpoint {
         NoGrad guard = NoGrad.enter()) {
       Map<String, Tensor> tensors = parts.tensors();
       for (var entry : tensors.entrySet()) { // all of it fits, or nothing is changed
-        SafetensorsFile.Entry stored = source.entries().get(entry.getKey());
+        SafetensorsFile.Entry stored = source.entries().get(stored(source, entry.getKey()));
         if (stored == null || !Arrays.equals(stored.shape(), entry.getValue().shape())) {
           throw new FormatException(
               "%s does not fit this run: %s is %s there and %s here; resume with the model and the"
@@ -122,7 +130,7 @@ final class Checkpoint {
       }
       for (var entry : tensors.entrySet()) {
         try (Scope each = Scope.open()) {
-          entry.getValue().copyInPlace(source.read(entry.getKey()));
+          entry.getValue().copyInPlace(source.read(stored(source, entry.getKey())));
         }
       }
       parts.rng().restore(source.read("rng").toByteArray());
@@ -132,6 +140,12 @@ final class Checkpoint {
       parts.ema().updates(state.emaUpdates());
     }
     return state;
+  }
+
+  /** The name under which {@code source} has it. */
+  private static String stored(SafetensorsFile source, String name) {
+    String former = FORMERLY.getOrDefault(name, name);
+    return source.entries().containsKey(former) ? former : name;
   }
 
   private static List<Path> all(Path run) throws IOException {

@@ -20,7 +20,7 @@ import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.distill.ring.Ring;
 import org.perflow.distill.ring.RingNet;
-import org.perflow.distill.ring.RingRun;
+import org.perflow.distill.ring.RingRecipe;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.Device;
@@ -35,7 +35,7 @@ import org.perflow.train.Trainer;
 class MethodsTest {
   private static final int STEPS = 8;
   private static final TrainOptions TRAINING =
-      RingRun.TRAINING.withSteps(STEPS).withBatch(16);
+      RingRecipe.TRAINING.withSteps(STEPS).withBatch(16);
 
   /** Where a method has the setting: less work. */
   private static final Map<String, Object> SMALL =

@@ -7,10 +7,15 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 
-/** A network that is a formula, without weights; its features are its input. */
-public record Formula(Say say) implements Net {
+/** A network that is a formula, with weights or without; its features are its input. */
+public record Formula(Say say, Map<String, Parameter> parameters) implements Net {
   public interface Say {
     Tensor output(Tensor z, Tensor timesteps, Conditioning told);
+  }
+
+  /** Without weights. */
+  public Formula(Say say) {
+    this(say, Map.of());
   }
 
   /** One that is told nothing. */
@@ -31,11 +36,6 @@ public record Formula(Say say) implements Net {
   @Override
   public int featureChannels() {
     return 2;
-  }
-
-  @Override
-  public Map<String, Parameter> parameters() {
-    return Map.of();
   }
 
   @Override

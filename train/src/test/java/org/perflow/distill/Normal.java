@@ -2,7 +2,7 @@ package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
-import org.perflow.distill.ring.RingRun;
+import org.perflow.distill.ring.RingRecipe;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Rng;
@@ -38,7 +38,7 @@ public record Normal(double mean, double deviation) implements Examples {
         new Task.Teacher(Formula.of(output), scheduler),
         student,
         false,
-        RingRun.TRAINING,
+        RingRecipe.TRAINING,
         folder);
   }
 }

@@ -16,12 +16,12 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.delta.Delta;
 import org.perflow.delta.Provenance;
 import org.perflow.distill.StudentWriter;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.distill.perflow.PerflowOptions;
-import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
-import org.perflow.flow.PredictionType;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
@@ -62,13 +62,11 @@ class EndToEndTest {
       student.copyFrom(teacher.unet(), DType.F32);
       var objective =
           new PerflowObjective(
-              data,
-              new PerflowObjective.Teacher(
-                  Network.of(teacher.unet(), DType.BF16),
-                  NoiseSchedule.of(teacher.schedulerConfig()),
-                  PredictionType.EPSILON),
-              Network.of(student, DType.BF16),
-              student.namedParameters(),
+              Gaussian.task(
+                  data,
+                  new Task.Teacher(
+                      UnetNet.of(teacher.unet(), DType.BF16, null), teacher.schedulerConfig()),
+                  UnetNet.of(student, DType.BF16, null)),
               options);
       try (Trainer trainer = new Trainer(objective, training, temp.resolve("run"))) {
         trainer.listen(

@@ -11,10 +11,11 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.SafetensorsFile;
@@ -62,12 +63,12 @@ class LoraTrainingTest {
 
   private static PerflowObjective objective(
       UNet2DConditionModel teacher, UNet2DConditionModel student, LoraAdapters adapters) {
+    var frozen = UnetNet.of(teacher, DType.F32, null);
     return new PerflowObjective(
-        new Fixed(),
-        new PerflowObjective.Teacher(
-            Network.of(teacher, DType.F32), Gaussian.SCHEDULE, PredictionType.EPSILON),
-        Network.of(student, DType.F32),
-        adapters.parameters(),
+        Gaussian.task(
+            new Fixed(),
+            new Task.Teacher(frozen, Gaussian.scheduler(PredictionType.EPSILON)),
+            UnetNet.of(student, DType.F32, adapters)),
         PerflowOptions.DEFAULTS.withSolvingSteps(2));
   }
 

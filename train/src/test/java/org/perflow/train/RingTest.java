@@ -9,6 +9,8 @@ import java.util.Collections;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.distill.Formula;
+import org.perflow.distill.Task;
 import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.distill.perflow.PerflowOptions;
 import org.perflow.distill.ring.Ring;
@@ -83,11 +85,11 @@ class RingTest {
     try (Student student = new Student(width, depth);
         Rng rng = Rng.seeded(0)) {
       student.initialise(rng, DType.F32);
-      var teacher =
-          new PerflowObjective.Teacher(Ring.TEACHER, Ring.SCHEDULE, PredictionType.EPSILON);
+      var learner =
+          new Formula((z, t, told) -> student.predict(z, t), student.namedParameters());
+      var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
       var objective =
-          new PerflowObjective(
-              new Ring(), teacher, condition -> student, student.namedParameters(), options);
+          new PerflowObjective(Gaussian.task(new Ring(), teacher, learner), options);
       try (Trainer trainer = new Trainer(objective, training, temp)) {
         trainer.run();
         trainer.withAverages(

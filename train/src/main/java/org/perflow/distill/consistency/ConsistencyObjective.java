@@ -4,10 +4,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.Map;
 import org.perflow.distill.Checks;
+import org.perflow.distill.Distance;
 import org.perflow.distill.Net;
 import org.perflow.distill.Task;
-import org.perflow.distill.perflow.PerflowObjective;
-import org.perflow.distill.perflow.PerflowOptions.Distance;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
@@ -233,19 +232,15 @@ final class ConsistencyObjective implements Objective {
       wanted = scope.keep(target.ask(() -> jump(student, next, draw.to(), draw.goal())));
     }
     Tensor difference = jump(student, z, draw.from(), draw.goal()).sub(wanted); // [B, C, h, w]
-    return settings.distance() == Distance.L2
-        ? difference.square().mean()
-        : PerflowObjective.pseudoHuber(difference, settings.huberC());
+    return settings.distance().of(difference, settings.huberC());
   }
 
   /** The teacher under each row's guidance. */
   private Denoiser guided(Draw draw) {
     Net teacher = task.teacher().net();
-    if (settings.guidanceMax() == 1) {
-      return teacher.given(draw.condition());
-    }
-    Conditioning both = task.empty(draw.condition()).cat(draw.condition());
-    return Denoiser.guided(teacher.given(both), perRow(draw.scale()));
+    return settings.guidanceMax() == 1
+        ? teacher.given(draw.condition())
+        : teacher.guided(draw.condition(), task.data().nullCondition(), perRow(draw.scale()));
   }
 
   private Tensor jump(Denoiser network, Tensor z, int[] from, int[] goal) {

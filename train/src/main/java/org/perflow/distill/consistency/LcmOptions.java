@@ -2,8 +2,8 @@ package org.perflow.distill.consistency;
 
 import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.distill.Checks;
+import org.perflow.distill.Distance;
 import org.perflow.distill.consistency.ConsistencyObjective.Settings;
-import org.perflow.distill.perflow.PerflowOptions.Distance;
 import org.perflow.flow.TeacherSolver;
 
 /**

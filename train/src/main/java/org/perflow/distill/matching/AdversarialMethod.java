@@ -3,9 +3,11 @@ package org.perflow.distill.matching;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
 import org.perflow.distill.Net;
+import org.perflow.distill.Part;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
@@ -14,8 +16,6 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
-import org.perflow.train.Examples;
 import org.perflow.train.Objective;
 
 /**
@@ -57,8 +57,7 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
   }
 
   /** The discriminator with what trains it and the frozen network that it reads. */
-  private record Critic(Net features, Discriminator head, Auxiliary training)
-      implements AutoCloseable {
+  private record Critic(Net features, Discriminator head, Auxiliary training) implements Part {
     static Critic of(Task task, AdversarialOptions options) {
       // A copy, since the student's gradient passes through: the teacher itself is only read.
       Net features = task.teacher().net().copy();
@@ -72,6 +71,13 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
     }
 
     @Override
+    public Map<String, Tensor> state() {
+      Map<String, Tensor> state = new LinkedHashMap<>(training.state());
+      state.putAll(head.state());
+      return state;
+    }
+
+    @Override
     public void close() {
       training.close();
       head.close();
@@ -79,56 +85,41 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
     }
   }
 
-  static final class Distillation implements Objective {
-    private final Task task;
-    private final Examples data;
+  private static final class Distillation extends MatchingObjective {
     private final AdversarialOptions options;
-    private final FewStepStudent student;
     private final NoiseSchedule schedule;
     private final @Nullable Critic critic;
 
     Distillation(Task task, AdversarialOptions options) {
-      this.task = task;
+      super(task, options.studentSteps(), options.ganWeight() == 0 ? 0 : options.fakeUpdates());
       this.options = options;
-      data = task.data();
-      student = new FewStepStudent(task, options.studentSteps());
       schedule = task.teacher().schedule();
-      critic = options.ganWeight() == 0 ? null : Critic.of(task, options);
+      critic = options.ganWeight() == 0 ? null : own(Critic.of(task, options));
     }
 
     @Override
-    public Map<String, Parameter> parameters() {
-      return task.student().parameters();
+    void update(int rows, Rng rng) {
+      critic().training().step(() -> fakeLoss(rows, rng));
     }
 
     @Override
-    public int examples() {
-      return data.size();
+    Tensor fakeLoss(Drawn drawn, Rng rng) {
+      Tensor real = data.latents(drawn.examples(), rng);
+      return critic().head().loss(real, drawn.x(), drawn.condition(), rng);
+    }
+
+    private Critic critic() {
+      return Objects.requireNonNull(critic, "updated without a discriminator");
     }
 
     @Override
-    public Tensor loss(Step step) {
-      Rng rng = step.rng();
-      if (critic != null) {
-        for (int i = 0; i < options.fakeUpdates(); i++) {
-          critic.training().step(() -> criticLoss(critic, step.examples().length, rng));
-        }
-      }
-      Conditioning condition = data.conditions(step.examples(), rng);
-      Tensor x = student.data(condition, student.start(condition, rng)); // [B, C, h, w]
-      Tensor loss = distillation(x, condition, rng).mul(options.distillationWeight());
+    Tensor studentLoss(Tensor x, Conditioning condition, Step step) {
+      Tensor loss = distillation(x, condition, step.rng()).mul(options.distillationWeight());
       if (critic == null) {
         return loss;
       }
-      Tensor fooling = critic.head().studentLoss(x, condition, rng);
+      Tensor fooling = critic.head().studentLoss(x, condition, step.rng());
       return loss.add(fooling.mul(options.ganWeight()));
-    }
-
-    private Tensor criticLoss(Critic against, int rows, Rng rng) {
-      long[] examples = Tensor.randint(rng, data.size(), rows).toLongArray();
-      Conditioning condition = data.conditions(examples, rng);
-      Tensor drawn = student.drawn(condition, rng);
-      return against.head().loss(data.latents(examples, rng), drawn, condition, rng);
     }
 
     /** E α_t |x − x_teacher(α_t x + σ_t n, t)|², the teacher's guess without gradients. */
@@ -143,23 +134,6 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
         guess = scope.keep(levels.data(teacher, levels.noised(x, noise)));
       }
       return levels.weighted(x.sub(guess).square(), levels::alpha).mean();
-    }
-
-    @Override
-    public Map<String, Tensor> state() {
-      if (critic == null) {
-        return Map.of();
-      }
-      Map<String, Tensor> state = new LinkedHashMap<>(critic.training().state());
-      state.putAll(critic.head().state());
-      return state;
-    }
-
-    @Override
-    public void close() {
-      if (critic != null) {
-        critic.close();
-      }
     }
   }
 }

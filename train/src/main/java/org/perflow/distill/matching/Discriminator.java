@@ -3,6 +3,7 @@ package org.perflow.distill.matching;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.perflow.distill.Net;
+import org.perflow.distill.Part;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
@@ -25,7 +26,7 @@ import org.perflow.train.DivergedException;
  * judges every place of the map. Who trains the head, and the features or not, is the method's
  * business. Owns its weights. One thread.
  */
-final class Discriminator implements AutoCloseable {
+final class Discriminator implements Part {
   /** What the judgements are trained by. */
   enum Kind {
     /** max(0, 1 − D(real)) + max(0, 1 + D(drawn)), the student's −D(drawn). */
@@ -171,7 +172,8 @@ final class Discriminator implements AutoCloseable {
   }
 
   /** For checkpoints; the head's weights belong to what trains them. */
-  Map<String, Tensor> state() {
+  @Override
+  public Map<String, Tensor> state() {
     Map<String, Tensor> state = new LinkedHashMap<>();
     state.put("discriminator.running", running);
     return state;

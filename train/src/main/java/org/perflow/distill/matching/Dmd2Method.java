@@ -1,17 +1,15 @@
 package org.perflow.distill.matching;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
 import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
+import org.perflow.flow.Denoiser;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
-import org.perflow.train.Examples;
 import org.perflow.train.Objective;
 
 /**
@@ -52,20 +50,15 @@ public final class Dmd2Method implements Method<Dmd2Options> {
     return new Matching(task, options);
   }
 
-  private static final class Matching implements Objective {
-    private final Task task;
-    private final Examples data;
+  private static final class Matching extends MatchingObjective {
     private final Dmd2Options options;
-    private final FewStepStudent student;
     private final FakeScore fake;
     private final @Nullable Discriminator discriminator;
     private final ScoreMatching matching;
 
     Matching(Task task, Dmd2Options options) {
-      this.task = task;
+      super(task, options.studentSteps(), options.fakeUpdates());
       this.options = options;
-      data = task.data();
-      student = new FewStepStudent(task, options.studentSteps());
       Net network = FakeScore.network(task, options.fakeRank());
       discriminator =
           options.ganWeight() == 0
@@ -77,74 +70,44 @@ public final class Dmd2Method implements Method<Dmd2Options> {
                   options.r1Weight(),
                   options.r1Noise());
       fake =
-          new FakeScore(
-              task,
-              network,
-              options.fakeLearningRate(),
-              FakeScore.Weight.NONE,
-              discriminator == null ? Map.of() : discriminator.parameters());
+          own(
+              new FakeScore(
+                  task,
+                  network,
+                  options.fakeLearningRate(),
+                  FakeScore.Weight.NONE,
+                  discriminator == null ? Map.of() : discriminator.parameters()));
+      if (discriminator != null) {
+        own(discriminator); // after the optimiser of its weights
+      }
       matching = ScoreMatching.of(task, ScoreMatching.Weight.NORMALISED);
     }
 
     @Override
-    public Map<String, Parameter> parameters() {
-      return task.student().parameters();
+    void update(int rows, Rng rng) {
+      fake.update(() -> fakeLoss(rows, rng));
     }
 
     @Override
-    public int examples() {
-      return data.size();
-    }
-
-    @Override
-    public Tensor loss(Step step) {
-      Rng rng = step.rng();
-      for (int i = 0; i < options.fakeUpdates(); i++) {
-        fake.update(() -> fakeLoss(step.examples().length, rng));
-      }
-      Conditioning condition = data.conditions(step.examples(), rng);
-      Tensor x = student.data(condition, student.start(condition, rng)); // [B, C, h, w]
-      Tensor loss =
-          matching.loss(
-              x,
-              task.guided(task.teacher().net(), condition, options.guidance()),
-              fake.net().given(condition),
-              rng);
+    Tensor fakeLoss(Drawn drawn, Rng rng) {
+      Tensor loss = fake.loss(drawn.x(), drawn.condition(), rng);
       if (discriminator == null) {
         return loss;
       }
-      Tensor fooling = discriminator.studentLoss(x, condition, rng);
-      return loss.add(fooling.mul(options.ganWeight()));
-    }
-
-    /** On examples of their own, so that more updates also see more data. */
-    private Tensor fakeLoss(int rows, Rng rng) {
-      long[] examples = Tensor.randint(rng, data.size(), rows).toLongArray();
-      Conditioning condition = data.conditions(examples, rng);
-      Tensor drawn = student.drawn(condition, rng);
-      Tensor loss = fake.loss(drawn, condition, rng);
-      if (discriminator == null) {
-        return loss;
-      }
-      Tensor telling = discriminator.loss(data.latents(examples, rng), drawn, condition, rng);
+      Tensor real = data.latents(drawn.examples(), rng);
+      Tensor telling = discriminator.loss(real, drawn.x(), drawn.condition(), rng);
       return loss.add(telling.mul(options.discriminatorWeight()));
     }
 
     @Override
-    public Map<String, Tensor> state() {
-      Map<String, Tensor> state = new LinkedHashMap<>(fake.state());
-      if (discriminator != null) {
-        state.putAll(discriminator.state());
+    Tensor studentLoss(Tensor x, Conditioning condition, Step step) {
+      Denoiser real = task.guided(task.teacher().net(), condition, options.guidance());
+      Tensor loss = matching.loss(x, real, fake.net().given(condition), step.rng());
+      if (discriminator == null) {
+        return loss;
       }
-      return state;
-    }
-
-    @Override
-    public void close() {
-      fake.close();
-      if (discriminator != null) {
-        discriminator.close();
-      }
+      Tensor fooling = discriminator.studentLoss(x, condition, step.rng());
+      return loss.add(fooling.mul(options.ganWeight()));
     }
   }
 }

@@ -1,18 +1,20 @@
 package org.perflow.distill.matching;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
+import org.perflow.distill.Pool;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
+import org.perflow.flow.Denoiser;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
-import org.perflow.train.Examples;
 import org.perflow.train.Objective;
 
 /**
@@ -54,87 +56,82 @@ public final class DmdMethod implements Method<DmdOptions> {
     return new Matching(task, options);
   }
 
-  private static final class Matching implements Objective {
+  private static final class Matching extends MatchingObjective {
     private static final int REFILL_EVERY = 8;
 
-    private final Task task;
-    private final Examples data;
     private final DmdOptions options;
-    private final FewStepStudent student;
     private final FakeScore fake;
     private final ScoreMatching matching;
-    private final @Nullable PairPool pairs;
+    private final @Nullable Pool pairs;
 
     Matching(Task task, DmdOptions options) {
-      this.task = task;
+      super(task, 1, options.fakeUpdates());
       this.options = options;
-      data = task.data();
-      student = new FewStepStudent(task, 1);
       fake =
-          new FakeScore(
-              task,
-              FakeScore.network(task, options.fakeRank()),
-              options.fakeLearningRate(),
-              FakeScore.Weight.NONE,
-              Map.of());
+          own(
+              new FakeScore(
+                  task,
+                  FakeScore.network(task, options.fakeRank()),
+                  options.fakeLearningRate(),
+                  FakeScore.Weight.NONE,
+                  Map.of()));
       matching = ScoreMatching.of(task, ScoreMatching.Weight.NORMALISED);
-      pairs = options.regressionWeight() == 0 ? null : new PairPool(data, options.pairPool());
+      pairs = options.regressionWeight() == 0 ? null : own(emptyPool());
     }
 
     @Override
-    public Map<String, Parameter> parameters() {
-      return task.student().parameters();
+    void update(int rows, Rng rng) {
+      fake.update(() -> fakeLoss(rows, rng));
     }
 
     @Override
-    public int examples() {
-      return data.size();
+    Tensor fakeLoss(Drawn drawn, Rng rng) {
+      return fake.loss(drawn.x(), drawn.condition(), rng);
     }
 
     @Override
-    public Tensor loss(Step step) {
-      Rng rng = step.rng();
-      int rows = step.examples().length;
-      for (int i = 0; i < options.fakeUpdates(); i++) {
-        fake.update(() -> fakeLoss(rows, rng));
-      }
-      Conditioning condition = data.conditions(step.examples(), rng);
-      Tensor x = student.data(condition, student.start(condition, rng)); // [B, C, h, w]
-      Tensor loss =
-          matching.loss(
-              x,
-              task.guided(task.teacher().net(), condition, options.guidance()),
-              fake.net().given(condition),
-              rng);
+    Tensor studentLoss(Tensor x, Conditioning condition, Step step) {
+      Denoiser real = task.guided(task.teacher().net(), condition, options.guidance());
+      Tensor loss = matching.loss(x, real, fake.net().given(condition), step.rng());
       return pairs == null
           ? loss
           : loss.add(regression(pairs, step).mul(options.regressionWeight()));
     }
 
-    private Tensor fakeLoss(int rows, Rng rng) {
-      long[] examples = Tensor.randint(rng, data.size(), rows).toLongArray();
-      Conditioning condition = data.conditions(examples, rng);
-      return fake.loss(student.drawn(condition, rng), condition, rng);
-    }
-
     /** E |G(z) − y|² over the teacher's pairs (eq. 9, L2 in the place of LPIPS). */
-    private Tensor regression(PairPool pool, Step step) {
+    private Tensor regression(Pool pool, Step step) {
       int rows = step.examples().length;
       int some = Math.min(rows, options.pairPool());
-      if (step.number() % REFILL_EVERY == 0) {
-        // The first pairs would else be used far more often than those that follow.
-        int times = pool.isEmpty() ? Math.min(REFILL_EVERY, options.pairPool() / some) : 1;
-        for (int i = 0; i < times; i++) {
-          pool.add(solved(some, step.rng()));
-        }
-      }
-      PairPool.Pairs drawn = pool.draw(rows, step.rng());
-      Tensor x = student.data(drawn.condition(), student.first(drawn.noise()));
-      return x.sub(drawn.sample()).square().mean();
+      int first = some * Math.min(REFILL_EVERY, options.pairPool() / some);
+      pool.refill(
+          step.number(), REFILL_EVERY, some, first, more -> solved(more, some, step.rng()));
+      Map<String, Tensor> drawn = pool.draw(rows, step.rng());
+      Tensor x = student.data(Conditioning.of(drawn), student.first(drawn.get("noise")));
+      return x.sub(drawn.get("sample")).square().mean();
     }
 
-    /** New pairs, by the teacher's ODE from pure noise to the final level. */
-    private PairPool.Pairs solved(int rows, Rng rng) {
+    private Pool emptyPool() {
+      try (Scope scope = Scope.open();
+          Rng any = Rng.seeded(0)) {
+        Tensor row = student.noise(1, any);
+        return new Pool("pairs", options.pairPool(), pairs(row, row, data.nullCondition()));
+      }
+    }
+
+    /** New pairs, by the teacher's ODE from pure noise to the final level, a batch at a time. */
+    private Map<String, Tensor> solved(int count, int batch, Rng rng) {
+      List<Map<String, Tensor>> parts = new ArrayList<>();
+      for (int from = 0; from < count; from += batch) {
+        parts.add(solved(Math.min(batch, count - from), rng));
+      }
+      Map<String, Tensor> all = new LinkedHashMap<>();
+      for (String name : parts.get(0).keySet()) {
+        all.put(name, Tensor.cat(0, parts.stream().map(part -> part.get(name)).toList()));
+      }
+      return all;
+    }
+
+    private Map<String, Tensor> solved(int rows, Rng rng) {
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
         long[] examples = Tensor.randint(rng, data.size(), rows).toLongArray();
@@ -143,26 +140,18 @@ public final class DmdMethod implements Method<DmdOptions> {
         Tensor sample =
             task.solved(
                 options.solver(), options.solvingSteps(), options.guidance(), noise, condition);
-        return new PairPool.Pairs(
+        return pairs(
             scope.keep(noise), scope.keep(sample), condition.each(scope::keep));
       }
     }
 
-    @Override
-    public Map<String, Tensor> state() {
-      Map<String, Tensor> state = new LinkedHashMap<>(fake.state());
-      if (pairs != null) {
-        state.putAll(pairs.state());
-      }
-      return state;
-    }
-
-    @Override
-    public void close() {
-      fake.close();
-      if (pairs != null) {
-        pairs.close();
-      }
+    private static Map<String, Tensor> pairs(
+        Tensor noise, Tensor sample, Conditioning condition) {
+      Map<String, Tensor> pairs = new LinkedHashMap<>();
+      pairs.put("noise", noise);
+      pairs.put("sample", sample);
+      pairs.putAll(condition.named());
+      return pairs;
     }
   }
 }

@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Supplier;
 import org.perflow.distill.Net;
+import org.perflow.distill.Part;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
@@ -16,7 +17,7 @@ import org.perflow.tensor.nn.Parameter;
  * The score of what the student draws at present: the teacher's network, all of it or low-rank
  * factors, trained to denoise the student's samples. Owns network and optimiser. One thread.
  */
-final class FakeScore implements AutoCloseable {
+final class FakeScore implements Part {
   private final Net net;
   private final Auxiliary training;
   private final NoiseSchedule schedule;
@@ -78,7 +79,8 @@ final class FakeScore implements AutoCloseable {
   }
 
   /** For checkpoints. */
-  Map<String, Tensor> state() {
+  @Override
+  public Map<String, Tensor> state() {
     return training.state();
   }
 

@@ -7,8 +7,6 @@ import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
-import org.perflow.tensor.nn.Parameter;
-import org.perflow.train.Examples;
 import org.perflow.train.Objective;
 
 /**
@@ -48,71 +46,44 @@ public final class SwiftBrushMethod implements Method<SwiftBrushOptions> {
     return new Distillation(task, options);
   }
 
-  private static final class Distillation implements Objective {
-    private final Task task;
-    private final Examples data;
+  private static final class Distillation extends MatchingObjective {
     private final SwiftBrushOptions options;
-    private final FewStepStudent student;
     private final FakeScore fake;
     private final ScoreMatching matching;
 
     Distillation(Task task, SwiftBrushOptions options) {
-      this.task = task;
+      super(task, 1, options.fakeUpdates());
       this.options = options;
-      data = task.data();
-      student = new FewStepStudent(task, 1);
       fake =
-          new FakeScore(
-              task,
-              FakeScore.network(task, options.fakeRank()),
-              options.fakeLearningRate(),
-              FakeScore.Weight.SIGNAL,
-              Map.of());
+          own(
+              new FakeScore(
+                  task,
+                  FakeScore.network(task, options.fakeRank()),
+                  options.fakeLearningRate(),
+                  FakeScore.Weight.SIGNAL,
+                  Map.of()));
       matching = ScoreMatching.of(task, ScoreMatching.Weight.VARIANCE);
     }
 
     @Override
-    public Map<String, Parameter> parameters() {
-      return task.student().parameters();
+    void update(int rows, Rng rng) {
+      fake.update(() -> fakeLoss(rows, rng));
+    }
+
+    /** Some captions are dropped, since the fake score is asked without, too. */
+    @Override
+    Tensor fakeLoss(Drawn drawn, Rng rng) {
+      Conditioning told = task.dropped(drawn.condition(), options.captionDropout(), rng);
+      return fake.loss(drawn.x(), told, rng);
     }
 
     @Override
-    public int examples() {
-      return data.size();
-    }
-
-    @Override
-    public Tensor loss(Step step) {
-      Rng rng = step.rng();
-      int rows = step.examples().length;
-      for (int i = 0; i < options.fakeUpdates(); i++) {
-        fake.update(() -> fakeLoss(rows, rng));
-      }
-      Conditioning condition = data.conditions(step.examples(), rng);
-      Tensor x = student.data(condition, student.start(condition, rng)); // [B, C, h, w]
+    Tensor studentLoss(Tensor x, Conditioning condition, Step step) {
       return matching.loss(
           x,
           task.guided(task.teacher().net(), condition, options.guidance()),
           task.guided(fake.net(), condition, options.guidance()),
-          rng);
-    }
-
-    /** On captions of their own; some are dropped, since the fake score is asked without, too. */
-    private Tensor fakeLoss(int rows, Rng rng) {
-      long[] examples = Tensor.randint(rng, data.size(), rows).toLongArray();
-      Conditioning condition = data.conditions(examples, rng);
-      Tensor drawn = student.drawn(condition, rng);
-      return fake.loss(drawn, task.dropped(condition, options.captionDropout(), rng), rng);
-    }
-
-    @Override
-    public Map<String, Tensor> state() {
-      return fake.state();
-    }
-
-    @Override
-    public void close() {
-      fake.close();
+          step.rng());
     }
   }
 }

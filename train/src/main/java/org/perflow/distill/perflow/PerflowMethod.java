@@ -96,14 +96,6 @@ public final class PerflowMethod implements Method<PerflowOptions> {
 
   @Override
   public Objective objective(Task task, PerflowOptions options) {
-    Task.Teacher teacher = task.teacher();
-    PerflowObjective objective =
-        new PerflowObjective(
-            task.data(),
-            new PerflowObjective.Teacher(teacher.net(), teacher.schedule(), teacher.prediction()),
-            task.student(),
-            task.student().parameters(),
-            options);
-    return task.continued() ? objective.continued() : objective;
+    return new PerflowObjective(task, options);
   }
 }

@@ -1,6 +1,7 @@
 package org.perflow.distill.perflow;
 
 import io.soabase.recordbuilder.core.RecordBuilder;
+import org.perflow.distill.Distance;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PiecewiseFlow.Curve;
 import org.perflow.flow.TeacherSolver;
@@ -80,12 +81,6 @@ public record PerflowOptions(
     VELOCITY
   }
 
-  /** Distance between prediction and target. */
-  public enum Distance {
-    L2,
-    PSEUDO_HUBER
-  }
-
   /** Weight by time; the official scripts' names. */
   public enum Reweighting {
     NONE,
@@ -95,7 +90,7 @@ public record PerflowOptions(
     RCP_WIN
   }
 
-  /** Where classifier-free guidance happens (spec 2.4). */
+  /** Where classifier-free guidance happens. */
   public enum GuidanceMode {
     /** Not in training: the student is guided in sampling, like its teacher. */
     SYNC,

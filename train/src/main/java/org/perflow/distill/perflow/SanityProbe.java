@@ -5,10 +5,10 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
+import org.perflow.distill.Task;
 import org.perflow.flow.Affine;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
-import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
@@ -22,7 +22,7 @@ import org.perflow.train.Examples;
 
 /**
  * What an untrained student can tell about a run before hours are lost. A ddim_eps student with the
- * teacher's weights, sampled in K steps, is the teacher's K-step DDIM exactly (spec 2.1); if it is
+ * teacher's weights, sampled in K steps, is the teacher's K-step DDIM exactly; if it is
  * not, what the network predicts is not what it is taken for.
  *
  * @param ddimError relative difference of the two after K steps from the same noise, both networks
@@ -45,12 +45,9 @@ public record SanityProbe(
   /** Above this a fine-tuned or bfloat16 student cannot explain the difference any more. */
   private static final double TOLERANCE = 0.2;
 
-  static SanityProbe of(
-      Examples data,
-      PerflowObjective.Teacher teacher,
-      Network student,
-      PiecewiseFlow flow,
-      PfOdeSolver solver) {
+  static SanityProbe of(Task task, PiecewiseFlow flow, PfOdeSolver solver) {
+    Examples data = task.data();
+    PredictionType prediction = task.teacher().prediction();
     long[] few = new long[Math.min(PICTURES, data.size())];
     for (int i = 0; i < few.length; i++) {
       few[i] = i;
@@ -61,19 +58,19 @@ public record SanityProbe(
       Tensor z0 = data.latents(few, rng);
       Tensor noise = Tensor.randn(rng, z0.shape());
       Conditioning condition = data.conditions(few, rng);
-      Denoiser teaching = teacher.network().given(condition);
-      Denoiser learning = student.given(condition);
+      Denoiser teaching = task.teacher().net().given(condition);
+      Denoiser learning = task.student().given(condition);
       List<OneStep> steps =
           flow.windows().noisyToClean().stream()
               .map(window -> oneStep(flow, window, z0, noise, teaching, learning, solver))
               .toList();
       boolean promised = flow.parameterization() == Parameterization.DDIM_EPS;
       return new SanityProbe(
-          promised ? ddimError(flow, noise, teaching, learning, teacher.prediction()) : Double.NaN,
+          promised ? ddimError(flow, noise, teaching, learning, prediction) : Double.NaN,
           steps.stream().map(OneStep::error).toList(),
           steps.stream().map(OneStep::cosine).toList(),
           flow.parameterization(),
-          teacher.prediction());
+          prediction);
     }
   }
 

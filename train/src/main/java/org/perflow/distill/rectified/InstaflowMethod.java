@@ -56,10 +56,10 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
 
   @Override
   public Objective objective(Task task, InstaflowOptions options) {
-    return new OneStep(task, options, PairStore.of(task, options.pairSettings()));
+    return new OneStep(task, options, TeacherPairs.of(task, options.pairSettings()));
   }
 
-  private record OneStep(Task task, InstaflowOptions options, PairStore store)
+  private record OneStep(Task task, InstaflowOptions options, TeacherPairs store)
       implements Objective {
     @Override
     public Map<String, Parameter> parameters() {
@@ -80,7 +80,7 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
       }
       Tensor zt;
       Tensor velocity;
-      PairStore.Batch pairs = store.batch(step.examples());
+      TeacherPairs.Batch pairs = store.batch(step.examples());
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
         zt = scope.keep(StraightLines.at(t, pairs)); // [B, C, h, w]
@@ -96,7 +96,7 @@ public final class InstaflowMethod implements Method<InstaflowOptions> {
       return loss.add(distance(made, pairs).mul(options.perceptual()));
     }
 
-    private Tensor distance(Tensor made, PairStore.Batch pairs) {
+    private Tensor distance(Tensor made, TeacherPairs.Batch pairs) {
       Denoiser features = task.teacher().net().features(pairs.condition());
       Tensor now = Tensor.full(FEATURES_AT, made.size(0));
       Tensor wanted;

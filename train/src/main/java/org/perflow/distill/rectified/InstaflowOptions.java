@@ -41,7 +41,7 @@ public record InstaflowOptions(
 
   public InstaflowOptions {
     var unused =
-        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
+        new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
     if (!(reflowPart >= 0 && reflowPart < 1)) {
       throw new IllegalArgumentException(
           "reflowPart is a part of the run, 0 to below 1; got " + reflowPart);
@@ -51,7 +51,7 @@ public record InstaflowOptions(
     }
   }
 
-  PairStore.Settings pairSettings() {
-    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
+  TeacherPairs.Settings pairSettings() {
+    return new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
   }
 }

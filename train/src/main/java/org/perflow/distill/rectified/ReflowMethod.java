@@ -84,7 +84,7 @@ public final class ReflowMethod implements Method<ReflowOptions> {
       Conditioning told;
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
-        PairStore.Batch ends = lines.ends(step.examples(), step.rng());
+        TeacherPairs.Batch ends = lines.ends(step.examples(), step.rng());
         zt = scope.keep(StraightLines.at(t, ends)); // [B, C, h, w]
         velocity = scope.keep(ends.noise().sub(ends.sample()));
         told =

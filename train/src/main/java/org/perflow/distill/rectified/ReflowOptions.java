@@ -41,14 +41,14 @@ public record ReflowOptions(
 
   public ReflowOptions {
     var unused =
-        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
+        new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
     if (!(captionDropout >= 0 && captionDropout < 1)) {
       throw new IllegalArgumentException(
           "captionDropout is a probability below 1; got " + captionDropout);
     }
   }
 
-  PairStore.Settings pairSettings() {
-    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
+  TeacherPairs.Settings pairSettings() {
+    return new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
   }
 }

@@ -135,7 +135,7 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
       Conditioning told;
       try (Scope scope = Scope.open();
           NoGrad guard = NoGrad.enter()) {
-        PairStore.Batch ends = lines.ends(step.examples(), rng);
+        TeacherPairs.Batch ends = lines.ends(step.examples(), rng);
         told = task.dropped(ends.condition(), options.captionDropout(), rng).each(scope::keep);
         zt = scope.keep(StraightLines.at(steps.t(), ends)); // [B, C, h, w]
         Tensor straight = ends.noise().sub(ends.sample());

@@ -49,7 +49,7 @@ public record ShortcutOptions(
 
   public ShortcutOptions {
     var unused =
-        new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
+        new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder); // checks those
     if (finestSteps < 2 || Integer.bitCount(finestSteps) != 1) {
       throw new IllegalArgumentException("finestSteps must be 2, 4, 8, ...; got " + finestSteps);
     }
@@ -63,7 +63,7 @@ public record ShortcutOptions(
     }
   }
 
-  PairStore.Settings pairSettings() {
-    return new PairStore.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
+  TeacherPairs.Settings pairSettings() {
+    return new TeacherPairs.Settings(pairs, solver, pairSteps, guidance, pairsFolder);
   }
 }

@@ -19,13 +19,13 @@ public final class StraightLines implements AutoCloseable {
   private static final int GRID = 1000;
 
   private final Task task;
-  private final @Nullable PairStore store; // null for DATA
+  private final @Nullable TeacherPairs store; // null for DATA
   private final boolean anyNoise;
 
   /** Makes the pairs where there are none yet; closed by the caller. */
-  StraightLines(Task task, Coupling coupling, PairStore.Settings pairs) {
+  StraightLines(Task task, Coupling coupling, TeacherPairs.Settings pairs) {
     this.task = task;
-    store = coupling == Coupling.DATA ? null : PairStore.of(task, pairs);
+    store = coupling == Coupling.DATA ? null : TeacherPairs.of(task, pairs);
     anyNoise = coupling != Coupling.PAIRS;
   }
 
@@ -40,15 +40,15 @@ public final class StraightLines implements AutoCloseable {
   }
 
   /** Ends of lines, in the caller's scope. */
-  PairStore.Batch ends(long[] examples, Rng rng) {
+  TeacherPairs.Batch ends(long[] examples, Rng rng) {
     if (store == null) {
       Tensor data = task.data().latents(examples, rng);
       Tensor noise = Tensor.randn(rng, data.shape());
-      return new PairStore.Batch(noise, data, task.data().conditions(examples, rng));
+      return new TeacherPairs.Batch(noise, data, task.data().conditions(examples, rng));
     }
-    PairStore.Batch pairs = store.batch(examples);
+    TeacherPairs.Batch pairs = store.batch(examples);
     return anyNoise
-        ? new PairStore.Batch(
+        ? new TeacherPairs.Batch(
             Tensor.randn(rng, pairs.sample().shape()), pairs.sample(), pairs.condition())
         : pairs;
   }
@@ -61,7 +61,7 @@ public final class StraightLines implements AutoCloseable {
   }
 
   /** z_t, float32 [B, C, h, w]. */
-  static Tensor at(double[] t, PairStore.Batch ends) {
+  static Tensor at(double[] t, TeacherPairs.Batch ends) {
     Affine[] each = new Affine[t.length];
     Arrays.setAll(each, i -> new Affine(1 - t[i], t[i]));
     return Affine.apply(each, ends.sample(), ends.noise());

@@ -3,7 +3,7 @@
  * org.perflow.distill.rectified.ReflowMethod}, {@link
  * org.perflow.distill.rectified.InstaflowMethod} and {@link
  * org.perflow.distill.rectified.ShortcutMethod}, on data or on {@link
- * org.perflow.distill.rectified.PairStore the teacher's own pictures}.
+ * org.perflow.distill.rectified.TeacherPairs the teacher's own pictures}.
  */
 @NullMarked
 package org.perflow.distill.rectified;

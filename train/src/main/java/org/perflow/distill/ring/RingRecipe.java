@@ -29,7 +29,9 @@ import org.perflow.distill.rectified.ReflowMethod;
 import org.perflow.distill.rectified.ReflowOptions;
 import org.perflow.distill.rectified.ShortcutMethod;
 import org.perflow.distill.rectified.ShortcutOptions;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
+import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.TrainOptions;
 
 /**
@@ -53,6 +55,18 @@ public record RingRecipe<O extends Record>(
     List<Integer> steps,
     int windows) {
   private static final int LORA_RANK = 32;
+
+  /** Quick settings. */
+  public static final TrainOptions TRAINING =
+      TrainOptions.DEFAULTS
+          .withBatch(256)
+          .withLearningRate(2e-3)
+          .withDecay(Decay.COSINE)
+          .withWarmup(20)
+          .withWeightDecay(0)
+          .withEma(0.99)
+          .withCompute(DType.F32)
+          .withCheckpointEvery(0);
 
   /** Of all methods, in the order of {@code Methods.ALL}. */
   public static final List<RingRecipe<?>> ALL =
@@ -82,7 +96,7 @@ public record RingRecipe<O extends Record>(
               LcmOptions.LORA.withGuidance(1),
               Ring.TEACHER,
               RingRecipe::lora,
-              RingRun.TRAINING.withSteps(1200),
+              TRAINING.withSteps(1200),
               List.of(4),
               1),
           following(
@@ -182,7 +196,7 @@ public record RingRecipe<O extends Record>(
         method.defaults().with(o -> o.drawsPerChord(4).captionDropout(0)),
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
-        RingRun.TRAINING.with(o -> o.steps(2000).learningRate(5e-3)),
+        TRAINING.with(o -> o.steps(2000).learningRate(5e-3)),
         List.of(4, 8),
         4);
   }
@@ -195,7 +209,7 @@ public record RingRecipe<O extends Record>(
         options,
         Ring.TEACHER,
         RingNet::pretrained,
-        RingRun.TRAINING.withSteps(trainingSteps),
+        TRAINING.withSteps(trainingSteps),
         List.of(steps),
         1);
   }
@@ -208,7 +222,7 @@ public record RingRecipe<O extends Record>(
         options,
         RingGenerator.TEACHER,
         RingGenerator::pretrained,
-        RingRun.TRAINING.with(o -> o.steps(trainingSteps).batch(128).learningRate(1e-3)),
+        TRAINING.with(o -> o.steps(trainingSteps).batch(128).learningRate(1e-3)),
         List.of(steps),
         1);
   }

@@ -13,14 +13,11 @@ import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.SchedulerConfig;
-import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Objective;
-import org.perflow.train.TrainOptions;
-import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.Trainer;
 
 /**
@@ -32,18 +29,6 @@ public final class RingRun {
   public static final int POINTS = 2000;
 
   private static final int FINE_STEPS = 200;
-
-  /** Quick settings. */
-  public static final TrainOptions TRAINING =
-      TrainOptions.DEFAULTS
-          .withBatch(256)
-          .withLearningRate(2e-3)
-          .withDecay(Decay.COSINE)
-          .withWarmup(20)
-          .withWeightDecay(0)
-          .withEma(0.99)
-          .withCompute(DType.F32)
-          .withCheckpointEvery(0);
 
   private RingRun() {}
 

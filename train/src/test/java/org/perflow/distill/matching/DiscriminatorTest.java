@@ -10,7 +10,7 @@ import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.distill.ring.Ring;
 import org.perflow.distill.ring.RingGenerator;
-import org.perflow.distill.ring.RingRun;
+import org.perflow.distill.ring.RingRecipe;
 import org.perflow.flow.Conditioning;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -29,7 +29,7 @@ class DiscriminatorTest {
 
   private static Task task(Net net) {
     var teacher = new Task.Teacher(RingGenerator.TEACHER, Ring.scheduler());
-    return new Task(new Ring(), teacher, net, false, RingRun.TRAINING, Path.of("unused"));
+    return new Task(new Ring(), teacher, net, false, RingRecipe.TRAINING, Path.of("unused"));
   }
 
   private static Conditioning captions() {

@@ -13,7 +13,7 @@ import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.distill.ring.Ring;
 import org.perflow.distill.ring.RingNet;
-import org.perflow.distill.ring.RingRun;
+import org.perflow.distill.ring.RingRecipe;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
@@ -35,7 +35,7 @@ class FewStepStudentTest {
   private static FewStepStudent student(Net net, int steps) {
     var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     return new FewStepStudent(
-        new Task(new Ring(), teacher, net, false, RingRun.TRAINING, Path.of("unused")), steps);
+        new Task(new Ring(), teacher, net, false, RingRecipe.TRAINING, Path.of("unused")), steps);
   }
 
   /** Every step's state and draw, bit by bit, from the sampler that the student is saved with. */

@@ -17,12 +17,15 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
 import org.perflow.distill.StudentWriter;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Network;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
-import org.perflow.flow.PredictionType;
+import org.perflow.flow.PfOdeSolver;
+import org.perflow.flow.PiecewiseFlow;
+import org.perflow.flow.TimeWindows;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardWriter;
@@ -39,6 +42,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.Captions;
+import org.perflow.train.Gaussian;
 import org.perflow.train.Golden;
 import org.perflow.train.MixedCaptions;
 import org.perflow.train.TrainListener;
@@ -123,13 +127,19 @@ class FamiliesTest {
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(0);
         DiffusionModel model = DiffusionModel.load(XL, DType.F32);
-        CachedExamples data = examples(model, DType.F32);
-        PerflowObjective objective = objective(data, model, model.unet(), DType.F32, options())) {
+        CachedExamples data = examples(model, DType.F32)) {
+      PerflowOptions options = options();
+      Task task = task(data, model, model.unet(), DType.F32);
+      NoiseSchedule schedule = task.teacher().schedule();
+      ChordSource source =
+          new ChordSource(
+              task, options, new PfOdeSolver(schedule, task.teacher().prediction(), 2));
       Conditioning told = data.conditions(new long[] {0, 1}, rng);
       Tensor z = Tensor.randn(rng, 2, 4, 16, 24);
       var draw =
-          new PerflowObjective.Draw(z, z, new double[] {1, 0.5}, told, new boolean[] {true, false});
-      Conditioning seen = objective.chords(objective.flow(4), draw, 1).condition();
+          new ChordSource.Draw(z, z, new double[] {1, 0.5}, told, new boolean[] {true, false});
+      var flow = new PiecewiseFlow(schedule, new TimeWindows(4), options.parameterization());
+      Conditioning seen = source.solved(flow, draw, 1).condition();
       assertSame(seen.narrow(0, 1), told.narrow(0, 1));
       assertSame(seen.narrow(1, 1), data.nullCondition());
     }
@@ -145,16 +155,15 @@ class FamiliesTest {
       UNet2DConditionModel student,
       DType type,
       PerflowOptions options) {
-    ObjectNode scheduler = teacher.schedulerConfig();
-    return new PerflowObjective(
+    return new PerflowObjective(task(data, teacher, student, type), options);
+  }
+
+  private static Task task(
+      CachedExamples data, DiffusionModel teacher, UNet2DConditionModel student, DType type) {
+    return Gaussian.task(
         data,
-        new PerflowObjective.Teacher(
-            Network.of(teacher.unet(), type),
-            NoiseSchedule.of(scheduler),
-            PredictionType.parse(scheduler.path("prediction_type").asText())),
-        Network.of(student, type),
-        student.namedParameters(),
-        options);
+        new Task.Teacher(UnetNet.of(teacher.unet(), type, null), teacher.schedulerConfig()),
+        UnetNet.of(student, type, null));
   }
 
   /** Trains in bfloat16 with gradient checkpointing; returns all losses of this sitting. */

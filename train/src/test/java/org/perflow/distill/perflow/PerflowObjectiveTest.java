@@ -5,13 +5,16 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
-import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.Distance;
+import org.perflow.distill.Formula;
+import org.perflow.distill.Net;
+import org.perflow.distill.Task;
 import org.perflow.distill.perflow.PerflowOptions.GuidanceMode;
 import org.perflow.distill.perflow.PerflowOptions.Matching;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
+import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.PiecewiseFlow.Curve;
 import org.perflow.flow.PredictionType;
@@ -27,12 +30,32 @@ class PerflowObjectiveTest {
   private static final TimeWindows FOUR = new TimeWindows(4);
 
   private static PerflowObjective objective(PerflowOptions options) {
-    return new PerflowObjective(
-        new Gaussian(), Gaussian.TEACHER, Gaussian.TEACHER.network(), Map.of(), options);
+    return new PerflowObjective(Gaussian.task(Gaussian.TEACHER.net()), options);
+  }
+
+  private static ChordSource source(PerflowOptions options) {
+    return source(Gaussian.task(Gaussian.TEACHER.net()), options);
+  }
+
+  private static ChordSource source(Task task, PerflowOptions options) {
+    var solver =
+        new PfOdeSolver(
+            Gaussian.SCHEDULE,
+            PredictionType.EPSILON,
+            options.solver(),
+            options.solvingSteps());
+    return new ChordSource(task, options, solver);
+  }
+
+  /** A step of the teacher as the student. */
+  private static PerflowObjective.Outcome outcome(PerflowOptions options, ChordSource.Draw draw) {
+    PerflowObjective objective = objective(options);
+    PiecewiseFlow flow = objective.flow(4);
+    return objective.evaluate(flow, source(options).solved(flow, draw, 1));
   }
 
   /** Window starts that are exactly 1: z0 = α and noise = σ of the start. */
-  private static PerflowObjective.Draw ones(double... t) {
+  private static ChordSource.Draw ones(double... t) {
     float[] alpha = new float[t.length];
     float[] sigma = new float[t.length];
     for (int i = 0; i < t.length; i++) {
@@ -41,7 +64,7 @@ class PerflowObjectiveTest {
       sigma[i] = (float) Gaussian.SCHEDULE.sigma(index);
     }
     boolean[] keep = new boolean[t.length];
-    return new PerflowObjective.Draw(
+    return new ChordSource.Draw(
         Tensor.of(alpha, t.length, 1),
         Tensor.of(sigma, t.length, 1),
         t,
@@ -52,7 +75,7 @@ class PerflowObjectiveTest {
   @Test
   void targetsAreThoseOfTheClosedForm() {
     try (Scope scope = Scope.open()) {
-      double[][] targets = { // spec 4.7, S = 10, windows from noise to data
+      double[][] targets = { // ten DDIM steps a window worked out by hand, windows from noise to data
         {0.99240756, 0.93736717, 0.75151399, 0.35441896},
         {0.74487884, 0.61719768, 0.47458884, 0.33980742},
         {0.00625291, 0.02003864, 0.03349499, 0.07597280}
@@ -61,10 +84,10 @@ class PerflowObjectiveTest {
         Parameterization.DDIM_EPS, Parameterization.DIFF_EPS, Parameterization.VELOCITY
       };
       for (int i = 0; i < kinds.length; i++) {
-        PerflowObjective objective =
-            objective(PerflowOptions.PUBLISHED.withParameterization(kinds[i]).withSolvingSteps(10));
-        PiecewiseFlow flow = objective.flow(4);
-        PerflowObjective.Chords chords = objective.chords(flow, ones(1, 0.75, 0.5, 0.25), 1);
+        PerflowOptions options =
+            PerflowOptions.PUBLISHED.withParameterization(kinds[i]).withSolvingSteps(10);
+        PiecewiseFlow flow = objective(options).flow(4);
+        Chords chords = source(options).solved(flow, ones(1, 0.75, 0.5, 0.25), 1);
         Tensor target =
             flow.target(chords.start(), chords.end(), new double[] {1, 0.75, 0.5, 0.25});
         assertThat(target.toDoubleArray()).containsExactly(targets[i], within(3e-6));
@@ -79,7 +102,7 @@ class PerflowObjectiveTest {
   void withoutAGridTimesAreAsTheyAreDrawn() {
     double[] u = {0, 0.25, 0.6, 0.99999};
     double[] t =
-        objective(PerflowOptions.PUBLISHED.withDiscreteTimesteps(-1)).times(FOUR, 1, u);
+        source(PerflowOptions.PUBLISHED.withDiscreteTimesteps(-1)).times(FOUR, 1, u);
     assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
   }
 
@@ -87,7 +110,7 @@ class PerflowObjectiveTest {
   void gridHoldsEveryStartAndNoEnd() {
     double[] u = new double[4000];
     Arrays.setAll(u, i -> i / 4000.0);
-    double[] t = objective(PerflowOptions.PUBLISHED.withDiscreteTimesteps(8)).times(FOUR, 1, u);
+    double[] t = source(PerflowOptions.PUBLISHED.withDiscreteTimesteps(8)).times(FOUR, 1, u);
     assertThat(Arrays.stream(t).distinct().toArray())
         .containsExactly(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125);
   }
@@ -95,7 +118,7 @@ class PerflowObjectiveTest {
   @Test
   void furtherDrawsOfAChordStayInItsWindow() {
     double[] u = {0.1, 0.3, 0.6, 0.9, 0.99, 0.0, 0.5, 0.2, 0.3, 0.9, 0.1, 0.6};
-    double[] t = objective(PerflowOptions.PUBLISHED.withDrawsPerChord(3)).times(FOUR, 3, u);
+    double[] t = source(PerflowOptions.PUBLISHED.withDrawsPerChord(3)).times(FOUR, 3, u);
     for (int i = 0; i < t.length; i++) {
       assertThat(FOUR.at(t[i])).isEqualTo(FOUR.at(t[i % 4]));
     }
@@ -104,20 +127,21 @@ class PerflowObjectiveTest {
 
   @Test
   void simulatedChordsAreTheTeachersOwnTrajectory() {
-    PerflowObjective objective =
-        objective(PerflowOptions.PUBLISHED.withSimulatedStarts(true).withDrawsPerChord(2));
+    PerflowOptions options =
+        PerflowOptions.PUBLISHED.withSimulatedStarts(true).withDrawsPerChord(2);
+    ChordSource source = source(options);
     try (Scope scope = Scope.open();
         Rng rng = Rng.seeded(3)) {
       double[] u = new double[16];
       Arrays.fill(u, 0.5);
-      double[] t = objective.times(FOUR, 2, u);
+      double[] t = source.times(FOUR, 2, u);
       assertThat(Arrays.copyOf(t, 8))
           .containsExactly(0.875, 0.875, 0.625, 0.625, 0.375, 0.375, 0.125, 0.125);
       Tensor noise = Tensor.randn(rng, 2, 1);
       var draw =
-          new PerflowObjective.Draw(
+          new ChordSource.Draw(
               noise, noise, t, Conditioning.of(Tensor.full(0, 2, 1)), new boolean[] {true, false});
-      PerflowObjective.Chords chords = objective.chords(objective.flow(4), draw, 2);
+      Chords chords = source.solved(objective(options).flow(4), draw, 2);
       assertThat(chords.start().narrow(0, 0, 2).toFloatArray()).isEqualTo(noise.toFloatArray());
       assertThat(chords.start().narrow(0, 2, 6).toFloatArray())
           .isEqualTo(chords.end().narrow(0, 0, 6).toFloatArray());
@@ -130,56 +154,31 @@ class PerflowObjectiveTest {
   @Test
   void aMatchedStudentIsComparedAsItIsGuided() {
     // Networks that say c z: guided by 3 from the empty caption (0), they say 3 c z.
-    Network network =
-        condition -> (z, timesteps) -> z.mul(condition.text().narrow(0, 0, z.size(0)));
-    PerflowObjective.Teacher teacher =
-        new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.EPSILON);
+    Net network = new Formula((z, timesteps, told) -> z.mul(told.text().narrow(0, 0, z.size(0))));
+    var teacher = new Task.Teacher(network, Gaussian.scheduler(PredictionType.EPSILON));
+    Task task = Gaussian.task(new Gaussian(), teacher, network);
     PerflowOptions matched =
         PerflowOptions.PUBLISHED.with(
             o -> o.guidanceMode(GuidanceMode.MATCHED).guidance(3).solvingSteps(1));
     try (Scope scope = Scope.open();
         PerflowObjective objective =
-            new PerflowObjective(new Gaussian(), teacher, network, Map.of(), matched)) {
-      PerflowObjective.Draw ones = ones(1, 0.75);
+            new PerflowObjective(task, matched)) {
+      ChordSource.Draw ones = ones(1, 0.75);
       var draw =
-          new PerflowObjective.Draw(
+          new ChordSource.Draw(
               ones.z0(),
               ones.noise(),
               ones.t(),
               Conditioning.of(Tensor.full(0.5, 2, 1)),
               new boolean[] {true, false});
-      PerflowObjective.Outcome outcome = objective.evaluate(objective.flow(4), draw);
+      PiecewiseFlow flow = objective.flow(4);
+      PerflowObjective.Outcome outcome =
+          objective.evaluate(flow, source(task, matched).solved(flow, draw, 1));
       // One solver step a window: the student that is its teacher has nothing to learn.
       assertThat(outcome.prediction().toDoubleArray())
           .containsExactly(new double[] {1.5, 0}, within(1e-6));
       assertThat(outcome.target().toDoubleArray())
           .containsExactly(new double[] {1.5, 0}, within(1e-4));
-    }
-  }
-
-  @Test
-  void aPoolHoldsTheNewestChordsAndTheirWindows() {
-    try (Scope scope = Scope.open();
-        Rng rng = Rng.seeded(5);
-        ChordPool pool = ChordPool.of(new Gaussian(), 4)) {
-      for (int batch = 0; batch < 3; batch++) { // chords 0 1, 2 3, 4 5: the last four stay
-        Tensor start = Tensor.of(new float[] {2 * batch, 2 * batch + 1}, 2, 1);
-        int[] windows = {1 + batch % 4, 4 - batch};
-        pool.add(
-            new PerflowObjective.Chords(start, start.mul(10), Conditioning.of(start.mul(100))),
-            windows);
-      }
-      ChordPool.Batch drawn = pool.draw(200, rng);
-      float[] start = drawn.chords().start().toFloatArray();
-      int[] windowOf = {0, 0, 2, 3, 3, 2};
-      for (int i = 0; i < start.length; i++) {
-        assertThat(drawn.windows()[i]).isEqualTo(windowOf[(int) start[i]]);
-      }
-      assertThat(start).containsOnly(2, 3, 4, 5);
-      assertThat(drawn.chords().end().toFloatArray())
-          .isEqualTo(drawn.chords().start().mul(10).toFloatArray());
-      assertThat(drawn.chords().condition().text().toFloatArray())
-          .isEqualTo(drawn.chords().start().mul(100).toFloatArray());
     }
   }
 
@@ -225,11 +224,9 @@ class PerflowObjectiveTest {
   void velocityMatchingOfAnEpsilonStudentIsItsReweightedLoss() {
     try (Scope scope = Scope.open()) {
       PerflowOptions options = PerflowOptions.PUBLISHED.withMatching(Matching.VELOCITY);
-      PerflowObjective objective = objective(options);
-      PiecewiseFlow flow = objective.flow(4);
-      PerflowObjective.Outcome outcome = objective.evaluate(flow, ones(0.625));
+      PerflowObjective.Outcome outcome = outcome(options, ones(0.625));
       double d = outcome.prediction().sub(outcome.target()).item();
-      double b = 3.23773290; // spec 4.3, v = A z + B ε at τ = 625
+      double b = 3.23773290; // of v = A z + B ε at τ = 625
       assertThat(outcome.loss().item()).isCloseTo(b * b * d * d, within(1e-5 * b * b * d * d));
     }
   }
@@ -237,10 +234,9 @@ class PerflowObjectiveTest {
   @Test // one ε all over the window: a DDIM step from any point of the path hits its end
   void theDdimPathAsksForTheSameEpsilonAtEveryPoint() {
     try (Scope scope = Scope.open()) {
-      PerflowObjective objective = objective(PerflowOptions.PUBLISHED.withPath(Curve.DDIM));
-      PiecewiseFlow flow = objective.flow(4);
-      PerflowObjective.Outcome start = objective.evaluate(flow, ones(0.75));
-      PerflowObjective.Outcome inside = objective.evaluate(flow, ones(0.625));
+      PerflowOptions options = PerflowOptions.PUBLISHED.withPath(Curve.DDIM);
+      PerflowObjective.Outcome start = outcome(options, ones(0.75));
+      PerflowObjective.Outcome inside = outcome(options, ones(0.625));
       double epsilon = start.target().item();
       assertThat(inside.target().item()).isEqualTo(epsilon);
       double end = ddim(749, 499, start.zt().item(), epsilon);
@@ -257,7 +253,7 @@ class PerflowObjectiveTest {
   void distancesAndWeightsByHand() {
     try (Scope scope = Scope.open()) {
       Tensor d = Tensor.of(new float[] {3, -4, 0});
-      assertThat(PerflowObjective.pseudoHuber(d, 2).item())
+      assertThat(Distance.PSEUDO_HUBER.of(d, 2).item())
           .isCloseTo((Math.sqrt(13) - 2 + Math.sqrt(20) - 2) / 3, within(1e-6));
     }
     var reciprocal = PerflowOptions.Reweighting.RECIPROCAL;

@@ -6,8 +6,11 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import org.junit.jupiter.api.Test;
+import org.perflow.distill.Formula;
+import org.perflow.distill.Net;
+import org.perflow.distill.Task;
+import org.perflow.distill.UnetNet;
 import org.perflow.flow.Conditioning;
-import org.perflow.flow.Network;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PiecewiseFlow;
@@ -23,12 +26,10 @@ import org.perflow.train.Golden;
 
 class SanityProbeTest {
   private static SanityProbe probe(UNet2DConditionModel unet, PredictionType type) {
-    var network = Network.of(unet, DType.F32);
-    var teacher = new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, type);
+    var network = UnetNet.of(unet, DType.F32, null);
+    var teacher = new Task.Teacher(network, Gaussian.scheduler(type));
     return SanityProbe.of(
-        new Noise(),
-        teacher,
-        network,
+        Gaussian.task(new Noise(), teacher, network),
         new PiecewiseFlow(Gaussian.SCHEDULE, new TimeWindows(4), Parameterization.DDIM_EPS),
         new PfOdeSolver(Gaussian.SCHEDULE, type, 2));
   }
@@ -60,20 +61,17 @@ class SanityProbeTest {
    */
   @Test
   void anUntrainedVelocityStudentKnowsTheDirection() {
-    Network network =
-        condition ->
+    Net network =
+        Formula.of(
             (z, timesteps) -> {
               int index = (int) Math.min(timesteps.toDoubleArray()[0], 999);
               index -= index % 250 == 0 ? 1 : 0; // a student is told T t, which is one more
               return z.mul(Gaussian.SCHEDULE.alpha(index) / Gaussian.SCHEDULE.sigma(index));
-            };
-    var teacher =
-        new PerflowObjective.Teacher(network, Gaussian.SCHEDULE, PredictionType.V_PREDICTION);
+            });
+    var teacher = new Task.Teacher(network, Gaussian.scheduler(PredictionType.V_PREDICTION));
     SanityProbe probe =
         SanityProbe.of(
-            new Zeros(),
-            teacher,
-            network,
+            Gaussian.task(new Zeros(), teacher, network),
             new PiecewiseFlow(Gaussian.SCHEDULE, new TimeWindows(4), Parameterization.VELOCITY),
             new PfOdeSolver(Gaussian.SCHEDULE, PredictionType.V_PREDICTION, 10));
     probe.require();

@@ -47,7 +47,7 @@ class RingNetTest {
     Device.threads(1); // small tensors
     try (Rng rng = Rng.seeded(1);
         RingNet net = RingNet.random(rng)) {
-      var training = RingRun.TRAINING.withSteps(2500).withBatch(256).withEma(0.99);
+      var training = RingRecipe.TRAINING.withSteps(2500).withBatch(256).withEma(0.99);
       try (Trainer trainer = new Trainer(new Denoising(net), training, temp)) {
         trainer.run();
         trainer.withAverages(

@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.distill.Task;
 import org.perflow.distill.ring.Ring;
-import org.perflow.distill.ring.RingRun;
+import org.perflow.distill.ring.RingRecipe;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.tensor.Device;
@@ -23,7 +23,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.TrainOptions;
 
-class PairStoreTest {
+class TeacherPairsTest {
   private static final int STEPS = 4;
 
   @TempDir Path temp;
@@ -37,8 +37,8 @@ class PairStoreTest {
   void holdsWhatTheTeachersSamplerMakesOfTheNoise() {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
-        PairStore store = store(300, 0)) {
-      PairStore.Batch pairs = store.batch(new long[] {0, 70, 299});
+        TeacherPairs store = store(300, 0)) {
+      TeacherPairs.Batch pairs = store.batch(new long[] {0, 70, 299});
       Tensor z = pairs.noise();
       for (int index : new int[] {999, 749, 499, 249}) { // trailing
         Tensor epsilon =
@@ -90,40 +90,40 @@ class PairStoreTest {
     assertThat(ddim).containsExactly(sampled, within(1e-5f));
     assertThat(heun).hasSameSizeAs(sampled).isNotEqualTo(ddim);
     assertThatThrownBy(() -> solved(TeacherSolver.HEUN, "ddim")).hasMessageContaining("another");
-    assertThatThrownBy(() -> new PairStore.Settings(20, TeacherSolver.HEUN, 5, 1, ""))
+    assertThatThrownBy(() -> new TeacherPairs.Settings(20, TeacherSolver.HEUN, 5, 1, ""))
         .hasMessageContaining("even number");
   }
 
   private float[] solved(TeacherSolver solver, String folder) {
     String path = temp.resolve(folder).toString();
     try (Scope scope = Scope.open();
-        PairStore store = store(0, new PairStore.Settings(20, solver, STEPS, 1, path))) {
+        TeacherPairs store = store(0, new TeacherPairs.Settings(20, solver, STEPS, 1, path))) {
       return store.batch(LongStream.range(0, 20).toArray()).sample().toFloatArray();
     }
   }
 
   private double seconds(int count) {
-    try (PairStore store = store(count, 0)) {
+    try (TeacherPairs store = store(count, 0)) {
       return store.seconds();
     }
   }
 
   private float[] samples(int count) {
     try (Scope scope = Scope.open();
-        PairStore store = store(count, 0)) {
+        TeacherPairs store = store(count, 0)) {
       return store.batch(LongStream.range(0, count).toArray()).sample().toFloatArray();
     }
   }
 
-  private PairStore store(int count, long seed) {
-    return store(seed, new PairStore.Settings(count, null, STEPS, 1, ""));
+  private TeacherPairs store(int count, long seed) {
+    return store(seed, new TeacherPairs.Settings(count, null, STEPS, 1, ""));
   }
 
-  private PairStore store(long seed, PairStore.Settings settings) {
-    TrainOptions training = RingRun.TRAINING.withSeed(seed);
+  private TeacherPairs store(long seed, TeacherPairs.Settings settings) {
+    TrainOptions training = RingRecipe.TRAINING.withSeed(seed);
     var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
     Task task = new Task(new Ring(), teacher, Ring.TEACHER, false, training, temp);
-    return PairStore.of(task, settings);
+    return TeacherPairs.of(task, settings);
   }
 
   private Path shard(int number) {

@@ -22,7 +22,6 @@ import org.perflow.io.Fingerprint;
 import org.perflow.io.FormatException;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
-import org.perflow.models.AddedConditions;
 import org.perflow.pipeline.SeededNoise;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -38,7 +37,7 @@ import org.perflow.train.Progress;
  * goes on after an interruption where it was, a store can grow, and runs can share one. Owns its
  * native memory. One thread.
  */
-public final class PairStore implements AutoCloseable {
+public final class TeacherPairs implements AutoCloseable {
   private static final int SHARD = 256;
   private static final int BATCH = 64;
   private static final String SECONDS = "seconds";
@@ -49,11 +48,11 @@ public final class PairStore implements AutoCloseable {
   private final Conditioning conditions; // N rows
   private final double seconds;
 
-  private PairStore(Part whole, Scope theirs) {
+  private TeacherPairs(Part whole, Scope theirs) {
     Map<String, Tensor> all = whole.tensors();
     seeds = all.get("seed").toLongArray();
     samples = theirs.release(all.get("sample"));
-    conditions = condition(all).each(theirs::release);
+    conditions = Conditioning.of(all).each(theirs::release);
     seconds = whole.seconds();
   }
 
@@ -101,12 +100,12 @@ public final class PairStore implements AutoCloseable {
    *
    * @throws UncheckedIOException naming the shard that is missing, damaged or of something else
    */
-  public static PairStore of(Task task, Settings settings) {
+  public static TeacherPairs of(Task task, Settings settings) {
     String given = settings.folder();
     Path folder = given.isEmpty() ? task.folder().resolve("pairs") : Path.of(given);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return new PairStore(all(task, settings, folder), scope);
+      return new TeacherPairs(all(task, settings, folder), scope);
     } catch (IOException e) {
       throw new UncheckedIOException(e.getMessage(), e);
     }
@@ -159,19 +158,10 @@ public final class PairStore implements AutoCloseable {
       if (settings.solver() != null) {
         sources.add(settings.solver().name());
       }
-      sources.add(task.data().size() + " " + Arrays.toString(shape(task)));
+      sources.add(task.data().size() + " " + Arrays.toString(task.data().shape()));
       sources.add(Fingerprint.of(task.data().nullCondition().text()));
       sources.add(Fingerprint.of(task.data().conditions(first, rng).text()));
       return Fingerprint.of(sources);
-    }
-  }
-
-  /** C, h, w. */
-  private static long[] shape(Task task) {
-    try (Scope scope = Scope.open();
-        Rng rng = Rng.seeded(0)) {
-      long[] shape = task.data().latents(new long[] {0}, rng).shape();
-      return Arrays.copyOfRange(shape, 1, shape.length);
     }
   }
 
@@ -215,12 +205,6 @@ public final class PairStore implements AutoCloseable {
     }
   }
 
-  private static Conditioning condition(Map<String, Tensor> part) {
-    Tensor pooled = part.get("pooled");
-    return new Conditioning(
-        part.get("text"), pooled == null ? null : new AddedConditions(pooled, part.get("sizes")));
-  }
-
   // ---------------------------------------------------------------- the teacher draws
 
   private static Part made(Task task, Settings settings, int shard, int rows, Progress progress) {
@@ -242,11 +226,7 @@ public final class PairStore implements AutoCloseable {
     Map<String, Tensor> part = new LinkedHashMap<>();
     part.put("seed", Tensor.of(Arrays.copyOf(seeds, rows)));
     part.put("sample", Tensor.cat(0, samples));
-    part.put("text", told.text());
-    if (told.added() != null) {
-      part.put("pooled", told.added().textEmbeds());
-      part.put("sizes", told.added().timeIds());
-    }
+    part.putAll(told.named());
     return new Part(part, (System.nanoTime() - begin) / 1e9);
   }
 
@@ -256,7 +236,7 @@ public final class PairStore implements AutoCloseable {
       return sampled(task, settings, seeds, told);
     }
     try (SeededNoise noise = new SeededNoise(seeds)) {
-      Tensor z = noise.draw(shape(task));
+      Tensor z = noise.draw(task.data().shape());
       return task.solved(settings.solver(), settings.steps(), settings.guidance(), z, told);
     }
   }
@@ -270,7 +250,7 @@ public final class PairStore implements AutoCloseable {
       Sampling sampling =
           new Sampling(
               scheduler, teacher.net(), told, task.data().nullCondition(), settings.guidance());
-      List<Tensor> states = sampling.fromNoise(noise.draw(shape(task)), noise);
+      List<Tensor> states = sampling.fromNoise(noise.draw(task.data().shape()), noise);
       return scope.keep(states.get(states.size() - 1));
     }
   }

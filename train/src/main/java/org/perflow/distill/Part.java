@@ -1,0 +1,14 @@
+package org.perflow.distill;
+
+import java.util.Map;
+import org.perflow.tensor.Tensor;
+
+/** What an objective owns beside the student and carries from step to step. */
+public interface Part extends AutoCloseable {
+  /** For checkpoints, as in {@link org.perflow.train.Objective#state}. */
+  Map<String, Tensor> state();
+
+  /** Frees it. */
+  @Override
+  void close();
+}
