@@ -18,8 +18,6 @@ import org.perflow.distill.UnetNet;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.distill.perflow.PerflowObjective;
 import org.perflow.distill.perflow.PerflowOptions;
-import org.perflow.flow.Network;
-import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PredictionType;
 import org.perflow.io.AtomicFiles;
