@@ -49,10 +49,9 @@ public record Provenance(
     for (Path file : data) {
       sources.add(Source.of(file));
     }
-    String version = Provenance.class.getPackage().getImplementationVersion();
     return new Provenance(
         Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
-        version == null ? "0.1.0-SNAPSHOT" : version,
+        version(),
         System.getProperty("perflow.commit"),
         Runtime.version().toString(),
         System.getProperty("os.name") + " " + System.getProperty("os.arch"),
@@ -74,6 +73,16 @@ public record Provenance(
     how.put("with_sha256", Fingerprint.of(with));
     how.put("scale", scale);
     return of(base, List.of(), how);
+  }
+
+  private static String version() {
+    String version = Provenance.class.getPackage().getImplementationVersion();
+    return version == null ? "0.1.0-SNAPSHOT" : version;
+  }
+
+  /** Versions of this software and of Java, for reports. */
+  public static String software() {
+    return "perflow " + version() + ", Java " + Runtime.version();
   }
 
   /** Writes {@code provenance.json} into {@code folder}. */
