@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
+import org.perflow.train.ProgressListener;
 import picocli.CommandLine.Command;
 
 /**
@@ -185,5 +186,16 @@ class ArchitectureTest {
 
   private static boolean isGenerated(JavaClass each) {
     return Arrays.stream(file(each).split("\\.")).anyMatch(part -> part.endsWith("OptionsBuilder"));
+  }
+
+  /** Since Java 22 there is a console without a terminal, too: one class knows how to tell. */
+  @Test
+  void onlyOneClassAsksForTheConsole() {
+    noClasses()
+        .that()
+        .doNotHaveFullyQualifiedName(ProgressListener.class.getName())
+        .should()
+        .callMethod(System.class, "console")
+        .check(CLASSES);
   }
 }

@@ -25,10 +25,10 @@ final class Drawing {
   private final Request request;
   private final VaeCodec codec;
 
-  Drawing(SampledModel system, int steps, DType compute) {
-    pipeline = system.pipeline(compute);
-    request = Request.of("").withSteps(steps).withGuidance(system.guidance());
-    codec = new VaeCodec(system.model().vae(), compute, false);
+  Drawing(Pipeline pipeline, double guidance, int steps, DType compute) {
+    this.pipeline = pipeline;
+    request = Request.of("").withSteps(steps).withGuidance(guidance);
+    codec = new VaeCodec(pipeline.model().vae(), compute, false);
   }
 
   Sampled sample(List<Case> cases) {

@@ -33,7 +33,7 @@ public record SampledModel(
   public static final String OWN = "own";
 
   /** What draws it. */
-  Pipeline pipeline(DType compute) {
+  private Pipeline pipeline(DType compute) {
     Pipeline own = new Pipeline(model, compute);
     return scheduler.equals(OWN) ? own : own.withScheduler(scheduler);
   }
@@ -64,7 +64,7 @@ public record SampledModel(
 
   @Override
   public Drawn draw(List<Case> cases, DType compute) {
-    Drawing drawing = new Drawing(this, steps, compute);
+    Drawing drawing = new Drawing(pipeline(compute), guidance, steps, compute);
     Sampled sampled = drawing.sample(cases);
     long begin = System.nanoTime();
     Tensor pictures = drawing.decode(sampled.latents());
@@ -77,7 +77,7 @@ public record SampledModel(
     if (!onPath()) {
       return Optional.empty();
     }
-    Drawing drawing = new Drawing(this, otherSteps, compute);
+    Drawing drawing = new Drawing(pipeline(compute), guidance, otherSteps, compute);
     return Optional.of(drawing.trajectories(drawing.sample(cases).states()));
   }
 

@@ -58,7 +58,8 @@ class DrawingTest {
   void statesGoFromTheSeedsNoiseToThePicture() {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Drawing drawing = new Drawing(new SampledModel("", model, "ddim", 3, 2), 3, DType.F32);
+      Pipeline ddim = new Pipeline(model, DType.F32).withScheduler("ddim");
+      Drawing drawing = new Drawing(ddim, 2, 3, DType.F32);
       List<Tensor> states = drawing.sample(CASES).states();
       assertThat(states).hasSize(4);
       long[] shape = states.get(0).shape();
