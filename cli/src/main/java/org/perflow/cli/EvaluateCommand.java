@@ -1,39 +1,15 @@
 package org.perflow.cli;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
-import org.perflow.evaluate.Bootstrap;
-import org.perflow.evaluate.Case;
-import org.perflow.evaluate.Estimate;
 import org.perflow.evaluate.Evaluated;
-import org.perflow.evaluate.Evaluation;
-import org.perflow.evaluate.FeatureNetwork;
-import org.perflow.evaluate.FeatureSet;
-import org.perflow.evaluate.Features;
-import org.perflow.evaluate.Measurement;
-import org.perflow.evaluate.PictureFolder;
-import org.perflow.evaluate.PictureGrid;
-import org.perflow.evaluate.SampledModel;
-import org.perflow.evaluate.SetFigures;
-import org.perflow.evaluate.TensorCache;
-import org.perflow.evaluate.TextAgreement;
-import org.perflow.evaluate.TorchScriptFeatures;
+import org.perflow.evaluate.Evaluator;
+import org.perflow.evaluate.EvaluatorOptions;
+import org.perflow.evaluate.EvaluatorOptionsBuilder;
 import org.perflow.flow.Guidance;
-import org.perflow.flow.Recommended;
 import org.perflow.io.Installation;
-import org.perflow.io.Sample;
-import org.perflow.io.ShardReader;
-import org.perflow.io.Shards;
-import org.perflow.models.DiffusionModel;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.report.EvaluationReport;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
@@ -76,8 +52,18 @@ final class EvaluateCommand extends Verb {
       paramLabel = "DIR",
       description =
           "Any diffusers folder, with or without PeRFlow's scheduler, instead of teacher and student"
-              + " that come with perflow; may be repeated. The first model named is the reference.")
+              + " that come with perflow, drawn with by its own sampler; may be repeated. The first"
+              + " model named is the reference. Students draw in --student-steps, others in"
+              + " --teacher-steps.")
   @Nullable List<Path> models;
+
+  @Option(
+      names = "--sampler",
+      paramLabel = "NAME",
+      description =
+          "Sampler of every --model, such as ddim (default: each folder's own, which the tables"
+              + " name).")
+  @Nullable String sampler;
 
   @Option(
       names = "--pictures-folder",
@@ -210,34 +196,40 @@ final class EvaluateCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    try (Features network = features()) {
-      if (pictureFolders == null) {
-        drawAndCompare(network);
-      } else {
-        compareFolders(pictureFolders, network);
-      }
+    Evaluator evaluator =
+        Evaluator.on(features == null ? Installation.features() : features)
+            .data(data == null ? List.of(Installation.data()) : data)
+            .options(options())
+            .cache(cache == null ? Installation.cache().resolve("evaluate") : cache);
+    if (referenceFolder != null) {
+      evaluator = evaluator.reference(referenceFolder);
+    }
+    if (pictureFolders != null) {
+      refuseModels();
+      write("Pictures against pictures", evaluator.pictures(pictureFolders, this::tell));
+    } else {
+      String title = models == null ? "PeRFlow student against its teacher" : "Models compared";
+      write(title, withModels(evaluator).run(this::tell));
     }
   }
 
-  private Features features() throws IOException {
-    Path path = features == null ? Installation.features() : features;
-    return Files.isDirectory(path) ? FeatureNetwork.load(path) : TorchScriptFeatures.load(path);
+  private EvaluatorOptions options() {
+    return EvaluatorOptionsBuilder.builder()
+        .pictures(pictures)
+        .teacherSteps(teacherSteps)
+        .studentSteps(studentSteps)
+        .guidance(guidance)
+        .studentGuidance(studentGuidance)
+        .seed(seed)
+        .batch(batch)
+        .straightPictures(straightPictures)
+        .compute(DType.parse(dtype))
+        .resamples(resamples)
+        .textAgreement(!noTextAgreement)
+        .build();
   }
 
-  private int resamples(Features network) {
-    if (resamples != null && resamples < 0) {
-      throw new IllegalArgumentException("--resamples must be 0 or more; got " + resamples);
-    }
-    return resamples != null ? resamples : network instanceof TorchScriptFeatures ? 20 : 100;
-  }
-
-  private TensorCache cache() {
-    return new TensorCache(cache == null ? Installation.cache().resolve("evaluate") : cache);
-  }
-
-  // ---------------------------------------------------------------- folders
-
-  private void compareFolders(List<Path> folders, Features network) throws Exception {
+  private void refuseModels() {
     if (referenceFolder == null) {
       throw new IllegalArgumentException(
           "--pictures-folder needs --reference-folder, the pictures to compare with");
@@ -247,215 +239,27 @@ final class EvaluateCommand extends Verb {
           "--pictures-folder compares pictures that are there; leave out --model, --teacher and"
               + " --student, or draw with them and --reference-folder alone");
     }
-    List<Measurement> rows = new ArrayList<>();
-    int fewest = Integer.MAX_VALUE;
-    try (PictureFolder.Seen real = seen(referenceFolder, network, Optional.empty())) {
-      FeatureSet reference = set(real, 0);
-      for (Path folder : folders) {
-        try (PictureFolder.Seen seen = seen(folder, network, Optional.of(real.size()))) {
-          FeatureSet drawn = set(seen, rows.size() + 1);
-          fewest = Math.min(fewest, drawn.size());
-          String label = "%s (%,d)".formatted(folder.getFileName(), drawn.size());
-          SetFigures figures = SetFigures.between(drawn, reference, resamples(network));
-          rows.add(Measurement.ofPictures(label, figures));
-        }
-      }
-      Map<String, String> settings = new LinkedHashMap<>();
-      settings.put("reference", "%s, %,d pictures".formatted(referenceFolder, reference.size()));
-      settings.put("features", network.name());
-      settings.put("resamples", Integer.toString(resamples(network)));
-      settings.put("software", Main.VERSION + ", Java " + Runtime.version());
-      String summary = "Reference: %,d pictures in %s.".formatted(reference.size(), referenceFolder);
-      write(
-          "Pictures against pictures",
-          new Evaluated(
-              network.name(), fewest, rows, null, PictureGrid.none(), summary, settings));
-    }
-  }
-
-  private PictureFolder.Seen seen(Path folder, Features network, Optional<PictureFolder.Size> size)
-      throws IOException {
-    PictureFolder pictures = PictureFolder.of(folder);
-    err().printf("%s: features of %,d files%n", folder, pictures.files().size());
-    return pictures.features(network, size, Optional.of(cache()));
-  }
-
-  /** Independent of other folders: each is resampled by a seed of its own. */
-  private static FeatureSet set(PictureFolder.Seen seen, long seed) {
-    int pictures = (int) seen.features().size(0);
-    return new FeatureSet(seen.features(), Bootstrap.byPicture(pictures, 1000 + seed));
-  }
-
-  // ---------------------------------------------------------------- models
-
-  /** A model, and whether it is a few-step student: these are drawn with as their folders say. */
-  private record Entrant(String name, DiffusionModel model, boolean few) implements AutoCloseable {
-    String scheduler() {
-      if (!few) {
-        return "ddim";
-      }
-      ObjectNode own = model.schedulerConfig();
-      boolean perflow = SchedulerConfig.isPerflow(own) || !SchedulerConfig.isStudents(own);
-      return perflow ? "perflow" : SampledModel.OWN;
-    }
-
-    String label() {
-      return switch (scheduler()) {
-        case "perflow" -> name + ", PeRFlow";
-        case "ddim" -> name + ", DDIM";
-        default -> name + ", its own sampler";
-      };
-    }
-
-    @Override
-    public void close() {
-      model.close();
-    }
-  }
-
-  private void drawAndCompare(Features network) throws Exception {
-    List<Path> shards =
-        Shards.test(data == null ? List.of(Installation.data()) : data);
-    Map<String, String> settings = new LinkedHashMap<>();
-    List<Entrant> entrants = new ArrayList<>();
-    try {
-      load(entrants, settings);
-      List<Sample> heldOut = ShardReader.readAll(shards);
-      try (TextAgreement text = textAgreement(network, entrants.get(0).model(), heldOut);
-          PictureFolder.Seen real =
-              referenceFolder == null ? null : seen(referenceFolder, network, Optional.empty())) {
-        Estimate ofReal = text == null ? null : text.agreement(heldOut);
-        Evaluation.Measures measures =
-            new Evaluation.Measures(
-                network, real == null ? null : set(real, 0), text, resamples(network));
-        List<SampledModel> systems = systems(entrants);
-        List<String> captions = heldOut.stream().map(Sample::caption).toList();
-        Evaluated evaluated =
-            Evaluated.of(
-                systems.get(0),
-                systems.subList(1, systems.size()),
-                Case.of(captions, pictures, seed),
-                measures,
-                ofReal,
-                options(entrants),
-                line -> err().println(line));
-        settings.put("features", network.name());
-        settings.put("captions", shards.stream().map(Installation::name).toList().toString());
-        settings.put("pictures", Integer.toString(pictures));
-        settings.put("guidance", guidances(entrants));
-        settings.put("first seed", Long.toString(seed));
-        settings.put("dtype", DType.parse(dtype).torchName());
-        settings.put("resamples", Integer.toString(resamples(network)));
-        settings.put("software", Main.VERSION + ", Java " + Runtime.version());
-        write(title(), evaluated.about(summary(systems.get(0)), settings));
-      }
-    } finally {
-      entrants.forEach(Entrant::close);
-    }
   }
 
   /** Teacher and student, those that come with perflow unless others are named; then the models. */
-  private void load(List<Entrant> entrants, Map<String, String> settings) throws IOException {
+  private Evaluator withModels(Evaluator evaluator) {
+    if (sampler != null && models == null) {
+      throw new IllegalArgumentException(
+          "--sampler says how the models of --model are drawn with, and there is none; teachers are"
+              + " drawn with by DDIM and students by their own");
+    }
     Path first = teacher == null && models == null ? Installation.teacher() : teacher;
     Path second = student == null && models == null ? Installation.student() : student;
-    if (first != null) {
-      entrants.add(new Entrant("Teacher", DiffusionModel.load(first, DType.F32), false));
-      settings.put("teacher", Installation.name(first));
-    }
-    if (second != null) {
-      entrants.add(new Entrant("Student", DiffusionModel.load(second, DType.F32), true));
-      settings.put("student", Installation.name(second));
-    }
+    Evaluator with = first == null ? evaluator : evaluator.teacher(first);
+    with = second == null ? with : with.student(second);
     for (Path folder : models == null ? List.<Path>of() : models) {
-      DiffusionModel model = DiffusionModel.load(folder, DType.F32);
-      String name = String.valueOf(folder.toAbsolutePath().normalize().getFileName());
-      entrants.add(new Entrant(name, model, SchedulerConfig.isStudents(model.schedulerConfig())));
-      settings.put("model " + name, Installation.name(folder));
+      with = sampler == null ? with.model(folder) : with.model(folder, sampler);
     }
+    return with;
   }
 
-  private List<SampledModel> systems(List<Entrant> entrants) {
-    List<SampledModel> systems = new ArrayList<>();
-    for (Entrant entrant : entrants) {
-      for (int steps : entrant.few() ? studentSteps : teacherSteps) {
-        systems.add(
-            new SampledModel(
-                entrant.label(),
-                entrant.model(),
-                entrant.scheduler(),
-                steps,
-                guidance(entrant, entrants)));
-      }
-    }
-    return systems;
-  }
-
-  private double guidance(Entrant entrant, List<Entrant> entrants) {
-    if (!entrant.few()) {
-      return guidance == null ? studentsGuidance(entrants) : guidance;
-    }
-    return studentGuidance == null ? Recommended.of(entrant.model()).guidance() : studentGuidance;
-  }
-
-  /**
-   * Like with like: a student follows its teacher under one guidance; no student, the reference's.
-   */
-  private static double studentsGuidance(List<Entrant> entrants) {
-    return entrants.stream()
-        .filter(Entrant::few)
-        .mapToDouble(entrant -> Recommended.of(entrant.model()).teacherGuidance())
-        .filter(scale -> scale > 1) // 1: it is in the weights of a student that does not say it
-        .findFirst()
-        .orElseGet(() -> Recommended.of(entrants.get(0).model()).guidance());
-  }
-
-  private String guidances(List<Entrant> entrants) {
-    List<String> all =
-        entrants.stream().map(e -> guidance(e, entrants) + " (" + e.name() + ")").toList();
-    return String.join(", ", all);
-  }
-
-  private Evaluation.Options options(List<Entrant> entrants) {
-    Evaluation.Options standard = Evaluation.Options.DEFAULTS;
-    int windows =
-        entrants.stream()
-            .filter(entrant -> entrant.scheduler().equals("perflow"))
-            .mapToInt(entrant -> SchedulerConfig.windows(entrant.model().schedulerConfig()))
-            .findFirst()
-            .orElse(standard.windows());
-    return new Evaluation.Options(
-        batch,
-        DType.parse(dtype),
-        windows,
-        standard.straightSteps() / windows * windows,
-        straightPictures,
-        standard.gridCases(),
-        cache(),
-        false);
-  }
-
-  /** Null where it was not asked for, or there are too few captions to choose from. */
-  private @Nullable TextAgreement textAgreement(
-      Features network, DiffusionModel reader, List<Sample> heldOut) throws IOException {
-    if (noTextAgreement
-        || !TextAgreement.canChooseAmong(heldOut.stream().map(Sample::caption).toList())) {
-      return null;
-    }
-    err().println("text agreement: learning from captioned pictures, or reading what was learnt");
-    return TextAgreement.train(
-        network, reader, heldOut, TextAgreement.Options.DEFAULTS, Optional.of(cache()));
-  }
-
-  private String title() {
-    return models == null ? "PeRFlow student against its teacher" : "Models compared";
-  }
-
-  private String summary(SampledModel reference) {
-    return "%,d pictures of captions held out from training; reference: %s%s."
-        .formatted(
-            pictures,
-            reference.title(),
-            referenceFolder == null ? "" : ", sets against the pictures in " + referenceFolder);
+  private void tell(String line) {
+    err().println(line);
   }
 
   private void write(String title, Evaluated evaluated) throws IOException {

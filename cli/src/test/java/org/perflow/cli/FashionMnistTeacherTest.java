@@ -14,6 +14,7 @@ import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.accelerate.Methods;
+import org.perflow.compare.ComparePlan;
 import org.perflow.distill.Method;
 import org.perflow.io.Images;
 import org.perflow.io.Json;

@@ -25,10 +25,12 @@ class JavadocExamplesTest {
   private static final Set<String> FRONT_DOORS =
       Set.of(
           "Accelerator",
+          "Comparison",
           "Delta",
           "DeltaFolder",
           "Evaluation",
           "EvaluationReport",
+          "Evaluator",
           "Pipeline",
           "Pretraining",
           "Request",
@@ -60,8 +62,10 @@ class JavadocExamplesTest {
               "javax.imageio.ImageIO",
               "org.perflow.accelerate.*",
               "org.perflow.distill.perflow.*",
+              "org.perflow.evaluate.*",
               "org.perflow.io.*",
               "org.perflow.pipeline.*",
+              "org.perflow.report.*",
               "org.perflow.tensor.DType",
               "org.perflow.train.*")
           .map("import %s;%n"::formatted)

@@ -138,7 +138,7 @@ public final class Json {
   }
 
   /** What is wrong, and where, in one line. */
-  static String explain(JsonProcessingException e) {
+  public static String explain(JsonProcessingException e) {
     if (e.getCause() instanceof IllegalArgumentException invalid) {
       return String.valueOf(invalid.getMessage()); // a record refused its values in its own words
     }

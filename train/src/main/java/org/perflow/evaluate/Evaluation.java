@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Fingerprint;
@@ -104,6 +105,22 @@ public final class Evaluation implements AutoCloseable {
                 + windows
                 + " windows");
       }
+    }
+
+    /**
+     * The same, straightness measured in the time windows that the first PeRFlow model among {@code
+     * models} draws through; in these windows where there is none. As many steps as divide.
+     */
+    public Options inWindowsOf(List<SampledModel> models) {
+      int own =
+          models.stream()
+              .map(SampledModel::windows)
+              .flatMapToInt(OptionalInt::stream)
+              .findFirst()
+              .orElse(windows);
+      int each = Math.max(2, straightSteps / own);
+      return new Options(
+          batch, compute, own, each * own, straightCases, gridCases, cache, cacheAll);
     }
   }
 

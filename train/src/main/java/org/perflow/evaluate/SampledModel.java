@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.io.Fingerprint;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
@@ -46,7 +45,7 @@ public record SampledModel(
   public OptionalInt windows() {
     ObjectNode config = config();
     return SchedulerConfig.isPerflow(config)
-        ? OptionalInt.of(PerflowScheduler.flow(config).windows().count())
+        ? OptionalInt.of(SchedulerConfig.windows(config))
         : OptionalInt.empty();
   }
 

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.PictureGrid;
@@ -101,12 +102,11 @@ public record EvaluationReport(
     List<BufferedImage> all =
         grid.lines().stream().flatMap(line -> line.pictures().stream()).toList();
     if (!all.isEmpty()) {
-      Map<String, String> text =
-          Map.of(
-              "rows",
-              String.join(" | ", grid.lines().stream().map(PictureGrid.Line::title).toList()),
-              "columns",
-              String.join(" | ", grid.prompts()));
+      Map<String, String> text = new TreeMap<>(); // in one order, so that files compare
+      text.put("columns", String.join(" | ", grid.prompts()));
+      text.put(
+          "rows",
+          String.join(" | ", grid.lines().stream().map(PictureGrid.Line::title).toList()));
       Images.writePng(file, Images.grid(all, grid.prompts().size()), text);
     }
   }

@@ -3,20 +3,26 @@ package org.perflow.evaluate;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.evaluate.Evaluation.Measures;
 import org.perflow.evaluate.Evaluation.Options;
+import org.perflow.flow.Parameterization;
+import org.perflow.flow.TimeWindows;
+import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.io.Json;
 import org.perflow.models.AutoencoderKL;
 import org.perflow.models.CLIPTextModel;
@@ -26,8 +32,11 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.models.VaeConfig;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
+import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -178,9 +187,103 @@ class EvaluationTest {
     try (Evaluation evaluation = Evaluation.against(reference, CASES, measures, OPTIONS, p -> {})) {
       Measurement perflow = evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 8, 1));
       assertThat(perflow.networkEvaluations()).isEqualTo(8);
-      assertThat(perflow.inWindows().deviation()).isNotNegative();
+      Straightness wanted = straightnessOfWhatThePipelineDraws("perflow", 8);
+      assertThat(wanted.deviation()).isGreaterThan(1e-6);
+      assertThat(perflow.inWindows().deviation()).isCloseTo(wanted.deviation(), withinPercentage(1));
+      assertThat(perflow.inWindows().curvature()).isCloseTo(wanted.curvature(), withinPercentage(1));
       assertThatThrownBy(() -> evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 3, 1)))
           .hasMessageContaining("3 steps");
+    }
+  }
+
+  /** Of the first two cases in two windows, by the states that a pipeline's listener is told. */
+  private static Straightness straightnessOfWhatThePipelineDraws(String sampler, int steps) {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      List<float[]> later = new ArrayList<>();
+      List<Request> requests =
+          CASES.subList(0, 2).stream()
+              .map(c -> Request.of(c.prompt()).withSeed(c.seed()).withSteps(steps).withGuidance(1))
+              .toList();
+      new Pipeline(model, DType.F32)
+          .withScheduler(sampler)
+          .generate(requests, 2, (done, total, z) -> later.add(z.toFloatArray()))
+          .close();
+      List<Tensor> states = new ArrayList<>(List.of(Pipeline.noise(new long[] {1, 2}, 4, 8, 8)));
+      later.forEach(state -> states.add(Tensor.of(state, 2, 4, 8, 8)));
+      double[] times = IntStream.rangeClosed(0, steps).mapToDouble(i -> 1 - i / 8.0).toArray();
+      return Straightness.inWindows(new Straightness.Trajectory(states, times), 2);
+    }
+  }
+
+  @Test
+  void straightnessIsMeasuredInTheWindowsOfTheFirstPerflowModel() {
+    DiffusionModel student =
+        model.withScheduler(
+            PerflowScheduler.config(
+                model.schedulerConfig(), new TimeWindows(8), Parameterization.DDIM_EPS, false));
+    SampledModel teacher = new SampledModel("Teacher", model, "ddim", 4, 1);
+    SampledModel own = new SampledModel("Student", student, SampledModel.OWN, 8, 1);
+    assertThat(Options.DEFAULTS.inWindowsOf(List.of(teacher))).isEqualTo(Options.DEFAULTS);
+    Options eight = Options.DEFAULTS.inWindowsOf(List.of(teacher, own));
+    assertThat(eight.windows()).isEqualTo(8);
+    assertThat(eight.straightSteps()).isEqualTo(96); // as many of 100 as eight windows divide
+    SampledModel asked = new SampledModel("Asked", model, "perflow", 8, 1);
+    assertThat(OPTIONS.inWindowsOf(List.of(asked, own)).windows()).isEqualTo(4);
+  }
+
+  @Test
+  void whatWasDrawnIsFreedWhereALaterPartFails(@TempDir Path folder) throws IOException {
+    SampledModel reference = new SampledModel("Teacher", model, "ddim", 2, 1);
+    Path file = Files.writeString(folder.resolve("file"), "no folder");
+    Options unwritable = new Options(4, DType.F32, 2, 8, 2, 3, new TensorCache(file), false);
+    long before = Scope.liveObjects();
+
+    assertThatThrownBy(
+            () -> Evaluation.against(new Lost(reference), CASES, measures, OPTIONS, p -> {}))
+        .hasMessage("lost its way");
+    assertThat(Scope.liveObjects()).as("trajectories failed").isLessThanOrEqualTo(before);
+
+    assertThatThrownBy(
+            () -> Evaluation.against(reference, CASES, measures, unwritable, p -> {}))
+        .hasRootCauseInstanceOf(FileAlreadyExistsException.class);
+    assertThat(Scope.liveObjects()).as("cache failed").isLessThanOrEqualTo(before);
+
+    try (Scope scope = Scope.open()) {
+      Tensor three = Tensor.zeros(DType.F32, 7, 3); // features of another network
+      Measures other =
+          new Measures(features, new FeatureSet(three, Bootstrap.byPicture(7, 1)), null, 5);
+      assertThatThrownBy(() -> Evaluation.against(reference, CASES, other, OPTIONS, p -> {}))
+          .hasMessageContaining("do not compare");
+    }
+    assertThat(Scope.liveObjects()).as("measuring failed").isLessThanOrEqualTo(before);
+  }
+
+  /** Draws, and then fails to show how. */
+  private record Lost(SampledModel of) implements Candidate {
+    @Override
+    public String label() {
+      return of.label();
+    }
+
+    @Override
+    public int steps() {
+      return of.steps();
+    }
+
+    @Override
+    public int networkEvaluations() {
+      return of.networkEvaluations();
+    }
+
+    @Override
+    public Drawn draw(List<Case> cases, DType compute) {
+      return of.draw(cases, compute);
+    }
+
+    @Override
+    public Optional<Trajectories> trajectories(List<Case> cases, int steps, DType compute) {
+      throw new IllegalStateException("lost its way");
     }
   }
 

@@ -1,11 +1,10 @@
-package org.perflow.cli;
+package org.perflow.compare;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,20 +31,17 @@ import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.report.EvaluationReport;
-import org.perflow.report.MeasurementsJson;
-import org.perflow.report.Report;
-import org.perflow.report.Report.Row.Kind;
 import org.perflow.tensor.DType;
 import org.perflow.train.Captions;
 import org.perflow.train.LatentCache;
 import org.perflow.train.PretrainObjective;
-import org.perflow.train.ProgressListener;
 import org.perflow.train.RunConfig;
+import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.TrainingRun;
 
 /**
- * The plug-and-play test of {@code compare}: what a student learned, student − teacher (of one
+ * The plug-and-play test of a {@link Comparison}: what a student learned, student − teacher (of one
  * trained as a LoRA the product of its factors), is added to another fine-tune of the teacher and
  * measured against that fine-tune's own pictures.
  *
@@ -57,9 +53,9 @@ import org.perflow.train.TrainingRun;
  * @param train settings of the fine-tuning
  * @param out folder of the fine-tune, and of a folder a student
  */
-record TransferRun(
+record Transfer(
     ComparePlan plan,
-    ComparePlan.Transfer settings,
+    ComparePlan.TransferPlan settings,
     Path teacher,
     List<Path> shards,
     List<Path> captions,
@@ -67,18 +63,17 @@ record TransferRun(
     Path out) {
 
   /** Checks settings and data, before anything is trained. */
-  static TransferRun of(ComparePlan plan, Path teacher, List<Path> data, Path out)
-      throws IOException {
-    ComparePlan.Transfer settings = Objects.requireNonNull(plan.transfer());
+  static Transfer of(ComparePlan plan, Path out) throws IOException {
+    ComparePlan.TransferPlan settings = Objects.requireNonNull(plan.transfer());
     List<Path> own =
         settings.data() == null
-            ? data
+            ? plan.dataFolders()
             : settings.data().stream().map(Installation::find).toList();
     try {
-      return new TransferRun(
+      return new Transfer(
           plan,
           settings,
-          teacher,
+          plan.teacherFolder(),
           settings.model() == null ? Shards.train(own) : List.of(),
           Shards.test(own),
           settings.train() == null
@@ -104,24 +99,24 @@ record TransferRun(
   // ---------------------------------------------------------------- fine-tuning
 
   /** The fine-tune's folder: as given, trained by an earlier run, or trained now. */
-  Path fineTune() throws IOException {
+  Path fineTune(TrainListener... listeners) throws IOException {
     if (settings.model() != null) {
       return Installation.find(settings.model());
     }
     ObjectNode inputs = Json.MAPPER.createObjectNode().put("teacher", Installation.name(teacher));
     inputs.set("data", Json.MAPPER.valueToTree(names(shards)));
     RunConfig config = RunConfig.of(train).with("inputs", inputs);
-    CompareCommand.refuseOtherSettings(out, config);
+    Training.refuseOtherSettings(out, config);
     Path target = out.resolve("model");
     if (!Files.exists(target)) {
-      trainInto(target, config);
+      trainInto(target, config, List.of(listeners));
     }
     return target;
   }
 
-  private void trainInto(Path target, RunConfig config) throws IOException {
-    Provenance provenance =
-        Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
+  private void trainInto(Path target, RunConfig config, List<TrainListener> listeners)
+      throws IOException {
+    Provenance provenance = Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
     List<Sample> samples = ShardReader.readAll(shards);
     Path cache = out.resolve("cache/latents.safetensors");
     try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32)) {
@@ -136,18 +131,16 @@ record TransferRun(
                       model.textEncoder(),
                       NoiseSchedule.of(model.schedulerConfig()),
                       train.compute())
-                  .keepingText();
-          ProgressListener progress = new ProgressListener();
-          StopOnInterrupt stop = new StopOnInterrupt()) {
+                  .keepingText()) {
         boolean resume = Files.isDirectory(out.resolve("checkpoints"));
-        new TrainingRun("fine-tune", config, out, resume, List.of(progress, stop))
+        new TrainingRun("fine-tune", config, out, resume, listeners)
             .run(
-            objective,
-            null,
-            () -> {
-              model.save(target, DType.F16, provenance.asMetadata());
-              provenance.write(target);
-            });
+                objective,
+                null,
+                () -> {
+                  model.save(target, DType.F16, provenance.asMetadata());
+                  provenance.write(target);
+                });
       }
     }
   }
@@ -164,58 +157,20 @@ record TransferRun(
 
   // ---------------------------------------------------------------- measuring
 
-  /** What was measured, and why the others have no delta, by their names. */
-  record Outcome(EvaluationReport report, Map<String, String> refused) {
-    private String summary() {
-      return report.evaluated().summary();
-    }
-
-    /** For a terminal. */
-    String table() {
-      StringBuilder text = new StringBuilder(summary()).append("%n".formatted());
-      refused.forEach((name, why) -> text.append("%s: no delta: %s%n".formatted(name, why)));
-      return text + report.table();
-    }
-
-    Result figures() {
-      return new Result(report.json(), refused);
-    }
-
-    /** For the report: a table and pictures. */
-    List<Report.Section> sections() {
-      Report.Table figures = report.tables().comparison("Transfer to another fine-tune");
-      List<Report.Row> rows = new ArrayList<>(figures.rows());
-      StringBuilder note = new StringBuilder(summary()).append(' ').append(figures.note());
-      refused.forEach(
-          (name, why) -> {
-            List<String> cells =
-                new ArrayList<>(Collections.nCopies(figures.columns().size() - 1, "-"));
-            cells.set(0, "no delta");
-            rows.add(new Report.Row(Kind.FIGURES, name, cells));
-            note.append(" No delta of ").append(name).append(": ").append(why).append('.');
-          });
-      return List.of(
-          new Report.Table(figures.title(), figures.columns(), rows, note.toString()),
-          new Report.Grid("Pictures of the fine-tune", report.evaluated().grid()));
-    }
-  }
-
-  /** The same for JSON. */
-  record Result(MeasurementsJson comparison, Map<String, String> withoutDelta) {}
-
   /**
    * Adds what each student learned to the fine-tune and measures it at the entry's steps, beside
    * the fine-tune's own DDIM with as many network evaluations.
    *
+   * @param base folder of the fine-tune
    * @param students folders of the students, by entry
    */
-  Outcome measure(
+  Transferred measure(
+      Path base,
       Map<ComparePlan.Entry, Path> students,
       FeatureNetwork features,
       Evaluation.Options options,
       Consumer<String> progress)
       throws IOException {
-    Path base = fineTune();
     Map<String, String> refused = new LinkedHashMap<>();
     List<DiffusionModel> sums = new ArrayList<>();
     List<SampledModel> systems = new ArrayList<>();
@@ -228,10 +183,10 @@ record TransferRun(
           refused.put(entry.name(), refusal.get());
         } else {
           sums.add(DiffusionModel.load(sum, DType.F32));
-          systems.addAll(CompareCommand.systems(plan, entry, sums.get(sums.size() - 1)));
+          systems.addAll(plan.sampled(entry, sums.get(sums.size() - 1)));
         }
       }
-      int pictures = settings.pictures() == 0 ? plan.pictures() : settings.pictures();
+      int pictures = Objects.requireNonNullElse(settings.pictures(), plan.pictures());
       Evaluated evaluated =
           Evaluated.of(
               ddim(tuned, plan.referenceSteps()),
@@ -244,7 +199,7 @@ record TransferRun(
       EvaluationReport report =
           new EvaluationReport("Transfer", evaluated.about(summary(pictures), Map.of()));
       report.writeFigures(out);
-      return new Outcome(report, refused);
+      return new Transferred(report, refused);
     } finally {
       sums.forEach(DiffusionModel::close);
     }
