@@ -3,7 +3,10 @@ package org.perflow.io;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.BufferedInputStream;
+import java.io.FilterInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -16,22 +19,47 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Streams the samples of a WebDataset shard (see {@link ShardWriter}). Members with other endings
- * are skipped. One thread.
+ * are skipped, and so is what is no part of a sample: what the webdataset library finds no key in
+ * (hidden files, such as macOS' tar adds, names without an ending), and names under which there is
+ * neither picture nor caption. One thread.
  */
 public final class ShardReader implements AutoCloseable {
   private static final Set<String> PICTURES = Set.of("png", "jpg", "jpeg", "webp");
+
+  /** How the webdataset library splits a name into key and ending ({@code base_plus_ext}). */
+  private static final Pattern NAME = Pattern.compile("((?:.*/|)[^./]+)[.]([^/]*)", Pattern.DOTALL);
+
+  /** What that library keeps for itself. */
+  private static final Pattern META = Pattern.compile("__[^/]*__(/|$)");
+
+  private static final String BYTE_ORDER_MARK = "\uFEFF"; // Windows' editors put it before UTF-8
   private static final int BLOCK = 512;
-  private static final long MAX_MEMBER = 256 << 20;
+  private static final int MAX_PICTURE = 256 << 20;
+  private static final int MAX_TEXT = 16 << 20;
+  private static final int MAX_HEADERS = 1 << 20; // of one member; each calls the library anew
+  private static final String TOGETHER = " (tar --sort=name puts them together)";
 
   private final Path tar;
+  private final Tape tape;
   private final TarArchiveInputStream in;
-  private @Nullable TarArchiveEntry ahead; // first member of the next sample
+  private @Nullable Member ahead; // first member of the next sample
+  private @Nullable String last; // of the entries that were read
+  private final List<String> others = new ArrayList<>();
+
+  /** A file in the tar, at which the stream stands, and what its name says. */
+  private record Member(TarArchiveEntry entry, String key, String ending) {
+    String name() {
+      return entry.getName();
+    }
+  }
 
   /**
    * Opens {@code tar}.
@@ -44,10 +72,10 @@ public final class ShardReader implements AutoCloseable {
       throw new NoSuchFileException(tar.toString(), null, "there is no such file");
     }
     checkEnds();
-    this.in =
-        new TarArchiveInputStream(new BufferedInputStream(Files.newInputStream(tar)), "UTF-8");
+    this.tape = new Tape(Files.newInputStream(tar));
+    this.in = new TarArchiveInputStream(tape, "UTF-8");
     try {
-      this.ahead = nextFile();
+      this.ahead = nextMember();
     } catch (IOException e) {
       in.close();
       throw e;
@@ -74,67 +102,109 @@ public final class ShardReader implements AutoCloseable {
    *     picture or caption
    */
   public Optional<Sample> next() throws IOException {
-    if (ahead == null) {
-      return Optional.empty();
+    while (ahead != null) {
+      Optional<Sample> sample = sample(ahead.key);
+      if (sample.isPresent()) {
+        return sample;
+      }
     }
-    String key = key(ahead);
+    return Optional.empty();
+  }
+
+  /** Names of the files passed so far that belong to no sample. */
+  public List<String> others() {
+    return List.copyOf(others);
+  }
+
+  /** The members of {@code key} as a sample; empty where they are none. */
+  private Optional<Sample> sample(String key) throws IOException {
     byte @Nullable [] picture = null;
     String caption = null;
     JsonNode json = Json.MAPPER.createObjectNode();
-    while (ahead != null && key(ahead).equals(key)) {
-      String name = ahead.getName();
-      String ending = name.substring(Math.min(name.length(), key.length() + 1));
-      ending = ending.toLowerCase(Locale.ROOT);
-      if (PICTURES.contains(ending)) {
+    List<String> names = new ArrayList<>();
+    while (ahead != null && ahead.key.equals(key)) {
+      Member member = ahead;
+      names.add(member.name());
+      if (PICTURES.contains(member.ending)) {
         if (picture != null) {
-          throw bad(name + ": a second picture for '" + key + "'");
+          throw bad(member.name() + ": a second picture for '" + key + "'");
         }
-        picture = content(ahead);
-      } else if (ending.equals("txt")) {
-        caption = text(name, content(ahead));
-      } else if (ending.equals("json")) {
-        json = json(name, content(ahead));
+        picture = content(member.entry, MAX_PICTURE);
+      } else if (member.ending.equals("txt")) {
+        caption = text(member.name(), content(member.entry, MAX_TEXT));
+      } else if (member.ending.equals("json")) {
+        json = json(member.name(), content(member.entry, MAX_TEXT));
       }
-      ahead = nextFile();
+      ahead = nextMember();
+    }
+    if (picture == null && caption == null) {
+      others.addAll(names);
+      return Optional.empty();
     }
     if (picture == null) {
-      throw bad("sample '" + key + "' has no picture: expected " + key + ".png, .jpg or .webp");
+      throw bad(
+          "sample '%s' has no picture: expected %s.png, .jpg or .webp next to %s%s"
+              .formatted(key, key, names.get(0), TOGETHER));
     }
     if (caption == null) {
-      throw bad("sample '" + key + "' has no caption: expected " + key + ".txt beside its picture");
+      throw bad(
+          "sample '%s' has no caption: expected %s.txt next to %s%s"
+              .formatted(key, key, names.get(0), TOGETHER));
     }
     return Optional.of(new Sample(fileName(), key, picture, caption, json));
   }
 
-  /** The path up to the first dot of the file name, as the webdataset library splits it. */
-  private static String key(TarArchiveEntry entry) {
-    String name = entry.getName();
-    int dot = name.indexOf('.', name.lastIndexOf('/') + 1);
-    return dot < 0 ? name : name.substring(0, dot);
+  /** The next file whose name has a key, null after the last. */
+  private @Nullable Member nextMember() throws IOException {
+    for (TarArchiveEntry entry = nextEntry(); entry != null; entry = nextEntry()) {
+      if (entry.isSparse()) {
+        throw bad("member " + entry.getName() + " is sparse, which is not read; pack without -S");
+      }
+      Matcher name = NAME.matcher(entry.getName());
+      if (name.matches() && !META.matcher(entry.getName()).lookingAt()) {
+        return new Member(entry, name.group(1), name.group(2).toLowerCase(Locale.ROOT));
+      }
+      if (!entry.isDirectory()) {
+        others.add(entry.getName());
+      }
+    }
+    return null;
   }
 
-  private @Nullable TarArchiveEntry nextFile() throws IOException {
+  private @Nullable TarArchiveEntry nextEntry() throws IOException {
     try {
-      TarArchiveEntry entry;
-      do {
-        entry = in.getNextEntry();
-      } while (entry != null && !entry.isFile());
+      if (last != null) {
+        in.transferTo(OutputStream.nullOutputStream()); // the rest of it
+      }
+      tape.headers = MAX_HEADERS;
+      TarArchiveEntry entry = in.getNextEntry();
+      tape.headers = Long.MAX_VALUE;
+      if (entry == null) {
+        tape.checkRest();
+      } else {
+        last = entry.getName();
+      }
       return entry;
     } catch (IOException | RuntimeException e) { // a damaged header throws either
-      String after = ahead == null ? "at its first member" : "after member " + ahead.getName();
+      String after = last == null ? "at its first member" : "after member " + last;
       throw new FormatException(
           tar + ": damaged or truncated " + after + " (" + e.getMessage() + "); fetch it again", e);
     }
   }
 
-  private byte[] content(TarArchiveEntry entry) throws IOException {
-    if (entry.getSize() > MAX_MEMBER) {
+  private byte[] content(TarArchiveEntry entry, int limit) throws IOException {
+    if (entry.isLink() || entry.isSymbolicLink()) {
+      throw bad(
+          "member %s is a link to %s, which is not followed; pack it with tar -h --hard-dereference"
+              .formatted(entry.getName(), entry.getLinkName()));
+    }
+    if (entry.getSize() > limit) {
       throw bad(
           "member %s has %d bytes, expected at most %d"
-              .formatted(entry.getName(), entry.getSize(), MAX_MEMBER));
+              .formatted(entry.getName(), entry.getSize(), limit));
     }
     try {
-      return in.readAllBytes();
+      return in.readNBytes(limit);
     } catch (IOException | RuntimeException e) {
       throw new FormatException(
           "%s: member %s is cut off or damaged (%s); fetch the shard again"
@@ -146,7 +216,8 @@ public final class ShardReader implements AutoCloseable {
   private String text(String member, byte[] content) throws IOException {
     try {
       var decoder = StandardCharsets.UTF_8.newDecoder(); // reports what is no UTF-8
-      return decoder.decode(ByteBuffer.wrap(content)).toString().strip();
+      String text = decoder.decode(ByteBuffer.wrap(content)).toString();
+      return (text.startsWith(BYTE_ORDER_MARK) ? text.substring(1) : text).strip();
     } catch (CharacterCodingException e) {
       throw new FormatException(tar + ": member " + member + " is no UTF-8 text", e);
     }
@@ -198,5 +269,48 @@ public final class ShardReader implements AutoCloseable {
   @Override
   public void close() throws IOException {
     in.close();
+  }
+
+  /** The bytes of the tar, of which not all may be headers. */
+  private static final class Tape extends FilterInputStream {
+    private long headers = MAX_HEADERS; // bytes that may still be read before a member
+
+    Tape(InputStream file) {
+      super(new BufferedInputStream(file));
+    }
+
+    @Override
+    public int read() throws IOException {
+      int value = super.read();
+      count(value < 0 ? 0 : 1);
+      return value;
+    }
+
+    @Override
+    public int read(byte[] bytes, int from, int length) throws IOException {
+      int read = super.read(bytes, from, length);
+      count(Math.max(0, read));
+      return read;
+    }
+
+    private void count(int read) throws IOException {
+      headers -= read;
+      if (headers < 0) {
+        throw new IOException("more than " + MAX_HEADERS + " bytes of headers in a row");
+      }
+    }
+
+    /** Behind the end of a tar are only zeros; another tar there would be lost. */
+    void checkRest() throws IOException {
+      byte[] part = new byte[1 << 16];
+      for (int read = read(part); read >= 0; read = read(part)) {
+        for (int i = 0; i < read; i++) {
+          if (part[i] != 0) {
+            throw new IOException(
+                "there are data behind its end; tar --concatenate joins two shards, cat does not");
+          }
+        }
+      }
+    }
   }
 }

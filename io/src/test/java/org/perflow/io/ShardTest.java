@@ -11,17 +11,20 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.List;
 import java.util.zip.GZIPOutputStream;
 import javax.imageio.ImageIO;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
+import org.apache.commons.compress.archivers.tar.TarConstants;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ShardTest {
   @TempDir Path folder;
@@ -114,7 +117,8 @@ class ShardTest {
     "1.png=x 1.jpg=x 1.txt=x,1.jpg: a second picture for '1'",
     "1.png=x 1.txt=x 1.json={,member 1.json is no JSON",
     "1.png=x 1.txt=\u00e9,member 1.txt is no UTF-8 text",
-    "README=x,sample 'README' has no picture",
+    "README.txt=x 1.png=x 1.txt=x,sample 'README' has no picture: expected README.png",
+    "1.png=x 2.png=x 1.txt=x 2.txt=x,tar --sort=name puts them together",
   })
   void namesTarAndMember(String members, String message) throws IOException {
     tar(members.split(" "));
@@ -173,5 +177,123 @@ class ShardTest {
     }
     assertThatThrownBy(() -> ShardReader.readAll(List.of(tar)))
         .hasMessageContaining("compressed by gzip");
+  }
+
+  // ---------------------------------------------------------------- as other tools leave them
+
+  private static Path shard(String name) {
+    return Path.of("src/test/resources/shards", name);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"appledouble.tar, ._00000.png", "dsstore.tar, ./.DS_Store", "readme.tar, README"})
+  void passesWhatIsNoSample(String name, String other) throws IOException {
+    try (ShardReader reader = new ShardReader(shard(name))) {
+      for (int i = 0; i < 3; i++) {
+        assertThat(reader.next().orElseThrow().key()).endsWith("0000" + i);
+      }
+      assertThat(reader.next()).isEmpty();
+      assertThat(reader.others()).contains(other);
+    }
+  }
+
+  @Test
+  void passesEveryNameWithoutAKeyAndGroupsWithoutAPicture() throws IOException {
+    tar(
+        "__meta__/info.json={}",
+        "__MACOSX/._1.png=x",
+        "stats.json={}",
+        "a/.hidden=x",
+        "a/LICENSE=x",
+        "a/1.png=x",
+        "a/1.txt=one",
+        ".DS_Store=x",
+        "a/2.cls=7",
+        "b.d/3.png=x",
+        "b.d/3.txt=three");
+    try (ShardReader reader = new ShardReader(tar)) {
+      assertThat(reader.next().orElseThrow().key()).isEqualTo("a/1");
+      assertThat(reader.next().orElseThrow().key()).isEqualTo("b.d/3");
+      assertThat(reader.next()).isEmpty();
+      assertThat(reader.others()).hasSize(7).contains("stats.json", "a/2.cls", "a/.hidden");
+    }
+  }
+
+  @Test
+  void readsTextsWithAByteOrderMark() throws IOException {
+    String mark = "\u00ef\u00bb\u00bf"; // UTF-8's, a byte each
+    tar("1.png=x", "1.txt=" + mark + "a cat", "1.json=" + mark + "{\"label\": 3}");
+    Sample sample = ShardReader.readAll(List.of(tar)).get(0);
+    assertThat(sample.caption()).isEqualTo("a cat");
+    assertThat(sample.json().path("label").asInt()).isEqualTo(3);
+  }
+
+  @Test
+  void anEmptyShardHasNoSamples() throws IOException {
+    tar();
+    assertThat(ShardReader.readAll(List.of(tar))).isEmpty();
+  }
+
+  @Test
+  void namesALink() throws IOException {
+    try (var out = new TarArchiveOutputStream(Files.newOutputStream(tar))) {
+      var entry = new TarArchiveEntry("2.png", TarConstants.LF_LINK);
+      entry.setLinkName("1.png");
+      out.putArchiveEntry(entry);
+      out.closeArchiveEntry();
+    }
+    assertThatThrownBy(() -> ShardReader.readAll(List.of(tar)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("member 2.png is a link to 1.png");
+  }
+
+  @Test
+  void tellsThatTarsWerePutOneAfterAnother() throws IOException {
+    writeTwo();
+    byte[] one = Files.readAllBytes(tar);
+    Files.write(tar, one, StandardOpenOption.APPEND);
+    assertThatThrownBy(() -> ShardReader.readAll(List.of(tar)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("data behind its end");
+  }
+
+  // ---------------------------------------------------------------- made to break a reader
+
+  @ParameterizedTest
+  @ValueSource(strings = {"sparse-gnu.tar", "sparse-pax.tar"}) // 8 and 2 GiB in 4 kB
+  void refusesSparseMembers(String name) {
+    assertThatThrownBy(() -> ShardReader.readAll(List.of(shard(name))))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining(name + ": member a.png is sparse");
+  }
+
+  /** 5,000 headers in a row, each of which the library reads by calling itself. */
+  @ParameterizedTest
+  @CsvSource({"x, 11 path=ab", "L, a.txt", "g, 11 path=ab"})
+  void refusesAChainOfHeaders(char kind, String content) throws IOException {
+    try (OutputStream out = Files.newOutputStream(tar)) {
+      for (int i = 0; i < 5000; i++) {
+        byte[] text = (content + (kind == 'L' ? "\0" : "\n")).getBytes(StandardCharsets.UTF_8);
+        TarArchiveEntry entry = new TarArchiveEntry("p", (byte) kind);
+        entry.setSize(text.length);
+        byte[] header = new byte[512];
+        entry.writeEntryHeader(header);
+        out.write(header);
+        out.write(Arrays.copyOf(text, 512));
+      }
+      out.write(new byte[1024]);
+    }
+    assertThatThrownBy(() -> ShardReader.readAll(List.of(tar)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageStartingWith(tar + ": damaged or truncated at its first member")
+        .hasMessageContaining("headers in a row");
+  }
+
+  @Test
+  void refusesATextThatIsNoCaption() throws IOException {
+    tar("1.png=x", "1.txt=" + "x".repeat(20 << 20));
+    assertThatThrownBy(() -> ShardReader.readAll(List.of(tar)))
+        .isInstanceOf(FormatException.class)
+        .hasMessageContaining("member 1.txt has 20971520 bytes, expected at most");
   }
 }

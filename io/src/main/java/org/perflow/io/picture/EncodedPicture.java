@@ -29,18 +29,16 @@ record EncodedPicture(
 
   /** Decodes {@code file} by the library that is registered for {@code format}. */
   static BufferedImage decode(String format, byte[] file) throws IOException {
-    ImageReader reader = ImageIO.getImageReadersByFormatName(format).next();
+    return decode(ImageIO.getImageReadersByFormatName(format).next(), file);
+  }
+
+  static BufferedImage decode(ImageReader reader, byte[] file) throws IOException {
     try (var in = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
       reader.setInput(in, true, true); // texts and other metadata stay unread
       reader.addIIOReadWarningListener((source, warning) -> refuse(warning));
       return reader.read(0);
     } catch (IOException | RuntimeException e) { // decoders throw anything on damaged input
       throw new IOException("damaged picture (" + reason(e) + ")", e);
-    } catch (LinkageError e) { // native: not there for each system, or nowhere to unpack it
-      throw new IOException(
-          "the library that reads %s does not load here (%s); convert the picture to PNG"
-              .formatted(format, e.getMessage()),
-          e);
     } finally {
       reader.dispose();
     }

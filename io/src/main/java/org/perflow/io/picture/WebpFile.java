@@ -1,5 +1,6 @@
 package org.perflow.io.picture;
 
+import com.luciad.imageio.webp.WebPImageReaderSpi;
 import java.awt.Color;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
@@ -37,7 +38,7 @@ final class WebpFile {
         chunks.get("ICCP"),
         extended != null && frame != null
             ? () -> firstFrame(frame, canvas, (extended[0] & ALPHA_FLAG) != 0)
-            : () -> EncodedPicture.decode("webp", file));
+            : () -> decode(file));
   }
 
   /** The first chunk of each name: four letters, a length, data, padded to an even length. */
@@ -97,9 +98,18 @@ final class WebpFile {
       graphics.setColor(Color.BLACK); // as libwebp's own reader of animations
       graphics.fillRect(0, 0, canvas.width, canvas.height);
     }
-    graphics.drawImage(EncodedPicture.decode("webp", still(frame, chunks)), x, y, null);
+    graphics.drawImage(decode(still(frame, chunks)), x, y, null);
     graphics.dispose();
     return whole;
+  }
+
+  private static BufferedImage decode(byte[] file) throws IOException {
+    try {
+      return EncodedPicture.decode(new WebPImageReaderSpi().createReaderInstance(null), file);
+    } catch (LinkageError e) { // native: not there for each system, or nowhere to unpack it
+      throw new IOException(
+          "libwebp does not load here (" + e.getMessage() + "); convert the picture to PNG", e);
+    }
   }
 
   /** A file of the frame alone. */
