@@ -46,10 +46,11 @@ final class DataInspectCommand extends Verb {
       description = "Write a contact sheet of all pictures there.")
   @Nullable Path sheet;
 
-  /** What one shard holds; the maps count pictures. */
+  /** What one shard holds; the maps count pictures, others are files that belong to none. */
   record Contents(
       String shard,
       int pictures,
+      List<String> others,
       Map<String, Integer> sizes,
       Map<String, Integer> styles,
       Map<String, Integer> licences,
@@ -64,6 +65,10 @@ final class DataInspectCommand extends Verb {
       if (!licences.isEmpty()) {
         text.append(", licences ").append(licences);
       }
+      if (!others.isEmpty()) {
+        text.append(", passed over %d other files (%s%s)"
+            .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
+      }
       captions.forEach(caption -> text.append("%n  %s".formatted(caption)));
       return text.toString();
     }
@@ -76,7 +81,9 @@ final class DataInspectCommand extends Verb {
     for (Path shard : shards) {
       all.add(read(shard, pictures));
     }
-    if (sheet != null) {
+    if (sheet != null && pictures.isEmpty()) {
+      err().println("no pictures in " + shards + ": " + sheet + " is not written");
+    } else if (sheet != null) {
       Images.writePng(sheet, Images.grid(pictures, SHEET_COLUMNS), Map.of());
     }
     report(all, String.join(System.lineSeparator(), all.stream().map(Contents::text).toList()));
@@ -87,6 +94,7 @@ final class DataInspectCommand extends Verb {
         new Contents(
             shard.toString(),
             0,
+            new ArrayList<>(),
             new TreeMap<>(),
             new TreeMap<>(),
             new TreeMap<>(),
@@ -106,10 +114,12 @@ final class DataInspectCommand extends Verb {
           pictures.add(picture);
         }
       }
+      contents.others.addAll(reader.others());
     }
     return new Contents(
         contents.shard,
         count,
+        contents.others,
         contents.sizes,
         contents.styles,
         contents.licences,

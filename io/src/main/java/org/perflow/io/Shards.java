@@ -41,7 +41,11 @@ public final class Shards {
     var matcher = folder.getFileSystem().getPathMatcher("glob:" + glob);
     try (Stream<Path> files = Files.list(folder)) {
       List<Path> shards =
-          files.filter(file -> matcher.matches(file.getFileName())).sorted().toList();
+          files
+              .filter(file -> matcher.matches(file.getFileName()))
+              .filter(file -> !file.getFileName().toString().startsWith(".")) // macOS' "._x.tar"
+              .sorted()
+              .toList();
       if (shards.isEmpty()) {
         throw new FormatException(folder + ": no " + glob + " in there");
       }

@@ -59,6 +59,7 @@ public record PictureFolder(Path folder, List<Path> files) {
     try (Stream<Path> all = Files.list(folder)) {
       List<Path> files =
           all.filter(Files::isRegularFile)
+              .filter(file -> !file.getFileName().toString().startsWith(".")) // macOS' "._x.png"
               .filter(file -> PICTURES.contains(ending(file)) || ending(file).equals("tar"))
               .sorted()
               .toList();
