@@ -1,6 +1,6 @@
 /**
  * Measures ways of drawing pictures against another, or against pictures. Read in this order:
- * {@link org.perflow.evaluate.Evaluator}, the front door from folders to measurements; {@link
+ * {@code org.perflow.evaluate.Evaluator}, the front door from folders to measurements; {@link
  * org.perflow.evaluate.Evaluation} (draws the same prompts and noise with several {@link
  * org.perflow.evaluate.Candidate}s, of which {@link org.perflow.evaluate.SampledModel} is a model's);
  * {@link org.perflow.evaluate.Measurement} (what it finds out about each), {@link
