@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.Network;
-import org.perflow.models.Residuals;
 import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.UNet2DConditionModel.Residuals;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 

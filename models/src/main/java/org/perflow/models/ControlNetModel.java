@@ -85,7 +85,7 @@ public final class ControlNetModel extends Module {
    *     ControlNetConfig#downsampling}
    * @param added where the model is of the XL family, else null
    */
-  public Residuals forward(
+  public UNet2DConditionModel.Residuals forward(
       Tensor sample,
       Tensor timesteps,
       Tensor text,
@@ -122,7 +122,7 @@ public final class ControlNetModel extends Module {
     List<Tensor> down = new ArrayList<>();
     Iterator<Tensor> each = maps.descendingIterator();
     downAdapters.forEach(adapter -> down.add(adapter.forward(each.next())));
-    return new Residuals(down, midAdapter.forward(x));
+    return new UNet2DConditionModel.Residuals(down, midAdapter.forward(x));
   }
 
   /** Shrinks the condition to the size of the latents. */
