@@ -185,7 +185,7 @@ class ArchitectureTest {
   }
 
   private static boolean isGenerated(JavaClass each) {
-    return Arrays.stream(file(each).split("\\.")).anyMatch(part -> part.endsWith("OptionsBuilder"));
+    return Arrays.stream(file(each).split("\\.")).anyMatch(part -> part.matches(".*(Options|Plan)Builder"));
   }
 
   /** Since Java 22 there is a console without a terminal, too: one class knows how to tell. */
