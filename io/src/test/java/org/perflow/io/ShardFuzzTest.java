@@ -32,6 +32,7 @@ class ShardFuzzTest {
         .run(
             count,
             file -> {
+              Files.deleteIfExists(tar); // a new file is written faster than an old one
               Files.write(tar, file);
               ShardReader.readAll(List.of(tar));
             });
@@ -45,7 +46,7 @@ class ShardFuzzTest {
   @Tag("slow")
   @Test
   void manyDamagedShardsAreRefusedOrRead() throws IOException {
-    assertThat(run(50_000)).isPositive();
+    assertThat(run(20_000)).isPositive();
   }
 
   /** Of every block that looks like a header the checksum is made right; and the tar ends. */

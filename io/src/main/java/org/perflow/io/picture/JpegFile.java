@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
 final class JpegFile {
   private static final int MAX_SCANS = 200; // each can cost a walk over all pixels; usual are 1-15
   private static final String EXIF = "Exif\0\0";
+  private static final String PROFILE = "ICC_PROFILE\0";
   private static final String XMP = "http://ns.adobe.com/xap/1.0/\0";
 
   private final byte[] file;
@@ -65,7 +66,7 @@ final class JpegFile {
     throw new IOException("damaged picture (cut off: its end is missing)");
   }
 
-  private void segment(int marker, int from, int length) {
+  private void segment(int marker, int from, int length) throws IOException {
     boolean frame = marker >= 0xC0 && marker <= 0xCF;
     if (frame && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) { // tables have these
       ByteBuffer data = ByteBuffer.wrap(file, from, length).slice();
@@ -73,13 +74,24 @@ final class JpegFile {
       width = Math.max(width, data.getShort(3) & 0xFFFF);
     } else if (marker == 0xDA) {
       scans++;
-    } else if (marker == 0xE1) {
+    } else if (marker == 0xE1 || marker == 0xE2) {
       byte[] data = Arrays.copyOfRange(file, from, from + length);
       if (exif == null && PictureFormat.begins(data, EXIF)) {
         exif = data;
       } else if (xmp == null && PictureFormat.begins(data, XMP)) {
         xmp = data;
+      } else if (PictureFormat.begins(data, PROFILE)) {
+        checkProfile(data);
       }
+    }
+  }
+
+  /** The library takes the memory that a profile says it needs: after its number and their count. */
+  private void checkProfile(byte[] data) throws IOException {
+    boolean first = data.length >= PROFILE.length() + 6 && data[PROFILE.length()] == 1;
+    long size = first ? ByteBuffer.wrap(data).getInt(PROFILE.length() + 2) & 0xFFFFFFFFL : 0;
+    if (size > file.length) {
+      throw new IOException("damaged picture (a colour profile of %d bytes)".formatted(size));
     }
   }
 }
