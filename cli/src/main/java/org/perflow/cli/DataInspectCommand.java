@@ -69,7 +69,7 @@ final class DataInspectCommand extends Verb {
         text.append(", passed over %d other files (%s%s)"
             .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
       }
-      captions.forEach(caption -> text.append("%n  %s".formatted(caption)));
+      captions.forEach(caption -> text.append("%n  ".formatted()).append(TerminalWriter.line(caption)));
       return text.toString();
     }
   }

@@ -91,7 +91,8 @@ public final class Main implements Runnable {
   private static int usageError(ParameterException e, String[] args) {
     CommandLine command = e.getCommandLine();
     String name = command.getCommandSpec().qualifiedName();
-    command.getErr().printf("%s: %s%s (see %s --help)%n", name, oneLine(e), meant(e), name);
+    TerminalWriter.on(command.getErr())
+        .printf("%s: %s%s (see %s --help)%n", name, oneLine(e), meant(e), name);
     return BAD_INPUT;
   }
 
@@ -120,10 +121,11 @@ public final class Main implements Runnable {
     while (verb.hasSubcommand()) {
       verb = verb.subcommand();
     }
+    PrintWriter err = TerminalWriter.on(command.getErr());
     if (verb.hasMatchedOption("--stacktrace")) {
-      e.printStackTrace(command.getErr());
+      e.printStackTrace(err);
     }
-    command.getErr().printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(e));
+    err.printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(e));
     return isBadInput(e) ? BAD_INPUT : FAILED;
   }
 

@@ -46,12 +46,12 @@ abstract class Verb implements Callable<Integer> {
 
   /** Standard output, for results. */
   final PrintWriter out() {
-    return spec.commandLine().getOut();
+    return TerminalWriter.on(spec.commandLine().getOut());
   }
 
   /** Standard error, for progress and notes. */
   final PrintWriter err() {
-    return spec.commandLine().getErr();
+    return TerminalWriter.on(spec.commandLine().getErr());
   }
 
   /** Prints {@code result} as JSON where asked to, else {@code text}. */
