@@ -64,6 +64,7 @@ final class BenchmarkCommand extends Verb {
         ? drawn
         : drawn
             + "; a training step in %.1f s (%.1f of a core), peak %.2f GB, loss %.4f"
-                .formatted(m.train().seconds(), m.train().coreSeconds(), m.trainGigabytes(), m.loss());
+                .formatted(
+                    m.train().seconds(), m.train().coreSeconds(), m.trainGigabytes(), m.loss());
   }
 }

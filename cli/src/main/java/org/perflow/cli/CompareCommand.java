@@ -49,8 +49,7 @@ final class CompareCommand extends Verb {
     try (ProgressListener bar = new ProgressListener();
         StopOnInterrupt stop = new StopOnInterrupt()) {
       Compared compared = comparison.run(line -> err().println(line), bar, stop);
-      report(
-          compared.json(), compared.table() + "%n%s".formatted(out.resolve("report.html")));
+      report(compared.json(), compared.table() + "%n%s".formatted(out.resolve("report.html")));
     }
   }
 }

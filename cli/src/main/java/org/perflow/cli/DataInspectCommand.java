@@ -66,8 +66,9 @@ final class DataInspectCommand extends Verb {
         text.append(", licences ").append(licences);
       }
       if (!others.isEmpty()) {
-        text.append(", passed over %d other files (%s%s)"
-            .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
+        text.append(
+            ", passed over %d other files (%s%s)"
+                .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
       }
       captions.forEach(caption -> text.append("%n  ".formatted()).append(TerminalWriter.line(caption)));
       return text.toString();

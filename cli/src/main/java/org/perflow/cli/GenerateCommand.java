@@ -252,7 +252,7 @@ final class GenerateCommand extends Verb {
   private void draw(
       Path folder, Pipeline pipe, List<ControlNetModel> nets, @Nullable AutoencoderTiny tiny)
       throws IOException {
-        Request request = pipe.complete(pictures.apply(asked(), nets));
+    Request request = pipe.complete(pictures.apply(asked(), nets));
     if (negativePrompt != null && request.guidance().isNone()) {
       throw new IllegalArgumentException(
           "--negative-prompt says nothing at guidance %s, %s; add --guidance 1.5, or more"

@@ -44,7 +44,8 @@ final class InspectCommand extends Verb {
   private static String text(Inspection contents) {
     StringBuilder text = new StringBuilder();
     text.append(
-        "%s: %s, %,d parameters".formatted(contents.path(), contents.kind(), contents.parameters()));
+        "%s: %s, %,d parameters"
+            .formatted(contents.path(), contents.kind(), contents.parameters()));
     for (Inspection.Component part : contents.components()) {
       text.append(
           "%n  %-16s %s, %,d parameters, %s"

@@ -111,8 +111,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
         () ->
             List.of(
                 new Section("Options", HelpSections.named(spec, FIRST)),
-                new Section(
-                    "Training", HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST)),
+                new Section("Training", HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST)),
                 new Section("Output", HelpSections.named(spec, HelpSections.OUTPUT))));
   }
 

@@ -96,12 +96,15 @@ final class SolversCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    List<Path> shards =
-        Shards.test(data == null ? List.of(Installation.data()) : data);
+    List<Path> shards = Shards.test(data == null ? List.of(Installation.data()) : data);
     List<String> captions = ShardReader.readAll(shards).stream().map(Sample::caption).toList();
     List<Case> cases = Case.of(captions, pictures, seed);
     int all =
-        windows * (fine + SolverErrors.settings(evaluations).stream().mapToInt(setting -> 2 * setting.evaluations()).sum());
+        windows
+            * (fine
+                + SolverErrors.settings(evaluations).stream()
+                    .mapToInt(setting -> 2 * setting.evaluations())
+                    .sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
         DiffusionModel.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {

@@ -32,7 +32,9 @@ class ArchitectureTest {
 
   private static final int MOST_FILES = 31;
 
-  /** A tensor, the scope that owns it and the generator that fills it are one thing in three files. */
+  /**
+   * A tensor, the scope that owns it and the generator that fills it are one thing in three files.
+   */
   private static final Set<String> TENSOR =
       Set.of("org.perflow.tensor.Tensor", "org.perflow.tensor.Scope", "org.perflow.tensor.Rng");
 
@@ -105,7 +107,9 @@ class ArchitectureTest {
     slices().matching("org.perflow.(**)").should().beFreeOfCycles().check(CLASSES);
   }
 
-  /** Two files are in a circle where each leads to the other, by whatever way within their package. */
+  /**
+   * Two files are in a circle where each leads to the other, by whatever way within their package.
+   */
   @Test
   void noCircleBetweenFiles() {
     Map<String, Set<String>> uses = uses();

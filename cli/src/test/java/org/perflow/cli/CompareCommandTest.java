@@ -90,7 +90,8 @@ class CompareCommandTest {
     Commands other = run(transfer.replace("steps: 3", "steps: 4"));
     assertThat(other.exitCode()).isEqualTo(2);
     assertThat(other.err())
-        .contains("transfer/config.json was written with other settings", "train.steps (was 3, is 4)");
+        .contains(
+            "transfer/config.json was written with other settings", "train.steps (was 3, is 4)");
   }
 
   /** The fine-tune, what was added to it, and what was measured. */

@@ -58,8 +58,7 @@ class DocsExamplesTest {
     assertThat(examples).isGreaterThanOrEqualTo(3);
     source.append("  public static void main(String[] args) throws Exception {\n");
     source.append(calls).append("  }\n}\n");
-    JavaSource.compile(
-        folder, List.of(Files.writeString(folder.resolve("Examples.java"), source)));
+    JavaSource.compile(folder, List.of(Files.writeString(folder.resolve("Examples.java"), source)));
     modelsOfTheExamples(root);
     run();
   }

@@ -88,9 +88,24 @@ class GenerateCommandTest {
     Map<String, String> keys = new HashMap<>();
     for (String same :
         List.of(
-            "model", "prompt", "negative-prompt", "long-prompts", "cut-prompts", "clip-skip",
-            "image", "strength", "mask", "controlnet", "steps", "guidance", "guidance-rescale",
-            "seed", "scheduler", "lora", "dtype", "vae-tiling")) {
+            "model",
+            "prompt",
+            "negative-prompt",
+            "long-prompts",
+            "cut-prompts",
+            "clip-skip",
+            "image",
+            "strength",
+            "mask",
+            "controlnet",
+            "steps",
+            "guidance",
+            "guidance-rescale",
+            "seed",
+            "scheduler",
+            "lora",
+            "dtype",
+            "vae-tiling")) {
       keys.put("--" + same, same.replace('-', '_'));
     }
     for (String part : List.of("image", "scale", "start", "end")) {
@@ -98,9 +113,17 @@ class GenerateCommandTest {
     }
     List<String> elsewhere =
         List.of(
-            "--width", "--height", // the picture's own
-            "--count", "--out", "--save-latents", "--batch", "--preview", // no pixel depends on them
-            "--json", "--stacktrace", "--help", "--version");
+            "--width",
+            "--height", // the picture's own
+            "--count",
+            "--out",
+            "--save-latents",
+            "--batch",
+            "--preview", // no pixel depends on them
+            "--json",
+            "--stacktrace",
+            "--help",
+            "--version");
     CommandLine command = new CommandLine(new GenerateCommand());
     Set<String> options = new TreeSet<>(command.getCommandSpec().optionsMap().keySet());
     options.removeIf(name -> !name.startsWith("--"));

@@ -103,7 +103,9 @@ class JavadocExamplesTest {
     return classes;
   }
 
-  /** The example in a method of a class that stands where its file does and imports what that does. */
+  /**
+   * The example in a method of a class that stands where its file does and imports what that does.
+   */
   private Path source(String name, int number, Path file, String javadoc) throws IOException {
     String text = Files.readString(file);
     String code = javadoc.replaceAll("(?m)^\\s*\\* ?", "");
@@ -118,7 +120,6 @@ class JavadocExamplesTest {
     return Files.writeString(
         target,
         "package %s;%n%s%n%sfinal class %s {%n  %s%n  void run() throws Exception {%n%s%n  }%n}%n"
-            .formatted(
-                itsPackage, IMPORTS, imports, type, GIVEN.getOrDefault(name, ""), code));
+            .formatted(itsPackage, IMPORTS, imports, type, GIVEN.getOrDefault(name, ""), code));
   }
 }

@@ -16,7 +16,8 @@ public final class AccelerateFolder {
   /** Takes the teacher's folder, a folder with {@code train-*.tar}, the run's folder and steps. */
   public static void main(String[] args) throws IOException {
     if (args.length != 4) {
-      throw new IllegalArgumentException("want TEACHER DATA OUT STEPS; got " + args.length + " words");
+      throw new IllegalArgumentException(
+          "want TEACHER DATA OUT STEPS; got " + args.length + " words");
     }
     Accelerator.Student student =
         Accelerator.of(Path.of(args[0]))

@@ -36,7 +36,9 @@ public final class WebHandler implements HttpHandler {
     System.out.println("http://localhost:" + server.getAddress().getPort() + "/draw?red+apple");
   }
 
-  /** A server on the loopback address; port 0 takes a free one. Stop it, then close the pipeline. */
+  /**
+   * A server on the loopback address; port 0 takes a free one. Stop it, then close the pipeline.
+   */
   public static HttpServer start(Pipeline pipeline, int port) throws IOException {
     InetSocketAddress address = new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
     HttpServer server = HttpServer.create(address, 0);
@@ -57,7 +59,11 @@ public final class WebHandler implements HttpHandler {
   public void handle(HttpExchange exchange) throws IOException {
     String query = exchange.getRequestURI().getRawQuery();
     if (query == null || query.isBlank()) {
-      answer(exchange, 400, "text/plain", "ask for /draw?your+caption".getBytes(StandardCharsets.UTF_8));
+      answer(
+          exchange,
+          400,
+          "text/plain",
+          "ask for /draw?your+caption".getBytes(StandardCharsets.UTF_8));
       return;
     }
     String caption = URLDecoder.decode(query, StandardCharsets.UTF_8);

@@ -81,8 +81,7 @@ public interface Network {
   /** The same where each row has a scale of its own: {@code scales} [B]. */
   default Denoiser guided(Conditioning told, Conditioning empty, Tensor scales) {
     Tensor each = scales.asRows(4);
-    return guided(
-        told, empty, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
+    return guided(told, empty, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
   }
 
   /**
@@ -90,8 +89,7 @@ public interface Network {
    *
    * @param combined of the answers to {@code empty} and to {@code told}, [B, C, h, w] each
    */
-  default Denoiser guided(
-      Conditioning told, Conditioning empty, BinaryOperator<Tensor> combined) {
+  default Denoiser guided(Conditioning told, Conditioning empty, BinaryOperator<Tensor> combined) {
     Denoiser both = given(empty.rowsLike(told).cat(told));
     return (z, timesteps) -> {
       Tensor output = both.predict(Tensor.cat(0, z, z), Tensor.cat(0, timesteps, timesteps));

@@ -80,8 +80,8 @@ public enum Parameterization {
   }
 
   /**
-   * What a student that starts from a teacher's weights predicts best: an ε-teacher's
-   * output is a DDIM step already, a v-teacher's points along dz/dt.
+   * What a student that starts from a teacher's weights predicts best: an ε-teacher's output is a
+   * DDIM step already, a v-teacher's points along dz/dt.
    */
   public static Parameterization natural(PredictionType teacher) {
     return teacher == PredictionType.EPSILON ? DDIM_EPS : VELOCITY;

@@ -17,9 +17,9 @@ import org.perflow.tensor.Tensor;
 
 /**
  * One batch from noise, or from a picture, to latents: what {@link Sampling} starts from, and what
- * a mask puts back after its steps. Every picture's generator is drawn from in
- * the order of diffusers' pipelines, so that the same seed is the same picture: sample of the
- * picture's latents, noise, sample of the masked picture's latents, then the sampler's noise.
+ * a mask puts back after its steps. Every picture's generator is drawn from in the order of
+ * diffusers' pipelines, so that the same seed is the same picture: sample of the picture's latents,
+ * noise, sample of the masked picture's latents, then the sampler's noise.
  *
  * @param requests which differ in prompts and seeds only, with steps and guidance
  * @param size height and width of the latents

@@ -35,7 +35,9 @@ record ConditionedUnet(UNet2DConditionModel unet, List<Bound> controls, @Nullabl
     }
   }
 
-  /** The same with those ControlNets alone that take part in step {@code index} of {@code steps}. */
+  /**
+   * The same with those ControlNets alone that take part in step {@code index} of {@code steps}.
+   */
   ConditionedUnet at(int index, int steps) {
     return new ConditionedUnet(
         unet,

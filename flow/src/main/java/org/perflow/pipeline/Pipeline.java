@@ -148,8 +148,7 @@ public final class Pipeline implements AutoCloseable {
       for (int i = 0; i < batches.size(); i++) {
         int before = i;
         StepListener inAll =
-            (done, steps, now) ->
-                listener.step(before * steps + done, batches.size() * steps, now);
+            (done, steps, now) -> listener.step(before * steps + done, batches.size() * steps, now);
         try (Scope batch = Scope.open()) {
           latents.add(batch.keep(sample(batches.get(i), inAll).latents()));
         }

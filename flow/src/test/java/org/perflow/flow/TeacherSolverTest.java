@@ -267,8 +267,7 @@ class TeacherSolverTest {
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("level 999 is pure noise")
           .hasMessageContaining("v_prediction");
-      assertThatThrownBy(
-              () -> solver.solve(teacher, z, new int[] {500, 999}, new int[] {100, 100}))
+      assertThatThrownBy(() -> solver.solve(teacher, z, new int[] {500, 999}, new int[] {100, 100}))
           .hasMessageContaining("pure noise");
       Tensor below = solver.solve(teacher, z, windows, new double[] {0.5, 0.75});
       assertThat(below.isFinite()).isTrue();

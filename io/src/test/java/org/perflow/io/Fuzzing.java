@@ -12,8 +12,8 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Files damaged at random, from a seed: a reader reads each or refuses it by an {@link IOException},
- * soon, and throws nothing else. What does not is kept in target/fuzz.
+ * Files damaged at random, from a seed: a reader reads each or refuses it by an {@link
+ * IOException}, soon, and throws nothing else. What does not is kept in target/fuzz.
  */
 public final class Fuzzing {
   private static final long SECONDS = 10;

@@ -158,8 +158,7 @@ public record DiffusionModel(
       if (second != null) {
         loading.part(second.textEncoder());
       }
-      return loading.all(
-          new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig));
+      return loading.all(new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig));
     } catch (IllegalArgumentException e) {
       throw new FormatException(folder + ": " + e.getMessage(), e);
     }

@@ -181,8 +181,7 @@ public final class UNet2DConditionModel extends Module {
                 control == null ? null : control.each(rows)));
   }
 
-  private Tensor predict(
-      Tensor sample, Tensor time, Tensor text, @Nullable Residuals control) {
+  private Tensor predict(Tensor sample, Tensor time, Tensor text, @Nullable Residuals control) {
     Deque<Tensor> skips = new ArrayDeque<>();
     Tensor x = down(sample, time, text, skips);
     if (control != null) {

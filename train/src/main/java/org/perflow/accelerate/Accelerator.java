@@ -187,7 +187,9 @@ public final class Accelerator {
     return new Accelerator(teacher, start, data, choice, train, lora, type, cache, out);
   }
 
-  /** Folder of latents and text states, which runs on the same data may share; else in the run's. */
+  /**
+   * Folder of latents and text states, which runs on the same data may share; else in the run's.
+   */
   public Accelerator cache(Path folder) {
     return new Accelerator(teacher, start, data, choice, train, lora, saveAs, folder, out);
   }

@@ -26,8 +26,8 @@ import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.DType;
 
 /**
- * What a {@link Comparison} is to do, read from YAML or built in Java. Immutable, valid once made; a
- * key that is not known is an error, and one that is left out has its default.
+ * What a {@link Comparison} is to do, read from YAML or built in Java. Immutable, valid once made;
+ * a key that is not known is an error, and one that is left out has its default.
  *
  * @param teacher diffusers folder; null for the one that comes with perflow
  * @param data folders with train-*.tar and test*.tar; null for the emoji that come with perflow

@@ -67,8 +67,8 @@ import org.perflow.train.TrainingCurve;
  *
  * <p>The folder gets one a trained entry, {@code report.html}, its tables as {@code report.md},
  * plots, {@code grid.png} and {@code measurements.json}; its folder {@code transfer} the same
- * figures of the plug-and-play test, where the plan has one. Immutable. A run computes on the thread
- * that calls it and frees all its native memory.
+ * figures of the plug-and-play test, where the plan has one. Immutable. A run computes on the
+ * thread that calls it and frees all its native memory.
  */
 public final class Comparison {
   private final ComparePlan plan;
@@ -131,8 +131,8 @@ public final class Comparison {
    * @param progress told in a line how far it is
    * @param listeners of every training
    * @throws IOException where models or data cannot be read, or the report not written
-   * @throws IllegalArgumentException where settings do not fit each other or the teacher, before any
-   *     entry is trained, or a folder was trained with other settings
+   * @throws IllegalArgumentException where settings do not fit each other or the teacher, before
+   *     any entry is trained, or a folder was trained with other settings
    * @throws org.perflow.train.StoppedException where a listener wanted to stop; another run goes on
    */
   public Compared run(Consumer<String> progress, TrainListener... listeners) throws IOException {
@@ -255,8 +255,7 @@ public final class Comparison {
         Transferred transferred = null;
         if (transfer != null && fineTune != null) {
           new EvaluationReport("", evaluated).writeFigures(folder); // should the rest be cut off
-          transferred =
-              transfer.measure(fineTune, students(loaded), network, options, progress);
+          transferred = transfer.measure(fineTune, students(loaded), network, options, progress);
         }
         List<Report.Section> more = sections(contestants, training, transferred);
         Evaluated told = evaluated.about(summary(), settings(network, transfer));
@@ -308,9 +307,7 @@ public final class Comparison {
       Map<ComparePlan.Entry, Path> students = new LinkedHashMap<>();
       for (Loaded each : loaded) {
         if (SchedulerConfig.isStudents(each.model().schedulerConfig())) {
-          each.contestant()
-              .folder()
-              .ifPresent(own -> students.put(each.contestant().entry(), own));
+          each.contestant().folder().ifPresent(own -> students.put(each.contestant().entry(), own));
         }
       }
       return students;

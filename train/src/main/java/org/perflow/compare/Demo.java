@@ -59,7 +59,8 @@ public record Demo(Path out, boolean quick) {
       throws IOException {
     TrainOptions train = training();
     PerflowOptions perflow = recipe();
-    progress.accept("1/2  PeRFlow training: %,d steps of %d".formatted(train.steps(), train.batch()));
+    progress.accept(
+        "1/2  PeRFlow training: %,d steps of %d".formatted(train.steps(), train.batch()));
     List<Double> losses = new ArrayList<>();
     List<TrainListener> all = new ArrayList<>(List.of(listeners));
     all.add(
@@ -127,11 +128,7 @@ public record Demo(Path out, boolean quick) {
       for (int steps : new int[] {4, 8}) {
         systems.add(
             new SampledModel(
-                "Student, shipped",
-                shipped,
-                "perflow",
-                steps,
-                Recommended.of(shipped).guidance()));
+                "Student, shipped", shipped, "perflow", steps, Recommended.of(shipped).guidance()));
         systems.add(
             new SampledModel(
                 "Student, trained just now",

@@ -115,7 +115,8 @@ public record Inspection(
         return false;
       }
       try (Stream<Path> files = Files.list(part)) {
-        return files.anyMatch(file -> file.toString().matches(".*\\.(safetensors|bin|index\\.json)"));
+        return files.anyMatch(
+            file -> file.toString().matches(".*\\.(safetensors|bin|index\\.json)"));
       }
     }
 
@@ -183,7 +184,8 @@ public record Inspection(
         parameters += entry.numel();
         dtypes.merge(entry.dtype().toString(), 1, Integer::sum);
         tensors.add(
-            new Largest(name, entry.name(), entry.dtype().toString(), entry.shape(), entry.numel()));
+            new Largest(
+                name, entry.name(), entry.dtype().toString(), entry.shape(), entry.numel()));
       }
       String kind = WeightsKind.of(weights).map(WeightsKind::label).orElse("unknown");
       components.add(new Component(name, kind, parameters, dtypes));

@@ -6,7 +6,8 @@ import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
 
 /**
- * A way to make a few-step student. Stateless; {@link org.perflow.accelerate.Methods} holds one of each.
+ * A way to make a few-step student. Stateless; {@link org.perflow.accelerate.Methods} holds one of
+ * each.
  *
  * @param <O> its settings: an immutable record that is valid once made; a setting that two methods
  *     share has one name and one type

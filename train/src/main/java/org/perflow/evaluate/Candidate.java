@@ -7,9 +7,9 @@ import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 
 /**
- * A way of drawing pictures that an {@link Evaluation} measures. {@link SampledModel} is the one
- * of diffusion models; implement this for any other. Called by one thread, with grad off; the
- * tensors it returns belong to the caller's scope.
+ * A way of drawing pictures that an {@link Evaluation} measures. {@link SampledModel} is the one of
+ * diffusion models; implement this for any other. Called by one thread, with grad off; the tensors
+ * it returns belong to the caller's scope.
  */
 public interface Candidate {
   /** Names model and sampler, without the steps: candidates that differ in steps alone share it. */

@@ -33,7 +33,9 @@ final class Drawing {
 
   Sampled sample(List<Case> cases) {
     List<Request> requests =
-        cases.stream().map(each -> request.withPrompt(each.prompt()).withSeed(each.seed())).toList();
+        cases.stream()
+            .map(each -> request.withPrompt(each.prompt()).withSeed(each.seed()))
+            .toList();
     return pipeline.sample(requests, StepListener.NONE);
   }
 

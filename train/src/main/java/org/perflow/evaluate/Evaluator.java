@@ -74,8 +74,7 @@ public final class Evaluator {
    * TorchScriptFeatures}): with inception-2015-12-05.pt, FD is the standard FID.
    */
   public static Evaluator on(Path features) {
-    return new Evaluator(
-        features, List.of(), List.of(), null, EvaluatorOptions.DEFAULTS, null);
+    return new Evaluator(features, List.of(), List.of(), null, EvaluatorOptions.DEFAULTS, null);
   }
 
   /** A teacher, drawn with by DDIM. The first model that is added is the reference. */
@@ -307,14 +306,12 @@ public final class Evaluator {
         PictureFolder.Seen real = seen(against, network, Optional.empty(), progress)) {
       FeatureSet wanted = set(real, 0);
       for (Path folder : folders) {
-        try (PictureFolder.Seen seen =
-            seen(folder, network, Optional.of(real.size()), progress)) {
+        try (PictureFolder.Seen seen = seen(folder, network, Optional.of(real.size()), progress)) {
           FeatureSet drawn = set(seen, rows.size() + 1);
           fewest = Math.min(fewest, drawn.size());
           String label = "%s (%,d)".formatted(folder.getFileName(), drawn.size());
           rows.add(
-              Measurement.ofPictures(
-                  label, SetFigures.between(drawn, wanted, resamples(network))));
+              Measurement.ofPictures(label, SetFigures.between(drawn, wanted, resamples(network))));
         }
       }
       Map<String, String> settings = new LinkedHashMap<>();

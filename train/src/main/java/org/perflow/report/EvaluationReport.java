@@ -105,8 +105,7 @@ public record EvaluationReport(
       Map<String, String> text = new TreeMap<>(); // in one order, so that files compare
       text.put("columns", String.join(" | ", grid.prompts()));
       text.put(
-          "rows",
-          String.join(" | ", grid.lines().stream().map(PictureGrid.Line::title).toList()));
+          "rows", String.join(" | ", grid.lines().stream().map(PictureGrid.Line::title).toList()));
       Images.writePng(file, Images.grid(all, grid.prompts().size()), text);
     }
   }

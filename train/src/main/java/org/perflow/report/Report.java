@@ -78,8 +78,7 @@ public record Report(String title, String lead, List<Section> sections) {
   public record Settings(Map<String, String> values) implements Section {}
 
   /** A plot: what it shows, which stands below it too, and its drawing for either ground. */
-  public record Plot(String title, String alt, Chart light, Chart dark)
-      implements Section {}
+  public record Plot(String title, String alt, Chart light, Chart dark) implements Section {}
 
   /** Pictures that start from the same noise. */
   public record Grid(String title, PictureGrid pictures) implements Section {}

@@ -276,8 +276,7 @@ public final class Trainer implements AutoCloseable {
                     + " learning rate, a longer warm-up or compute F32."));
   }
 
-  private void report(
-      double learningRate, double norm, long stepsNow, Clock before, Clock clock)
+  private void report(double learningRate, double norm, long stepsNow, Clock before, Clock clock)
       throws IOException {
     double spent = clock.seconds() - secondsBefore;
     double gained = Math.max(1e-9, clock.progress() - before.progress());

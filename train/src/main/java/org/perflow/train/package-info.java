@@ -10,8 +10,8 @@
  * of new ones put together from their pieces ({@link org.perflow.train.MixedCaptions}).
  *
  * <p>Teachers of one's own: {@link org.perflow.train.Pretraining} is the front door; it minimises
- * {@link org.perflow.train.VaeObjective}, then {@link org.perflow.train.PretrainObjective}. Students
- * are made by the methods of {@link org.perflow.distill}.
+ * {@link org.perflow.train.VaeObjective}, then {@link org.perflow.train.PretrainObjective}.
+ * Students are made by the methods of {@link org.perflow.distill}.
  */
 @NullMarked
 package org.perflow.train;

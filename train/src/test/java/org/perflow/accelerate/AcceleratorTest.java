@@ -30,11 +30,7 @@ import org.perflow.train.TrainingCurve;
 /** From a tiny teacher's folder to a student's. */
 class AcceleratorTest {
   private static final TrainOptions THREE_STEPS =
-      TrainOptions.DEFAULTS
-          .withSteps(3)
-          .withBatch(2)
-          .withWarmup(0)
-          .withCompute(DType.F32);
+      TrainOptions.DEFAULTS.withSteps(3).withBatch(2).withWarmup(0).withCompute(DType.F32);
 
   @TempDir Path temp;
   private Accelerator accelerator;
@@ -44,8 +40,7 @@ class AcceleratorTest {
     accelerator =
         Accelerator.of(Golden.FOLDER)
             .data(Golden.shard(temp.resolve("train-0.tar")))
-            .method(
-                PerflowMethod.MEASURED, suited -> suited.withWindows(2).withSolvingSteps(2))
+            .method(PerflowMethod.MEASURED, suited -> suited.withWindows(2).withSolvingSteps(2))
             .train(THREE_STEPS);
   }
 
@@ -69,8 +64,7 @@ class AcceleratorTest {
     Accelerator.Student whole = accelerator.out(temp.resolve("whole")).run();
     long before = Scope.liveObjects();
     Accelerator halves = accelerator.out(temp.resolve("halves"));
-    assertThatThrownBy(() -> halves.run(new Stop()))
-        .isInstanceOf(StoppedException.class);
+    assertThatThrownBy(() -> halves.run(new Stop())).isInstanceOf(StoppedException.class);
     assertThat(temp.resolve("halves/student")).doesNotExist();
     Accelerator.Student resumed = halves.resume();
     assertThat(Scope.liveObjects()).isEqualTo(before);
@@ -88,8 +82,7 @@ class AcceleratorTest {
     assertThat(TrainingCurve.read(resumed.curve())).hasSize(3);
     assertThat(Json.read(temp.resolve("halves/config.json")))
         .isEqualTo(Json.MAPPER.readTree(halves.config().json().toString()));
-    assertThatThrownBy(
-            () -> halves.method(PerflowMethod.MEASURED, suited -> suited).resume())
+    assertThatThrownBy(() -> halves.method(PerflowMethod.MEASURED, suited -> suited).resume())
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("perflow.windows (was 2, is 4)");
   }

@@ -34,8 +34,7 @@ import org.perflow.train.Trainer;
 /** What holds of every method. */
 class MethodsTest {
   private static final int STEPS = 8;
-  private static final TrainOptions TRAINING =
-      RingRecipe.TRAINING.withSteps(STEPS).withBatch(16);
+  private static final TrainOptions TRAINING = RingRecipe.TRAINING.withSteps(STEPS).withBatch(16);
 
   /** Where a method has the setting: less work. */
   private static final Map<String, Object> SMALL =

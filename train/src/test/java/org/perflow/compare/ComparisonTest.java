@@ -49,8 +49,7 @@ class ComparisonTest {
   void aMethodIsTrainedAsALoraWhereThatIsWhatItIs(@TempDir Path temp) throws IOException {
     ComparePlan plan = plan(temp, Entry.ofMethod("LCM LoRA", "lcm-lora", null));
     Comparison comparison = Comparison.of(plan).out(temp.resolve("out"));
-    assertThatThrownBy(() -> comparison.run(line -> {}, STOP))
-        .isInstanceOf(StoppedException.class);
+    assertThatThrownBy(() -> comparison.run(line -> {}, STOP)).isInstanceOf(StoppedException.class);
     assertThat(RunConfig.in(temp.resolve("out/lcm-lora")).section("lora").path("loraRank").asInt())
         .isPositive()
         .isEqualTo(Methods.of("lcm-lora").lora().loraRank());
@@ -60,8 +59,7 @@ class ComparisonTest {
   void aLoraThatTheMethodCannotBeIsRefusedBeforeAnythingIsWritten(@TempDir Path temp)
       throws IOException {
     Entry entry =
-        new Entry(
-            "LCM", null, null, "lcm", null, null, json("{\"loraRank\": 2}"), null, null);
+        new Entry("LCM", null, null, "lcm", null, null, json("{\"loraRank\": 2}"), null, null);
     Comparison comparison = Comparison.of(plan(temp, entry)).out(temp.resolve("out"));
     assertThatThrownBy(() -> comparison.run(line -> {}))
         .hasMessageContaining("'LCM': ")

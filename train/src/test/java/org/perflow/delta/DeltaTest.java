@@ -194,8 +194,7 @@ class DeltaTest {
             teacherScheduler()));
     Path out = temp.resolve("out");
     var without = Delta.Options.DEFAULTS.withSkip(List.of("time_embedding.cond_proj"));
-    DeltaFolder.apply(
-        Golden.FOLDER, delta, out, DeltaFolder.Sampler.OF_DELTA, without, Map.of());
+    DeltaFolder.apply(Golden.FOLDER, delta, out, DeltaFolder.Sampler.OF_DELTA, without, Map.of());
     assertThat(distance(out.resolve(UNET), student)).isLessThan(1e-6); // of the same names
     try (DiffusionModel model = DiffusionModel.load(out, DType.F32)) {
       assertThat(model.unet().config().takesTimestepCond()).isFalse();

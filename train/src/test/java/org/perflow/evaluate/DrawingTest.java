@@ -39,7 +39,10 @@ class DrawingTest {
   private static float[] measured(DiffusionModel of, String sampler) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return new SampledModel("", of, sampler, 3, 2).draw(CASES, DType.F32).latents().toFloatArray();
+      return new SampledModel("", of, sampler, 3, 2)
+          .draw(CASES, DType.F32)
+          .latents()
+          .toFloatArray();
     }
   }
 
@@ -64,18 +67,17 @@ class DrawingTest {
       assertThat(states).hasSize(4);
       long[] shape = states.get(0).shape();
       assertThat(states.get(0).narrow(0, 1, 1).toFloatArray())
-          .containsExactly(Pipeline.noise(new long[] {7}, shape[1], shape[2], shape[3]).toFloatArray());
-      assertThat(states.get(3).toFloatArray())
           .containsExactly(
-              generated(new Pipeline(model, DType.F32).withScheduler("ddim"), r -> r));
+              Pipeline.noise(new long[] {7}, shape[1], shape[2], shape[3]).toFloatArray());
+      assertThat(states.get(3).toFloatArray())
+          .containsExactly(generated(new Pipeline(model, DType.F32).withScheduler("ddim"), r -> r));
     }
   }
 
   /** XL's negative prompt, where none is given, is zeros and not the empty text. */
   @Test
   void theEmptyPromptOfXlIsThatOfThePipeline() throws IOException {
-    try (DiffusionModel xl =
-        DiffusionModel.load(Golden.FOLDER.resolveSibling("sdxl"), DType.F32)) {
+    try (DiffusionModel xl = DiffusionModel.load(Golden.FOLDER.resolveSibling("sdxl"), DType.F32)) {
       Pipeline pipeline = new Pipeline(xl, DType.F32).withScheduler("ddim");
       assertThat(measured(xl, "ddim"))
           .containsExactly(generated(pipeline, r -> r))

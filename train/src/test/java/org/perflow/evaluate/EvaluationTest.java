@@ -189,9 +189,12 @@ class EvaluationTest {
       assertThat(perflow.networkEvaluations()).isEqualTo(8);
       Straightness wanted = straightnessOfWhatThePipelineDraws("perflow", 8);
       assertThat(wanted.deviation()).isGreaterThan(1e-6);
-      assertThat(perflow.inWindows().deviation()).isCloseTo(wanted.deviation(), withinPercentage(1));
-      assertThat(perflow.inWindows().curvature()).isCloseTo(wanted.curvature(), withinPercentage(1));
-      assertThatThrownBy(() -> evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 3, 1)))
+      assertThat(perflow.inWindows().deviation())
+          .isCloseTo(wanted.deviation(), withinPercentage(1));
+      assertThat(perflow.inWindows().curvature())
+          .isCloseTo(wanted.curvature(), withinPercentage(1));
+      assertThatThrownBy(
+              () -> evaluation.measure(new SampledModel("PeRFlow", model, "perflow", 3, 1)))
           .hasMessageContaining("3 steps");
     }
   }
@@ -244,8 +247,7 @@ class EvaluationTest {
         .hasMessage("lost its way");
     assertThat(Scope.liveObjects()).as("trajectories failed").isLessThanOrEqualTo(before);
 
-    assertThatThrownBy(
-            () -> Evaluation.against(reference, CASES, measures, unwritable, p -> {}))
+    assertThatThrownBy(() -> Evaluation.against(reference, CASES, measures, unwritable, p -> {}))
         .hasRootCauseInstanceOf(FileAlreadyExistsException.class);
     assertThat(Scope.liveObjects()).as("cache failed").isLessThanOrEqualTo(before);
 

@@ -28,8 +28,7 @@ class SolverErrorsTest {
   /** XL is steered away from zeros where no negative prompt is given, not from the empty text. */
   @Test
   void theTeacherIsTheOneThatDraws() throws IOException {
-    try (DiffusionModel xl =
-        DiffusionModel.load(Golden.FOLDER.resolveSibling("sdxl"), DType.F32)) {
+    try (DiffusionModel xl = DiffusionModel.load(Golden.FOLDER.resolveSibling("sdxl"), DType.F32)) {
       List<SolverErrors> errors =
           SolverErrors.of(xl, List.of(new Case("a cat", 3)), 3, DType.F32, WHOLE, FINE, SETTINGS);
       assertThat(errors).isEqualTo(byHand(xl, null)).isNotEqualTo(byHand(xl, ""));

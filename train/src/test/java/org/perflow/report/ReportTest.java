@@ -131,9 +131,7 @@ class ReportTest {
   @Test
   void everyLineOfTheGridHasAPicturePerPrompt() {
     assertThatThrownBy(
-            () ->
-                new PictureGrid(
-                    List.of("a", "b"), List.of(new PictureGrid.Line("x", List.of()))))
+            () -> new PictureGrid(List.of("a", "b"), List.of(new PictureGrid.Line("x", List.of()))))
         .hasMessageContaining("\"x\" has 0 pictures for 2 prompts");
     assertThatThrownBy(
             () ->

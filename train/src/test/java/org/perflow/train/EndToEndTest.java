@@ -47,11 +47,7 @@ class EndToEndTest {
   void acceleratesATeacherWithFlatMemory() throws IOException {
     PerflowOptions options = PerflowOptions.DEFAULTS.withSolvingSteps(2);
     TrainOptions training =
-        TrainOptions.DEFAULTS
-            .withSteps(60)
-            .withBatch(2)
-            .withWarmup(5)
-            .withCheckpointEvery(0);
+        TrainOptions.DEFAULTS.withSteps(60).withBatch(2).withWarmup(5).withCheckpointEvery(0);
     List<Long> objects = new ArrayList<>();
     List<Long> bytes = new ArrayList<>();
     Path out = temp.resolve("student");

@@ -45,7 +45,8 @@ class OptionsTest {
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withDiscreteTimesteps(50))
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(
-            () -> PerflowOptions.DEFAULTS.with(
+            () ->
+                PerflowOptions.DEFAULTS.with(
                     o -> o.path(PiecewiseFlow.Curve.DDIM).discreteTimesteps(-1)))
         .hasMessageContaining("path DDIM goes over the teacher's noise levels");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withGuidanceMode(GuidanceMode.FIXED))

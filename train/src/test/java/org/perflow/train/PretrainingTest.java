@@ -18,8 +18,7 @@ import org.perflow.train.Pretraining.Keep;
 
 /** A teacher from scratch, of a tiny model's shape. */
 class PretrainingTest {
-  private static final TrainOptions ONE_STEP =
-      TrainOptions.DEFAULTS.withSteps(1).withBatch(2);
+  private static final TrainOptions ONE_STEP = TrainOptions.DEFAULTS.withSteps(1).withBatch(2);
 
   @TempDir Path temp;
 

@@ -85,11 +85,9 @@ class RingTest {
     try (Student student = new Student(width, depth);
         Rng rng = Rng.seeded(0)) {
       student.initialise(rng, DType.F32);
-      var learner =
-          new Formula((z, t, told) -> student.predict(z, t), student.namedParameters());
+      var learner = new Formula((z, t, told) -> student.predict(z, t), student.namedParameters());
       var teacher = new Task.Teacher(Ring.TEACHER, Ring.scheduler());
-      var objective =
-          new PerflowObjective(Gaussian.task(new Ring(), teacher, learner), options);
+      var objective = new PerflowObjective(Gaussian.task(new Ring(), teacher, learner), options);
       try (Trainer trainer = new Trainer(objective, training, temp)) {
         trainer.run();
         trainer.withAverages(

@@ -258,14 +258,14 @@ class TrainerTest {
   void aRunThatEndsByTheClockReportsAndSavesItsLastStepOnce() throws IOException {
     for (int ticks = 1; ticks < 16; ticks++) { // so that the end falls on every line of the loop
       double minutes = (20 + ticks) / 60.0;
-      TrainOptions options =
-          OPTIONS.withMinutes(minutes).withSteps(0).withLogEvery(1000);
+      TrainOptions options = OPTIONS.withMinutes(minutes).withSteps(0).withLogEvery(1000);
       Witness witness = new Witness();
       long[] seconds = new long[1];
       Path folder = temp.resolve("run-" + ticks);
       try (Line line = new Line();
           Trainer trainer =
-              new Trainer(line, RunConfig.of(options), folder, () -> 1_000_000_000L * seconds[0]++)) {
+              new Trainer(
+                  line, RunConfig.of(options), folder, () -> 1_000_000_000L * seconds[0]++)) {
         long steps = trainer.listen(witness).run().steps();
         assertThat(witness.reported).as("%d ticks", ticks).containsExactly(steps);
         assertThat(witness.saved).as("%d ticks", ticks).doesNotHaveDuplicates().endsWith(steps);

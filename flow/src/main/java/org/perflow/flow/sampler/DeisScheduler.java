@@ -30,8 +30,7 @@ final class DeisScheduler implements Scheduler {
     SchedulerConfig.oneOf("solver_type", type, "logrho", "midpoint", "heun", "bh1", "bh2");
     this.prediction = PredictionType.of(config);
     this.sigmas = // diffusers leaves it no choice of the end
-        Sigmas.ofIntervals(
-            config, schedule, steps, Sigmas.End.SIGMA_MIN, Sigmas.Timestep.NEAREST);
+        Sigmas.ofIntervals(config, schedule, steps, Sigmas.End.SIGMA_MIN, Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
     if (order < 1 || order > 3) {
       throw new IllegalArgumentException("solver_order is " + order + "; want 1, 2 or 3");

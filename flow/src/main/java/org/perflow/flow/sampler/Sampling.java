@@ -69,7 +69,8 @@ public record Sampling(
   /**
    * From the state {@code z} before step {@code first} through the steps that are left.
    *
-   * @return z itself, then the state after each step, [B, C, h, w] each, owned by the caller's scope
+   * @return z itself, then the state after each step, [B, C, h, w] each, owned by the caller's
+   *     scope
    */
   public List<Tensor> run(Tensor z, int first, Scheduler.NoiseSource later, After after) {
     double[] timesteps = scheduler.timesteps();

@@ -103,8 +103,7 @@ public final class DmdMethod implements Method<DmdOptions> {
       int rows = step.examples().length;
       int some = Math.min(rows, options.pairPool());
       int first = some * Math.min(REFILL_EVERY, options.pairPool() / some);
-      pool.refill(
-          step.number(), REFILL_EVERY, some, first, more -> solved(more, some, step.rng()));
+      pool.refill(step.number(), REFILL_EVERY, some, first, more -> solved(more, some, step.rng()));
       Map<String, Tensor> drawn = pool.draw(rows, step.rng());
       Tensor x = student.data(Conditioning.of(drawn), student.first(drawn.get("noise")));
       return x.sub(drawn.get("sample")).square().mean();
@@ -140,13 +139,11 @@ public final class DmdMethod implements Method<DmdOptions> {
         Tensor sample =
             task.solved(
                 options.solver(), options.solvingSteps(), options.guidance(), noise, condition);
-        return pairs(
-            scope.keep(noise), scope.keep(sample), condition.each(scope::keep));
+        return pairs(scope.keep(noise), scope.keep(sample), condition.each(scope::keep));
       }
     }
 
-    private static Map<String, Tensor> pairs(
-        Tensor noise, Tensor sample, Conditioning condition) {
+    private static Map<String, Tensor> pairs(Tensor noise, Tensor sample, Conditioning condition) {
       Map<String, Tensor> pairs = new LinkedHashMap<>();
       pairs.put("noise", noise);
       pairs.put("sample", sample);

@@ -14,11 +14,7 @@ import org.perflow.distill.Checks;
  */
 @RecordBuilder
 public record SwiftBrushOptions(
-    double guidance,
-    int fakeUpdates,
-    double fakeLearningRate,
-    int fakeRank,
-    double captionDropout)
+    double guidance, int fakeUpdates, double fakeLearningRate, int fakeRank, double captionDropout)
     implements SwiftBrushOptionsBuilder.With {
 
   /** The paper's, of which two time scales come by the learning rate. */

@@ -22,8 +22,8 @@ import org.perflow.train.Examples;
 
 /**
  * What an untrained student can tell about a run before hours are lost. A ddim_eps student with the
- * teacher's weights, sampled in K steps, is the teacher's K-step DDIM exactly; if it is
- * not, what the network predicts is not what it is taken for.
+ * teacher's weights, sampled in K steps, is the teacher's K-step DDIM exactly; if it is not, what
+ * the network predicts is not what it is taken for.
  *
  * @param ddimError relative difference of the two after K steps from the same noise, both networks
  *     told the same timesteps; NaN where the parameterisation promises nothing

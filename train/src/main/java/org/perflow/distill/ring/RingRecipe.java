@@ -31,8 +31,8 @@ import org.perflow.distill.rectified.ShortcutMethod;
 import org.perflow.distill.rectified.ShortcutOptions;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
-import org.perflow.train.TrainOptions.Decay;
 import org.perflow.train.TrainOptions;
+import org.perflow.train.TrainOptions.Decay;
 
 /**
  * How a method learns the ring in some seconds of one core. Guidance is 1 everywhere, since

@@ -42,7 +42,12 @@ class DistributionMethodsTest {
 
   private Task task(Examples data, Net teacher, Net student) {
     return new Task(
-        data, new Task.Teacher(teacher, Ring.scheduler()), student, false, RingRecipe.TRAINING, temp);
+        data,
+        new Task.Teacher(teacher, Ring.scheduler()),
+        student,
+        false,
+        RingRecipe.TRAINING,
+        temp);
   }
 
   private static Objective.Step step(int rows, Rng rng) {

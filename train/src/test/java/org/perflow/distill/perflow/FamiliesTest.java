@@ -132,8 +132,7 @@ class FamiliesTest {
       Task task = task(data, model, model.unet(), DType.F32);
       NoiseSchedule schedule = task.teacher().schedule();
       ChordSource source =
-          new ChordSource(
-              task, options, new PfOdeSolver(schedule, task.teacher().prediction(), 2));
+          new ChordSource(task, options, new PfOdeSolver(schedule, task.teacher().prediction(), 2));
       Conditioning told = data.conditions(new long[] {0, 1}, rng);
       Tensor z = Tensor.randn(rng, 2, 4, 16, 24);
       var draw =

@@ -102,9 +102,7 @@ class PerflowMethodTest {
           recipe,
           student,
           run,
-          net ->
-              last.add(
-                  net.parameters().get("mid_block.last.weight").value().toFloatArray()));
+          net -> last.add(net.parameters().get("mid_block.last.weight").value().toFloatArray()));
     }
     return last.get(0);
   }

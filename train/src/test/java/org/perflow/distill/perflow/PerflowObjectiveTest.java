@@ -40,10 +40,7 @@ class PerflowObjectiveTest {
   private static ChordSource source(Task task, PerflowOptions options) {
     var solver =
         new PfOdeSolver(
-            Gaussian.SCHEDULE,
-            PredictionType.EPSILON,
-            options.solver(),
-            options.solvingSteps());
+            Gaussian.SCHEDULE, PredictionType.EPSILON, options.solver(), options.solvingSteps());
     return new ChordSource(task, options, solver);
   }
 
@@ -75,7 +72,8 @@ class PerflowObjectiveTest {
   @Test
   void targetsAreThoseOfTheClosedForm() {
     try (Scope scope = Scope.open()) {
-      double[][] targets = { // ten DDIM steps a window worked out by hand, windows from noise to data
+      double[][]
+          targets = { // ten DDIM steps a window worked out by hand, windows from noise to data
         {0.99240756, 0.93736717, 0.75151399, 0.35441896},
         {0.74487884, 0.61719768, 0.47458884, 0.33980742},
         {0.00625291, 0.02003864, 0.03349499, 0.07597280}
@@ -101,8 +99,7 @@ class PerflowObjectiveTest {
   @Test
   void withoutAGridTimesAreAsTheyAreDrawn() {
     double[] u = {0, 0.25, 0.6, 0.99999};
-    double[] t =
-        source(PerflowOptions.PUBLISHED.withDiscreteTimesteps(-1)).times(FOUR, 1, u);
+    double[] t = source(PerflowOptions.PUBLISHED.withDiscreteTimesteps(-1)).times(FOUR, 1, u);
     assertThat(t).containsExactly(1, 0.75, 0.4, 2e-4);
   }
 
@@ -161,8 +158,7 @@ class PerflowObjectiveTest {
         PerflowOptions.PUBLISHED.with(
             o -> o.guidanceMode(GuidanceMode.MATCHED).guidance(3).solvingSteps(1));
     try (Scope scope = Scope.open();
-        PerflowObjective objective =
-            new PerflowObjective(task, matched)) {
+        PerflowObjective objective = new PerflowObjective(task, matched)) {
       ChordSource.Draw ones = ones(1, 0.75);
       var draw =
           new ChordSource.Draw(
@@ -187,10 +183,7 @@ class PerflowObjectiveTest {
     // The teacher as student: its mean loss is the same wherever its chords come from, and times of
     // other windows would change it.
     PerflowOptions options =
-        PerflowOptions.PUBLISHED
-            .withSimulatedStarts(true)
-            .withDrawsPerChord(2)
-            .withChordPool(1024);
+        PerflowOptions.PUBLISHED.withSimulatedStarts(true).withDrawsPerChord(2).withChordPool(1024);
     double pooled = 0;
     double own = 0;
     try (PerflowObjective with = objective(options);
@@ -210,8 +203,7 @@ class PerflowObjectiveTest {
 
   @Test
   void aPoolHoldsAtLeastWhatIsAddedAtOnce() {
-    PerflowOptions options =
-        PerflowOptions.PUBLISHED.withSimulatedStarts(true).withChordPool(32);
+    PerflowOptions options = PerflowOptions.PUBLISHED.withSimulatedStarts(true).withChordPool(32);
     try (Scope scope = Scope.open();
         PerflowObjective objective = objective(options);
         Rng rng = Rng.seeded(1)) {
@@ -269,10 +261,7 @@ class PerflowObjectiveTest {
   @Test
   void aPoolThatIsNoMultipleOfTheWindowsIsFilledAllTheSame() {
     PerflowOptions options =
-        PerflowOptions.PUBLISHED
-            .withSimulatedStarts(true)
-            .withDrawsPerChord(4)
-            .withChordPool(35);
+        PerflowOptions.PUBLISHED.withSimulatedStarts(true).withDrawsPerChord(4).withChordPool(35);
     try (PerflowObjective objective = objective(options);
         Scope scope = Scope.open();
         Rng rng = Rng.seeded(0)) {

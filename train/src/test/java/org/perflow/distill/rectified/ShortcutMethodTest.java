@@ -33,11 +33,7 @@ import org.perflow.train.Objective;
 class ShortcutMethodTest {
   private static final ShortcutMethod SHORTCUT = new ShortcutMethod();
   private static final ShortcutOptions OPTIONS =
-      ShortcutOptions.DEFAULTS
-          .withGuidance(1)
-          .withPairs(512)
-          .withPairSteps(1)
-          .withFinestSteps(16);
+      ShortcutOptions.DEFAULTS.withGuidance(1).withPairs(512).withPairSteps(1).withFinestSteps(16);
 
   @TempDir Path temp;
 
