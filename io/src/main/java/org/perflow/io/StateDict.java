@@ -12,7 +12,6 @@ import java.util.Set;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Pickle.Foreign;
-import org.perflow.io.TorchTensors.Stored;
 
 /**
  * The weights among all that a checkpoint holds: trainers put them into dictionaries of
@@ -20,7 +19,7 @@ import org.perflow.io.TorchTensors.Stored;
  *
  * @param place where they were found
  */
-record StateDict(Place place, Map<String, Stored> tensors) {
+record StateDict(Place place, Map<String, StoredTensor> tensors) {
   private static final String USUAL = "state_dict";
   private static final Pattern TRAINING = Pattern.compile("(?i).*(optim|sched|scaler).*");
   private static final Pattern AVERAGED = Pattern.compile("(?i)(.*[._])?ema(_?\\d+)?([._].*)?");
@@ -92,10 +91,10 @@ record StateDict(Place place, Map<String, Stored> tensors) {
         }
         continue;
       }
-      Map<String, Stored> tensors = new LinkedHashMap<>();
+      Map<String, StoredTensor> tensors = new LinkedHashMap<>();
       Map<?, ?> parts = at.value instanceof Foreign made ? made.parts() : (Map<?, ?>) at.value;
       for (var part : parts.entrySet()) {
-        if (part.getValue() instanceof Stored stored) {
+        if (part.getValue() instanceof StoredTensor stored) {
           tensors.put((String) part.getKey(), stored);
         } else {
           open(open, at, (String) part.getKey(), part.getValue());

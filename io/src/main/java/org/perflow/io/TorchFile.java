@@ -41,7 +41,7 @@ final class TorchFile {
   /** Where the bytes of storages are. */
   private interface Storages {
     /** The bytes of {@code storage}, from the first; the caller closes it. */
-    InputStream open(TorchTensors.Storage storage) throws IOException;
+    InputStream open(StoredTensor.Storage storage) throws IOException;
   }
 
   /** Opens {@code file}; the caller closes the result. */
@@ -115,7 +115,7 @@ final class TorchFile {
   }
 
   private static InputStream zipped(
-      Path file, ZipFile zip, String root, TorchTensors.Storage storage) throws IOException {
+      Path file, ZipFile zip, String root, StoredTensor.Storage storage) throws IOException {
     ZipEntry entry = zip.getEntry(root + "data/" + storage.key());
     if (entry == null || entry.getSize() < storage.bytes()) {
       throw new FormatException(
@@ -143,7 +143,7 @@ final class TorchFile {
     Map<String, Long> starts = new HashMap<>();
     long position = bytes.position();
     for (Object key : keys) {
-      TorchTensors.Storage storage = pickles.storage(key);
+      StoredTensor.Storage storage = pickles.storage(key);
       ByteBuffer count = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
       channel.read(count, position);
       if (storage == null || count.getLong(0) != storage.numel()) {
@@ -202,7 +202,7 @@ final class TorchFile {
     return new TensorView(file.toString(), tensors, metadata, source);
   }
 
-  private static Tensor read(Path file, TorchTensors.Stored stored, Storages storages, DType as)
+  private static Tensor read(Path file, StoredTensor stored, Storages storages, DType as)
       throws IOException {
     DType type = stored.storage().dtype();
     try (InputStream in = storages.open(stored.storage())) {

@@ -52,22 +52,11 @@ final class TorchTensors implements Pickle.Builder {
   private static final int MAX_TEXT = 200;
 
   private final Path file;
-  private final Map<String, Storage> storages = new HashMap<>();
+  private final Map<String, StoredTensor.Storage> storages = new HashMap<>();
 
   TorchTensors(Path file) {
     this.file = file;
   }
-
-  /** Elements of one type in a row, which tensors may share. */
-  record Storage(String key, DType dtype, long numel) {
-    long bytes() {
-      return numel * dtype.bytes();
-    }
-  }
-
-  /** A tensor in the elements {@code [offset, offset + span)} of its storage. */
-  @SuppressWarnings("ArrayRecordComponent") // a shape is an array everywhere in this project
-  record Stored(Storage storage, long offset, long span, long[] shape, long[] strides) {}
 
   /**
    * Reads one pickle from the position of {@code bytes}; the message of an error names the file.
@@ -104,7 +93,7 @@ final class TorchTensors implements Pickle.Builder {
   }
 
   /** The storage of that key; null where no pickle read so far refers to it. */
-  @Nullable Storage storage(Object key) {
+  StoredTensor.@Nullable Storage storage(Object key) {
     return key instanceof String text ? storages.get(text) : null;
   }
 
@@ -122,7 +111,7 @@ final class TorchTensors implements Pickle.Builder {
       case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state" ->
           arguments.stream().findFirst().filter(Foreign.class::isInstance).isPresent()
               ? arguments.get(0)
-              : argument(arguments, 0, Stored.class);
+              : argument(arguments, 0, StoredTensor.class);
       case "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor" -> tensor(arguments);
       default -> new Foreign(global);
     };
@@ -143,7 +132,7 @@ final class TorchTensors implements Pickle.Builder {
           "its pickle has a storage of %d elements of %s; known are %s"
               .formatted(numel, type, new TreeSet<>(STORAGES.keySet())));
     }
-    Storage storage = new Storage(key, dtype, numel);
+    StoredTensor.Storage storage = new StoredTensor.Storage(key, dtype, numel);
     storages.put(key, storage);
     return storage;
   }
@@ -161,8 +150,8 @@ final class TorchTensors implements Pickle.Builder {
   }
 
   /** (storage, offset, size, stride, ...). Everything is checked, as libtorch reads that memory. */
-  private static Stored tensor(List<?> arguments) throws FormatException {
-    Storage storage = argument(arguments, 0, Storage.class);
+  private static StoredTensor tensor(List<?> arguments) throws FormatException {
+    StoredTensor.Storage storage = argument(arguments, 0, StoredTensor.Storage.class);
     long offset = argument(arguments, 1, Long.class);
     long[] shape = longs(argument(arguments, 2, List.class));
     long[] strides = longs(argument(arguments, 3, List.class));
@@ -189,7 +178,7 @@ final class TorchTensors implements Pickle.Builder {
               .formatted(Arrays.toString(shape), Arrays.toString(strides), offset, storage.numel()),
           e);
     }
-    return new Stored(storage, offset, span, shape, strides);
+    return new StoredTensor(storage, offset, span, shape, strides);
   }
 
   private static long[] longs(List<?> list) throws FormatException {

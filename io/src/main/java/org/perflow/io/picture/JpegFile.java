@@ -76,9 +76,9 @@ final class JpegFile {
       scans++;
     } else if (marker == 0xE1 || marker == 0xE2) {
       byte[] data = Arrays.copyOfRange(file, from, from + length);
-      if (exif == null && PictureFormat.begins(data, EXIF)) {
+      if (exif == null && Signature.begins(data, EXIF)) {
         exif = data;
-      } else if (xmp == null && PictureFormat.begins(data, XMP)) {
+      } else if (xmp == null && Signature.begins(data, XMP)) {
         xmp = data;
       } else if (PictureFormat.begins(data, PROFILE)) {
         checkProfile(data);

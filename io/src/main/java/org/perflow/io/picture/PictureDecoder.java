@@ -74,7 +74,7 @@ public final class PictureDecoder {
   private static String noPicture(byte[] file) {
     String read = "no picture (PNG, JPEG, WebP, GIF, BMP or TIFF) in its " + file.length + " bytes";
     return NOT_READ.entrySet().stream()
-        .filter(known -> PictureFormat.begins(file, known.getKey()))
+        .filter(known -> Signature.begins(file, known.getKey()))
         .findFirst()
         .map(known -> known.getValue() + " is not read; convert it to PNG")
         .orElse(read);

@@ -16,7 +16,6 @@ import org.jspecify.annotations.Nullable;
 
 /** PNG (https://www.w3.org/TR/png/): a signature, then chunks. */
 final class PngFile {
-  private static final int SIGNATURE = 8;
   private static final int GREY = 0;
   private static final int MAX_METADATA = 4 << 20; // profiles for printing have 2 MB
 
@@ -25,26 +24,13 @@ final class PngFile {
 
   private PngFile() {}
 
-  /** Data of {@code length} bytes at {@code from} in {@code file}. */
-  @SuppressWarnings("ArrayRecordComponent") // never compared
-  record Chunk(String type, byte[] file, int from, int length) {
-    byte[] data() {
-      return Arrays.copyOfRange(file, from, from + length);
-    }
-
-    /** One that a reader must know (a capital letter). */
-    boolean isCritical() {
-      return Character.isUpperCase(type.charAt(0));
-    }
-  }
-
   static EncodedPicture open(byte[] file) throws IOException {
-    List<Chunk> chunks = chunks(file);
+    List<PngChunks.Chunk> chunks = PngChunks.of(file);
     ByteBuffer header = ByteBuffer.wrap(chunks.get(0).data());
     byte[] exif = null;
     byte[] xmp = null;
     byte[] profile = null;
-    for (Chunk chunk : chunks) {
+    for (PngChunks.Chunk chunk : chunks) {
       switch (chunk.type()) {
         case "eXIf" -> exif = chunk.data();
         case "iCCP" -> profile = profile(chunk.data());
@@ -72,34 +58,10 @@ final class PngFile {
         () -> EncodedPicture.decode("png", pixels(file, chunks)));
   }
 
-  /**
-   * The chunks up to the end, in order.
-   *
-   * @throws IOException where the file is cut off
-   */
-  static List<Chunk> chunks(byte[] file) throws IOException {
-    ByteBuffer data = ByteBuffer.wrap(file);
-    List<Chunk> chunks = new ArrayList<>();
-    int at = SIGNATURE;
-    while (at <= file.length - 12) {
-      int length = data.getInt(at);
-      if (length < 0 || length > file.length - at - 12) {
-        break;
-      }
-      String type = new String(file, at + 4, 4, StandardCharsets.ISO_8859_1);
-      chunks.add(new Chunk(type, file, at + 8, length));
-      if (type.equals("IEND")) {
-        return chunks;
-      }
-      at += 12 + length;
-    }
-    throw new IOException("damaged picture (cut off: its end is missing)");
-  }
-
-  private static byte[] pixels(byte[] file, List<Chunk> chunks) throws IOException {
+  private static byte[] pixels(byte[] file, List<PngChunks.Chunk> chunks) throws IOException {
     ByteArrayOutputStream out = new ByteArrayOutputStream(file.length);
-    out.write(file, 0, SIGNATURE);
-    for (Chunk chunk : chunks) {
+    out.write(file, 0, PngChunks.START);
+    for (PngChunks.Chunk chunk : chunks) {
       if (chunk.isCritical()) {
         check(chunk);
       }
@@ -110,7 +72,7 @@ final class PngFile {
     return out.toByteArray();
   }
 
-  private static void check(Chunk chunk) throws IOException {
+  private static void check(PngChunks.Chunk chunk) throws IOException {
     CRC32 sum = new CRC32(); // over type and data
     sum.update(chunk.file(), chunk.from() - 4, chunk.length() + 4);
     int expected = ByteBuffer.wrap(chunk.file()).getInt(chunk.from() + chunk.length());
@@ -128,7 +90,7 @@ final class PngFile {
     while (data[name] != 0) {
       name++;
     }
-    return inflate(data, name + 2, MAX_METADATA);
+    return PngChunks.inflate(data, name + 2, MAX_METADATA);
   }
 
   /** EXIF data as ImageMagick writes them: an empty line, a name, a length, then hex digits. */
@@ -142,37 +104,11 @@ final class PngFile {
   }
 
   /** Pixels are whole where a text is not. */
-  private static String text(Chunk chunk) {
+  private static String text(PngChunks.Chunk chunk) {
     try {
       return PngText.value(chunk, MAX_METADATA);
     } catch (IOException e) {
       return "";
-    }
-  }
-
-  /** What is compressed in {@code data} from {@code from} on. */
-  static byte[] inflate(byte[] data, int from, int limit) throws IOException {
-    Inflater inflater = new Inflater();
-    try {
-      inflater.setInput(data, from, data.length - from);
-      ByteArrayOutputStream out = new ByteArrayOutputStream();
-      byte[] part = new byte[1 << 14];
-      while (!inflater.finished()) {
-        int length = inflater.inflate(part);
-        if (length == 0) {
-          throw new IOException("damaged picture (compressed data are cut off)");
-        }
-        out.write(part, 0, length);
-        if (out.size() > limit) {
-          throw new IOException(
-              "damaged picture (%d bytes unfold to more than %d)".formatted(data.length, limit));
-        }
-      }
-      return out.toByteArray();
-    } catch (DataFormatException e) {
-      throw new IOException("damaged picture (" + e.getMessage() + ")", e);
-    } finally {
-      inflater.end();
     }
   }
 }

@@ -103,12 +103,12 @@ public final class PngText {
    * @throws IOException where it is no PNG or damaged, or its texts unfold to more than 16 MiB
    */
   public static Map<String, String> read(byte[] file) throws IOException {
-    if (PictureFormat.of(file).orElse(null) != PictureFormat.PNG) {
+    if (!Signature.begins(file, PngChunks.SIGNATURE)) {
       throw new IOException("it does not begin as a PNG");
     }
     Map<String, String> text = new LinkedHashMap<>();
     int left = MAX_TEXT;
-    for (PngFile.Chunk chunk : PngFile.chunks(file)) {
+    for (PngChunks.Chunk chunk : PngChunks.of(file)) {
       if (chunk.type().matches("tEXt|zTXt|iTXt")) {
         String value = value(chunk, left);
         left -= value.length();
@@ -119,7 +119,7 @@ public final class PngText {
   }
 
   /** What stands before the first zero of a text chunk. */
-  static String keyword(PngFile.Chunk chunk) {
+  static String keyword(PngChunks.Chunk chunk) {
     byte[] data = chunk.data();
     return new String(data, 0, end(data, 0), ISO_8859_1);
   }
@@ -129,7 +129,7 @@ public final class PngText {
    *
    * @throws IOException where it is damaged or unfolds to more than {@code limit} bytes
    */
-  static String value(PngFile.Chunk chunk, int limit) throws IOException {
+  static String value(PngChunks.Chunk chunk, int limit) throws IOException {
     byte[] data = chunk.data();
     int at = end(data, 0) + 1;
     switch (chunk.type()) {
@@ -150,7 +150,7 @@ public final class PngText {
       return "";
     }
     if (compressed) {
-      return new String(PngFile.inflate(data, from, limit), charset);
+      return new String(PngChunks.inflate(data, from, limit), charset);
     }
     return new String(data, from, data.length - from, charset);
   }

@@ -84,7 +84,7 @@ class PictureFuzzTest {
 
   /** A PNG with every checksum right; anything else as it is. */
   private static byte[] withSums(byte[] file) {
-    if (!PictureFormat.begins(file, "\u0089PNG")) {
+    if (!Signature.begins(file, "\u0089PNG")) {
       return file;
     }
     ByteBuffer data = ByteBuffer.wrap(file);

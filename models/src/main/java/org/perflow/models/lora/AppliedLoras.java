@@ -192,7 +192,7 @@ public final class AppliedLoras implements AutoCloseable {
             lora.file(),
             unknown.size(),
             lora.layers().size(),
-            LoraFile.list(unknown),
+            LoraNames.list(unknown),
             lora.family(),
             kind.map(WeightsKind::label).orElse("no U-Net"));
   }

@@ -26,9 +26,7 @@ import org.perflow.tensor.Tensor;
  */
 public final class LoraFile implements AutoCloseable {
   /** Key of a LoRA's or delta's metadata for the scheduler config that it is to be sampled with. */
-  public static final String SCHEDULER = "perflow_scheduler_config";
-
-  private static final int LISTED = 20;
+  public static final String SCHEDULER = LoraReader.SCHEDULER;
 
   /** How names are written. */
   public enum Format {
@@ -44,18 +42,12 @@ public final class LoraFile implements AutoCloseable {
   private final @Nullable ObjectNode scheduler;
   private final List<String> notes;
 
-  /** Takes over the tensors of {@code layers}. */
-  LoraFile(
-      Path file,
-      List<LoraLayer> layers,
-      Map<String, String> metadata,
-      @Nullable ObjectNode scheduler,
-      List<String> notes) {
-    this.file = file;
-    this.layers = List.copyOf(layers);
-    this.metadata = Map.copyOf(metadata);
-    this.scheduler = scheduler;
-    this.notes = List.copyOf(notes);
+  private LoraFile(LoraReader.Content content) {
+    file = content.file();
+    layers = List.copyOf(content.layers());
+    metadata = Map.copyOf(content.metadata());
+    scheduler = content.scheduler();
+    notes = List.copyOf(content.notes());
   }
 
   // ---------------------------------------------------------------- reading
@@ -69,13 +61,7 @@ public final class LoraFile implements AutoCloseable {
    *     not those of the config that came with it
    */
   public static LoraFile read(Path path) throws IOException {
-    return LoraReader.read(path);
-  }
-
-  /** Up to twenty names. */
-  static String list(Collection<String> names) {
-    String text = String.join(", ", names.stream().limit(LISTED).toList());
-    return names.size() <= LISTED ? text : text + " and " + (names.size() - LISTED) + " more";
+    return new LoraFile(LoraReader.read(path));
   }
 
   // ---------------------------------------------------------------- writing

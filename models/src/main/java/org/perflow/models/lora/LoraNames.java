@@ -1,5 +1,6 @@
 package org.perflow.models.lora;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,6 +19,8 @@ import org.perflow.tensor.nn.Parameter;
  * so layers are matched by their names with underscores.
  */
 final class LoraNames {
+  private static final int LISTED = 20;
+
   static final String UNET = "unet";
   static final String TEXT_ENCODER = "text_encoder";
   static final String TEXT_ENCODER_2 = "text_encoder_2";
@@ -174,5 +177,11 @@ final class LoraNames {
         .replaceFirst("\\.conv2$", ".out_layers.3")
         .replaceFirst("\\.time_emb_proj$", ".emb_layers.1")
         .replaceFirst("\\.conv_shortcut$", ".skip_connection");
+  }
+
+  /** Up to twenty names. */
+  static String list(Collection<String> names) {
+    String text = String.join(", ", names.stream().limit(LISTED).toList());
+    return names.size() <= LISTED ? text : text + " and " + (names.size() - LISTED) + " more";
   }
 }

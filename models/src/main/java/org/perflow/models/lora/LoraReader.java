@@ -29,6 +29,9 @@ import org.perflow.tensor.Tensor;
  * Every name, shape and value is checked.
  */
 final class LoraReader {
+  /** Key of the metadata, see {@link LoraFile#SCHEDULER}. */
+  static final String SCHEDULER = "perflow_scheduler_config";
+
   private static final String HEADER = "lora_adapter_metadata";
   private static final String BESIDE = "adapter_config.json";
   private static final Pattern ORIGINAL = // names of SDXL's original code
@@ -72,8 +75,21 @@ final class LoraReader {
     this.source = source;
   }
 
-  /** See {@link LoraFile#read}. */
-  static LoraFile read(Path path) throws IOException {
+  /**
+   * What was found; whoever takes it owns the tensors of the layers.
+   *
+   * @param scheduler config that it is to be sampled with; null where it names none
+   * @param notes on what was ignored
+   */
+  record Content(
+      Path file,
+      List<LoraLayer> layers,
+      Map<String, String> metadata,
+      @Nullable ObjectNode scheduler,
+      List<String> notes) {}
+
+  /** As {@link LoraFile#read} promises. */
+  static Content read(Path path) throws IOException {
     Path file =
         Files.isDirectory(path)
             ? WeightFiles.find(path, "adapter_model", "pytorch_lora_weights")
@@ -83,16 +99,16 @@ final class LoraReader {
         NoGrad guard = NoGrad.enter()) {
       LoraReader reader = new LoraReader(file, source);
       List<LoraLayer> layers = reader.layers();
-      String scheduler = source.metadata().get(LoraFile.SCHEDULER);
+      String scheduler = source.metadata().get(SCHEDULER);
       ObjectNode config =
           scheduler == null
               ? null
-              : Json.object(file + ": " + LoraFile.SCHEDULER + " in its header", scheduler);
+              : Json.object(file + ": " + SCHEDULER + " in its header", scheduler);
       for (LoraLayer layer : layers) { // nothing can fail any more
         scope.release(layer.down());
         scope.release(layer.up());
       }
-      return new LoraFile(file, layers, source.metadata(), config, reader.notes);
+      return new Content(file, layers, source.metadata(), config, reader.notes);
     }
   }
 
@@ -134,7 +150,7 @@ final class LoraReader {
                   file,
                   others.isEmpty()
                       ? "it holds no tensors"
-                      : "it holds " + LoraFile.list(others) + explain(others)));
+                      : "it holds " + LoraNames.list(others) + explain(others)));
     }
     return found;
   }
