@@ -25,6 +25,7 @@ class JavadocExamplesTest {
   private static final Set<String> FRONT_DOORS =
       Set.of(
           "Accelerator",
+          "Benchmark",
           "Comparison",
           "Delta",
           "DeltaFolder",

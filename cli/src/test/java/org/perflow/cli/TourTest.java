@@ -34,6 +34,7 @@ class TourTest {
           "flow.PiecewiseFlow",
           "flow.PfOdeSolver",
           "accelerate.Accelerator",
+          "distill.StudentRun",
           "distill.Method",
           "distill.Task",
           "distill.Net",
@@ -43,8 +44,11 @@ class TourTest {
           "train.Examples",
           "train.Trainer",
           "delta.Delta",
+          "evaluate.Evaluator",
           "evaluate.Evaluation",
-          "report.Report");
+          "evaluate.SampledModel",
+          "evaluate.Evaluated",
+          "report.EvaluationReport");
 
   @Test
   void diagramsAreOfTheCode() throws IOException {
@@ -88,7 +92,7 @@ class TourTest {
     StringBuilder text = new StringBuilder("flowchart TD\n");
     ArchitectureTest.MODULES.forEach(
         (module, patterns) -> {
-          text.append("  subgraph ").append(module).append('\n');
+          text.append("  subgraph module_%s[\"module %s\"]%n".formatted(module, module));
           uses.keySet().stream()
               .filter(name -> patterns.stream().anyMatch(pattern -> isIn(name, pattern)))
               .forEach(name -> text.append("    %s[%s]%n".formatted(id(name), shortName(name))));
