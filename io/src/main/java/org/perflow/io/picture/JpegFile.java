@@ -80,7 +80,7 @@ final class JpegFile {
         exif = data;
       } else if (xmp == null && Signature.begins(data, XMP)) {
         xmp = data;
-      } else if (PictureFormat.begins(data, PROFILE)) {
+      } else if (Signature.begins(data, PROFILE)) {
         checkProfile(data);
       }
     }
