@@ -70,7 +70,8 @@ final class DataInspectCommand extends Verb {
             ", passed over %d other files (%s%s)"
                 .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
       }
-      captions.forEach(caption -> text.append("%n  ".formatted()).append(TerminalWriter.line(caption)));
+      captions.forEach(
+          caption -> text.append("%n  ".formatted()).append(TerminalWriter.line(caption)));
       return text.toString();
     }
   }

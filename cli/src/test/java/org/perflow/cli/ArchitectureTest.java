@@ -174,7 +174,9 @@ class ArchitectureTest {
         .check(CLASSES);
   }
 
-  /** Types and devices are named on the command line; what is done with tensors is the library's. */
+  /**
+   * Types and devices are named on the command line; what is done with tensors is the library's.
+   */
   @Test
   void commandsComputeNothing() {
     noClasses()

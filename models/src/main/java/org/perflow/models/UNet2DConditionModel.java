@@ -107,8 +107,8 @@ public final class UNet2DConditionModel extends Module {
   }
 
   /**
-   * What a ControlNet adds to the maps that go across in the U-Net and to the middle.
-   * Its tensors belong to the scope they were made in.
+   * What a ControlNet adds to the maps that go across in the U-Net and to the middle. Its tensors
+   * belong to the scope they were made in.
    *
    * @param down one for each map, finest first, [B, C, H, W]
    */

@@ -86,7 +86,9 @@ final class JpegFile {
     }
   }
 
-  /** The library takes the memory that a profile says it needs: after its number and their count. */
+  /**
+   * The library takes the memory that a profile says it needs: after its number and their count.
+   */
   private void checkProfile(byte[] data) throws IOException {
     boolean first = data.length >= PROFILE.length() + 6 && data[PROFILE.length()] == 1;
     long size = first ? ByteBuffer.wrap(data).getInt(PROFILE.length() + 2) & 0xFFFFFFFFL : 0;
