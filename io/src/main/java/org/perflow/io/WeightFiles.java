@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
@@ -132,9 +133,10 @@ public final class WeightFiles {
   }
 
   private static Path shard(Path index, String name) throws FormatException {
-    Path shard = index.resolveSibling(name);
-    if (name.isEmpty() || !shard.getFileName().toString().equals(name) || name.endsWith(".json")) {
-      throw new FormatException(index + ": '" + name + "' is no file beside it");
+    Path shard =
+        Inside.child(Objects.requireNonNullElse(index.getParent(), Path.of("")), name, index);
+    if (name.endsWith(".json")) {
+      throw new FormatException(index + ": '" + name + "' is no file of weights");
     }
     if (!Files.isRegularFile(shard)) {
       throw new FormatException(index + ": its part " + shard + " is missing; download it too");

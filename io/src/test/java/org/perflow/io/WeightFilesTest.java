@@ -90,9 +90,11 @@ class WeightFilesTest {
     Path wrong = index("{\"b\": \"net-1.safetensors\"}");
     assertThatThrownBy(() -> WeightFiles.open(wrong)).hasMessageContaining("'b' is not in");
     Path outside = index("{\"a\": \"../net-1.safetensors\"}");
-    assertThatThrownBy(() -> WeightFiles.open(outside)).hasMessageContaining("no file beside it");
+    assertThatThrownBy(() -> WeightFiles.open(outside))
+        .hasMessageContaining("is no name of a file or folder beside it");
     Path itself = index("{\"a\": \"net.safetensors.index.json\"}");
-    assertThatThrownBy(() -> WeightFiles.open(itself)).hasMessageContaining("no file beside it");
+    assertThatThrownBy(() -> WeightFiles.open(itself))
+        .hasMessageContaining("is no name of a file or folder beside it");
     Path empty = index("{}");
     assertThatThrownBy(() -> WeightFiles.open(empty)).hasMessageContaining("weight_map");
   }

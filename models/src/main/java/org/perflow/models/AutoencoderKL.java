@@ -53,11 +53,15 @@ public final class AutoencoderKL extends Module {
   /** Reads {@code config.json} and the weights, as {@code as}, from a model folder. */
   public static AutoencoderKL load(Path folder, DType as) throws IOException {
     var model = new AutoencoderKL(ConfigJson.read(folder, VaeConfig::of));
+    model.loadWeights(folder, as);
+    return model;
+  }
+
+  void loadWeights(Path folder, DType as) throws IOException {
     try (NamedTensors weights =
         OldNames.vae(WeightFiles.open(ConfigJson.weights(folder, WEIGHTS)))) {
-      Weights.load(model, weights, as);
+      Weights.load(this, weights, as);
     }
-    return model;
   }
 
   /** From {@code config.json} and weights that are somewhere else, such as in a single file. */

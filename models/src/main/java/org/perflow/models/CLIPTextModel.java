@@ -56,21 +56,25 @@ public final class CLIPTextModel extends Module {
    */
   public static CLIPTextModel load(Path folder, DType as) throws IOException {
     var model = new CLIPTextModel(ConfigJson.read(folder, ClipTextConfig::of));
-    try (NamedTensors weights = WeightFiles.open(ConfigJson.weights(folder, WEIGHTS))) {
-      model.load(weights, as);
-    }
+    model.loadWeights(folder, as);
     return model;
+  }
+
+  void loadWeights(Path folder, DType as) throws IOException {
+    try (NamedTensors weights = WeightFiles.open(ConfigJson.weights(folder, WEIGHTS))) {
+      loadWeights(weights, as);
+    }
   }
 
   /** From {@code config.json} and weights that are somewhere else, such as in a single file. */
   public static CLIPTextModel load(JsonNode config, NamedTensors weights, DType as)
       throws IOException {
     var model = new CLIPTextModel(ClipTextConfig.of(config));
-    model.load(weights, as);
+    model.loadWeights(weights, as);
     return model;
   }
 
-  private void load(NamedTensors weights, DType as) throws IOException {
+  void loadWeights(NamedTensors weights, DType as) throws IOException {
     boolean prefixed = weights.entries().containsKey("text_model.final_layer_norm.weight");
     Weights.load(prefixed ? new Prefixed(this) : this, weights, as);
   }

@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Map;
 import org.perflow.io.Json;
 import org.perflow.io.NamedTensors;
-import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
@@ -38,10 +37,12 @@ public final class CLIPTextModelWithProjection extends Module {
   /** Reads {@code config.json} and the weights, as {@code as}, from a model folder. */
   public static CLIPTextModelWithProjection load(Path folder, DType as) throws IOException {
     var model = new CLIPTextModelWithProjection(ConfigJson.read(folder, ClipTextConfig::of));
-    try (NamedTensors weights = WeightFiles.open(ConfigJson.weights(folder, WEIGHTS))) {
-      Weights.load(model, weights, as);
-    }
+    model.loadWeights(folder, as);
     return model;
+  }
+
+  void loadWeights(Path folder, DType as) throws IOException {
+    Weights.load(this, ConfigJson.weights(folder, WEIGHTS), as);
   }
 
   /** From {@code config.json} and weights that are somewhere else, such as in a single file. */

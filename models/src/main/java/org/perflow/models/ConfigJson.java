@@ -20,6 +20,8 @@ import org.perflow.io.WeightFiles;
  * class, and what would ask for parts that we do not build is refused rather than ignored.
  */
 final class ConfigJson {
+  private static final int MOST_LEVELS = 12;
+
   private final JsonNode node;
 
   ConfigJson(JsonNode node) {
@@ -49,22 +51,12 @@ final class ConfigJson {
 
   int integer(String key, int otherwise) {
     JsonNode value = get(key);
-    return value == null ? otherwise : integer(key, value);
-  }
-
-  private static int integer(String key, JsonNode value) {
-    if (!value.canConvertToExactIntegral() || !value.canConvertToInt()) {
-      throw new IllegalArgumentException(key + ": got " + value + ", expected an integer");
-    }
-    return value.intValue();
+    return value == null ? otherwise : ConfigRanges.integer(key, value);
   }
 
   @Nullable Double number(String key) {
     JsonNode value = get(key);
-    if (value != null && !value.isNumber()) {
-      throw new IllegalArgumentException(key + ": got " + value + ", expected a number");
-    }
-    return value == null ? null : value.doubleValue();
+    return value == null ? null : ConfigRanges.number(key, value);
   }
 
   double number(String key, double otherwise) {
@@ -75,13 +67,18 @@ final class ConfigJson {
   boolean flag(String key, boolean otherwise) {
     JsonNode value = get(key);
     if (value != null && !value.isBoolean()) {
-      throw new IllegalArgumentException(key + ": got " + value + ", expected true or false");
+      throw new IllegalArgumentException(
+          key + ": got " + ConfigRanges.shown(value) + ", expected true or false");
     }
     return value == null ? otherwise : value.booleanValue();
   }
 
   String text(String key, String otherwise) {
     JsonNode value = get(key);
+    if (value != null && !value.isTextual()) {
+      throw new IllegalArgumentException(
+          key + ": got " + ConfigRanges.shown(value) + ", expected a text");
+    }
     return value == null ? otherwise : value.asText();
   }
 
@@ -90,15 +87,16 @@ final class ConfigJson {
     JsonNode value = get(key);
     if (value != null && value.isArray()) {
       if (value.size() != 2 || !value.get(0).equals(value.get(1))) {
-        throw new IllegalArgumentException(key + ": got " + value + ", only squares are built");
+        throw new IllegalArgumentException(
+            key + ": got " + ConfigRanges.shown(value) + ", only squares are built");
       }
-      return integer(key, value.get(0));
+      return ConfigRanges.integer(key, value.get(0));
     }
     return integer(key, otherwise);
   }
 
   List<String> texts(String key, List<String> otherwise) {
-    JsonNode value = get(key);
+    JsonNode value = list(key);
     if (value == null) {
       return otherwise;
     }
@@ -108,13 +106,26 @@ final class ConfigJson {
   }
 
   List<Integer> integers(String key, List<Integer> otherwise) {
-    JsonNode value = get(key);
+    JsonNode value = list(key);
     if (value == null) {
       return otherwise;
     }
     List<Integer> list = new ArrayList<>();
-    value.forEach(item -> list.add(integer(key, item)));
+    value.forEach(item -> list.add(ConfigRanges.integer(key, item)));
     return List.copyOf(list);
+  }
+
+  private @Nullable JsonNode list(String key) {
+    JsonNode value = get(key);
+    if (value != null && (!value.isArray() || value.size() > MOST_LEVELS)) {
+      throw new IllegalArgumentException(
+          "%s: got %s, expected a list of up to %d"
+              .formatted(
+                  key,
+                  value.isArray() ? value.size() + " values" : ConfigRanges.shown(value),
+                  MOST_LEVELS));
+    }
+    return value;
   }
 
   /** One integer a level; a single one holds for all. */
@@ -140,13 +151,25 @@ final class ConfigJson {
     }
   }
 
+  /** Channels are normalised in groups, and attended to by heads, of equal size. */
+  static void checkDivides(String key, int divisor, int channels) {
+    if (divisor < 1 || channels % divisor != 0) {
+      throw new IllegalArgumentException(
+          "%s: got %d, which does not divide the %d of block_out_channels"
+              .formatted(key, divisor, channels));
+    }
+  }
+
   /** Refuses any value of {@code key} but null, absent and those {@code built}. */
   void only(String key, Object... built) {
     JsonNode value = get(key);
     if (value != null && Arrays.stream(built).noneMatch(b -> same(value, b))) {
       throw new IllegalArgumentException(
           "%s: got %s, which is not built; supported: %s"
-              .formatted(key, value, built.length == 0 ? "null" : Arrays.toString(built)));
+              .formatted(
+                  key,
+                  ConfigRanges.shown(value),
+                  built.length == 0 ? "null" : Arrays.toString(built)));
     }
   }
 

@@ -6,7 +6,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -16,10 +15,10 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.Weights;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
-import org.perflow.tensor.nn.Module;
 
 /**
  * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
@@ -146,41 +145,31 @@ public record DiffusionModel(
     if (Files.isRegularFile(folder)) {
       return loadSingleFile(folder, as);
     }
-    JsonNode parts = index(folder);
-    ObjectNode schedulerConfig = scheduler(folder);
-    CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
-    try (Loading loading = new Loading()) {
-      UNet2DConditionModel unet =
-          loading.part(UNet2DConditionModel.load(folder.resolve("unet"), as));
-      AutoencoderKL vae = loading.part(AutoencoderKL.load(folder.resolve("vae"), as));
-      CLIPTextModel text = loading.part(CLIPTextModel.load(folder.resolve("text_encoder"), as));
-      Second second = parts.path("text_encoder_2").hasNonNull(0) ? second(folder, parts, as) : null;
-      if (second != null) {
-        loading.part(second.textEncoder());
-      }
-      return loading.all(new DiffusionModel(unet, vae, text, tokenizer, second, schedulerConfig));
-    } catch (IllegalArgumentException e) {
-      throw new FormatException(folder + ": " + e.getMessage(), e);
-    }
+    DiffusionModel model = described(folder);
+    return model.filled(
+        () -> {
+          model.unet.loadWeights(folder.resolve("unet"), as);
+          model.vae.loadWeights(folder.resolve("vae"), as);
+          model.textEncoder.loadWeights(folder.resolve("text_encoder"), as);
+          if (model.second != null) {
+            model.second.textEncoder().loadWeights(folder.resolve("text_encoder_2"), as);
+          }
+        });
   }
 
-  /** Parts that were read, which are freed unless all of them can be. */
-  private static final class Loading implements AutoCloseable {
-    private final List<Module> parts = new ArrayList<>();
+  /** Reads weights. */
+  private interface Loading {
+    void run() throws IOException;
+  }
 
-    <M extends Module> M part(M part) {
-      parts.add(part);
-      return part;
-    }
-
-    DiffusionModel all(DiffusionModel model) {
-      parts.clear(); // they are the model's now
-      return model;
-    }
-
-    @Override
-    public void close() {
-      parts.forEach(Module::close);
+  /** This model once {@code loading} has filled it; closed where that fails. */
+  private DiffusionModel filled(Loading loading) throws IOException {
+    try {
+      loading.run();
+      return this;
+    } catch (IOException | RuntimeException e) {
+      close();
+      throw e;
     }
   }
 
@@ -196,13 +185,31 @@ public record DiffusionModel(
       throw new FormatException(
           folder + " is of the XL family; supported without weights: " + PIPELINE);
     }
+    return described(folder);
+  }
+
+  /**
+   * A folder's model without weights: all that its configs say is checked before those are read.
+   */
+  private static DiffusionModel described(Path folder) throws IOException {
+    JsonNode parts = index(folder);
+    ObjectNode scheduler = scheduler(folder);
+    CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
+    var unet = new UNet2DConditionModel(ConfigJson.read(folder.resolve("unet"), UNetConfig::of));
+    var vae = new AutoencoderKL(ConfigJson.read(folder.resolve("vae"), VaeConfig::of));
+    Path text = folder.resolve("text_encoder");
+    var textEncoder = new CLIPTextModel(ConfigJson.read(text, ClipTextConfig::of));
+    Second second = null;
+    if (parts.path("text_encoder_2").hasNonNull(0)) {
+      Path other = folder.resolve("text_encoder_2");
+      second =
+          new Second(
+              new CLIPTextModelWithProjection(ConfigJson.read(other, ClipTextConfig::of)),
+              CLIPTokenizer.load(folder.resolve("tokenizer_2")),
+              parts.path(EMPTY_IS_ZEROS).asBoolean(true));
+    }
     try {
-      return new DiffusionModel(
-          new UNet2DConditionModel(ConfigJson.read(folder.resolve("unet"), UNetConfig::of)),
-          new AutoencoderKL(ConfigJson.read(folder.resolve("vae"), VaeConfig::of)),
-          new CLIPTextModel(ConfigJson.read(folder.resolve("text_encoder"), ClipTextConfig::of)),
-          CLIPTokenizer.load(folder.resolve("tokenizer")),
-          scheduler(folder));
+      return new DiffusionModel(unet, vae, textEncoder, tokenizer, second, scheduler);
     } catch (IllegalArgumentException e) {
       throw new FormatException(folder + ": " + e.getMessage(), e);
     }
@@ -224,44 +231,43 @@ public record DiffusionModel(
   }
 
   private static ObjectNode scheduler(Path folder) throws IOException {
-    return Json.readObject(folder.resolve(SCHEDULER));
-  }
-
-  private static Second second(Path folder, JsonNode parts, DType as) throws IOException {
-    return new Second(
-        CLIPTextModelWithProjection.load(folder.resolve("text_encoder_2"), as),
-        CLIPTokenizer.load(folder.resolve("tokenizer_2")),
-        parts.path(EMPTY_IS_ZEROS).asBoolean(true));
+    Path file = folder.resolve(SCHEDULER);
+    return SchedulerConfig.checked(file, Json.readObject(file));
   }
 
   private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
-    try (SingleFile file = SingleFile.open(path);
-        Loading loading = new Loading()) {
-      UNet2DConditionModel unet =
-          loading.part(UNet2DConditionModel.load(file.config("unet"), file.weights("unet"), as));
-      AutoencoderKL vae =
-          loading.part(AutoencoderKL.load(file.config("vae"), file.weights("vae"), as));
-      CLIPTextModel text =
-          loading.part(
-              CLIPTextModel.load(file.config("text_encoder"), file.weights("text_encoder"), as));
-      Second second = file.components().contains("text_encoder_2") ? second(file, as) : null;
-      if (second != null) {
-        loading.part(second.textEncoder());
-      }
-      return loading.all(
-          new DiffusionModel(
-              unet, vae, text, file.tokenizer("tokenizer"), second, file.schedulerConfig()));
+    try (SingleFile file = SingleFile.open(path)) {
+      DiffusionModel model = described(file);
+      return model.filled(
+          () -> {
+            Weights.load(model.unet, file.weights("unet"), as);
+            Weights.load(model.vae, file.weights("vae"), as);
+            model.textEncoder.loadWeights(file.weights("text_encoder"), as);
+            if (model.second != null) {
+              Weights.load(model.second.textEncoder(), file.weights("text_encoder_2"), as);
+            }
+          });
     } catch (IllegalArgumentException e) {
       throw new FormatException(path + ": " + e.getMessage(), e);
     }
   }
 
-  private static Second second(SingleFile file, DType as) throws IOException {
-    return new Second(
-        CLIPTextModelWithProjection.load(
-            file.config("text_encoder_2"), file.weights("text_encoder_2"), as),
-        file.tokenizer("tokenizer_2"),
-        file.index().path(EMPTY_IS_ZEROS).asBoolean(true));
+  private static DiffusionModel described(SingleFile file) throws IOException {
+    Second second = null;
+    if (file.components().contains("text_encoder_2")) {
+      second =
+          new Second(
+              new CLIPTextModelWithProjection(ClipTextConfig.of(file.config("text_encoder_2"))),
+              file.tokenizer("tokenizer_2"),
+              file.index().path(EMPTY_IS_ZEROS).asBoolean(true));
+    }
+    return new DiffusionModel(
+        new UNet2DConditionModel(UNetConfig.of(file.config("unet"))),
+        new AutoencoderKL(VaeConfig.of(file.config("vae"))),
+        new CLIPTextModel(ClipTextConfig.of(file.config("text_encoder"))),
+        file.tokenizer("tokenizer"),
+        second,
+        file.schedulerConfig());
   }
 
   /**

@@ -61,10 +61,11 @@ final class LdmNames {
   }
 
   private void down(JsonNode config) {
-    int levels = config.path("block_out_channels").size();
+    int levels = levels(config);
+    List<Integer> layers = new ConfigJson(config).perLevel("layers_per_block", levels, 2);
     int block = 1;
     for (int level = 0; level < levels; level++) {
-      for (int i = 0; i < layers(config, level); i++, block++) {
+      for (int i = 0; i < layers.get(level); i++, block++) {
         resnet("input_blocks." + block + ".0.", "down_blocks." + level + ".resnets." + i + ".");
         if (attends(config, "down_block_types", level)) {
           put("input_blocks." + block + ".1", "down_blocks." + level + ".attentions." + i);
@@ -78,11 +79,12 @@ final class LdmNames {
   }
 
   private void up(JsonNode config) {
-    int levels = config.path("block_out_channels").size();
+    int levels = levels(config);
+    List<Integer> perLevel = new ConfigJson(config).perLevel("layers_per_block", levels, 2);
     int block = 0;
     for (int index = 0; index < levels; index++) {
       boolean attends = attends(config, "up_block_types", index);
-      int layers = layers(config, levels - 1 - index) + 1;
+      int layers = perLevel.get(levels - 1 - index) + 1;
       for (int i = 0; i < layers; i++, block++) {
         resnet("output_blocks." + block + ".0.", "up_blocks." + index + ".resnets." + i + ".");
         if (attends) {
@@ -97,9 +99,8 @@ final class LdmNames {
     }
   }
 
-  private static int layers(JsonNode config, int level) {
-    JsonNode layers = config.path("layers_per_block");
-    return layers.isArray() ? layers.path(level).asInt() : layers.asInt(2);
+  private static int levels(JsonNode config) {
+    return new ConfigJson(config).integers("block_out_channels", List.of()).size();
   }
 
   private static boolean attends(JsonNode config, String key, int index) {
@@ -118,8 +119,8 @@ final class LdmNames {
   /** Of an autoencoder, by its {@code config.json}; LDM numbers the way up from the finest. */
   static LdmNames vae(JsonNode config) {
     LdmNames names = new LdmNames();
-    int levels = config.path("block_out_channels").size();
-    int layers = config.path("layers_per_block").asInt(1);
+    int levels = levels(config);
+    int layers = new ConfigJson(config).integer("layers_per_block", 1);
     for (int level = 0; level < levels; level++) {
       String down = "encoder.down." + level + ".";
       String downBlocks = "encoder.down_blocks." + level + ".";

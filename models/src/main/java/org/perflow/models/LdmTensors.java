@@ -90,7 +90,7 @@ enum LdmTensors {
   OPEN_CLIP {
     @Override
     Map<String, LazyTensor> toFolder(Map<String, LazyTensor> ldm, JsonNode config) {
-      int layers = config.path("num_hidden_layers").asInt();
+      int layers = new ConfigJson(config).integer("num_hidden_layers", 12);
       LdmNames names = LdmNames.openClip(layers);
       Map<String, LazyTensor> folder = new LinkedHashMap<>();
       ldm.forEach(
@@ -116,7 +116,7 @@ enum LdmTensors {
 
     @Override
     Map<String, LazyTensor> toSingleFile(Map<String, LazyTensor> folder, JsonNode config) {
-      int layers = config.path("num_hidden_layers").asInt();
+      int layers = new ConfigJson(config).integer("num_hidden_layers", 12);
       LdmNames names = LdmNames.openClip(layers);
       Map<String, LazyTensor> rest = new LinkedHashMap<>();
       folder.forEach((name, tensor) -> rest.put(OldNames.withTextModel(name), tensor));

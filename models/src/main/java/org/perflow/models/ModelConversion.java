@@ -21,6 +21,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
+import org.perflow.io.Inside;
 import org.perflow.io.Json;
 import org.perflow.io.LazyTensor;
 import org.perflow.io.NamedTensors;
@@ -114,15 +115,11 @@ public final class ModelConversion {
 
   private static Map<String, String> metadata(Path folder) throws IOException {
     ObjectNode files = Json.MAPPER.createObjectNode();
-    try (Stream<Path> tree = Files.walk(folder, 2)) {
-      for (Path path : tree.filter(Files::isRegularFile).sorted().toList()) {
+    for (String component : Stream.concat(Stream.of(""), KEPT.stream().sorted()).toList()) {
+      Path part = folder.resolve(component);
+      for (Path path : Files.isDirectory(part) ? texts(part) : List.<Path>of()) {
         String name = folder.relativize(path).toString().replace('\\', '/');
-        String component = name.contains("/") ? name.substring(0, name.indexOf('/')) : "";
-        if (name.matches(".*\\.(json|txt)")
-            && !name.contains(".index.")
-            && (component.isEmpty() || KEPT.contains(component))) {
-          files.put(name, Files.readString(path));
-        }
+        files.put(name, Json.text(Inside.of(folder, path))); // who gets the file can read it
       }
     }
     Optional<ObjectNode> shorter = withoutForeignParts(folder.resolve(INDEX));
@@ -136,6 +133,17 @@ public final class ModelConversion {
       }
     }
     return Map.of("format", "pt", FamilyConfigs.METADATA, files.toString());
+  }
+
+  private static List<Path> texts(Path part) throws IOException {
+    try (Stream<Path> files = Files.list(part)) {
+      return files
+          .filter(Files::isRegularFile)
+          .filter(file -> file.toString().matches(".*\\.(json|txt)"))
+          .filter(file -> !file.toString().contains(".index."))
+          .sorted()
+          .toList();
+    }
   }
 
   /** Single files hold no safety checker, for one; absent where the index has nothing such. */
@@ -176,10 +184,7 @@ public final class ModelConversion {
             Map.of("format", "pt"));
       }
       for (var text : new TreeMap<>(single.files()).entrySet()) {
-        Path path = beside.resolve(text.getKey()).normalize();
-        if (!path.startsWith(beside)) { // it comes from a file that anybody may have made
-          throw new FormatException(file + ": names a file outside its folder: " + text.getKey());
-        }
+        Path path = Inside.path(beside, text.getKey(), file);
         byte[] bytes = text.getValue().getBytes(UTF_8);
         AtomicFiles.write(path, out -> out.write(bytes));
       }

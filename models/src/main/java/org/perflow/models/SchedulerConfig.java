@@ -7,6 +7,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
+import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Suggestions;
 
@@ -47,6 +48,8 @@ public final class SchedulerConfig {
   /** Key of the teacher's guidance that is in a student's weights, to compare the two by. */
   public static final String TAUGHT_GUIDANCE = "teacher_guidance_scale";
 
+  private static final List<String> OWN = List.of(STEPS, GUIDANCE, TAUGHT_GUIDANCE);
+  private static final int MOST_BETAS = 100_000;
   private static final String ZERO_SNR = "rescale_betas_zero_snr";
 
   private final String type;
@@ -69,6 +72,56 @@ public final class SchedulerConfig {
     }
     keys(values).stream().filter(raw::hasNonNull).forEach(key -> values.set(key, raw.get(key)));
     return new SchedulerConfig(type, values, raw.path(ZERO_SNR).asBoolean(false));
+  }
+
+  /**
+   * {@code raw}, when every option of its class has the type that it should and a value in its
+   * range.
+   *
+   * @param source where it stands, for messages
+   * @throws FormatException naming source, key and value
+   */
+  public static ObjectNode checked(Object source, ObjectNode raw) throws FormatException {
+    try {
+      SchedulerConfig config = of(raw);
+      JsonNode defaults = KNOWN.get("classes").path(config.type);
+      for (String key : keys(config.values)) {
+        config.check(key, defaults.path(key));
+      }
+      for (String key : OWN) {
+        if (raw.hasNonNull(key)) {
+          ConfigRanges.number(key, raw.get(key));
+        }
+      }
+      if (config.has("beta_start") && config.number("beta_start") > config.number("beta_end")) {
+        throw new IllegalArgumentException(
+            "beta_start: got %s, expected at most beta_end, which is %s"
+                .formatted(config.number("beta_start"), config.number("beta_end")));
+      }
+      return raw;
+    } catch (IllegalArgumentException e) {
+      throw new FormatException(source + ": " + e.getMessage(), e);
+    }
+  }
+
+  private void check(String key, JsonNode byDefault) {
+    if (!has(key)) {
+      return;
+    }
+    if (key.equals("trained_betas")) {
+      int count = numbers(key).length;
+      value(key, count > 0 && count <= MOST_BETAS, "1 to " + MOST_BETAS + " numbers");
+    } else if (byDefault.isBoolean()) {
+      flag(key);
+    } else if (byDefault.isTextual()) {
+      text(key);
+    } else if (byDefault.isArray()) {
+      numbers(key);
+    } else if (byDefault.isIntegralNumber()) {
+      integer(key);
+    } else if (ConfigRanges.knows(key)) {
+      number(key);
+    }
   }
 
   private static List<String> keys(JsonNode object) {
@@ -143,11 +196,11 @@ public final class SchedulerConfig {
   }
 
   public int integer(String key) {
-    return value(key, values.path(key).canConvertToExactIntegral(), "a whole number").asInt();
+    return ConfigRanges.integer(key, values.path(key));
   }
 
   public double number(String key) {
-    return value(key, values.path(key).isNumber(), "a number").asDouble();
+    return ConfigRanges.number(key, values.path(key));
   }
 
   public String text(String key) {
@@ -159,7 +212,7 @@ public final class SchedulerConfig {
     JsonNode array = value(key, values.path(key).isArray(), "an array of numbers");
     double[] numbers = new double[array.size()];
     for (int i = 0; i < numbers.length; i++) {
-      numbers[i] = array.get(i).asDouble();
+      numbers[i] = ConfigRanges.number(key, array.get(i));
     }
     return numbers;
   }
@@ -167,7 +220,14 @@ public final class SchedulerConfig {
   private JsonNode value(String key, boolean fits, String wanted) {
     if (!fits) {
       throw new IllegalArgumentException(
-          "'" + key + "' of " + type + " is " + values.get(key) + "; want " + wanted);
+          "'"
+              + key
+              + "' of "
+              + type
+              + " is "
+              + ConfigRanges.shown(values.path(key))
+              + "; want "
+              + wanted);
     }
     return values.get(key);
   }

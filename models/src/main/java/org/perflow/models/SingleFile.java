@@ -154,7 +154,8 @@ public final class SingleFile implements Closeable {
    * that say nothing are taken for v-prediction, as diffusers does.
    */
   public ObjectNode schedulerConfig() throws FormatException {
-    return json("scheduler/scheduler_config.json");
+    String name = "scheduler/scheduler_config.json";
+    return SchedulerConfig.checked(file + ": " + name, json(name));
   }
 
   /** Diffusers' list of the parts of the model. */

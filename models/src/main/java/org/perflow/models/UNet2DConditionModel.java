@@ -72,8 +72,12 @@ public final class UNet2DConditionModel extends Module {
   /** Reads {@code config.json} and the weights, as {@code as}, from a model folder. */
   public static UNet2DConditionModel load(Path folder, DType as) throws IOException {
     var model = new UNet2DConditionModel(ConfigJson.read(folder, UNetConfig::of));
-    Weights.load(model, ConfigJson.weights(folder, WEIGHTS), as);
+    model.loadWeights(folder, as);
     return model;
+  }
+
+  void loadWeights(Path folder, DType as) throws IOException {
+    Weights.load(this, ConfigJson.weights(folder, WEIGHTS), as);
   }
 
   /** From {@code config.json} and weights that are somewhere else, such as in a single file. */

@@ -40,6 +40,7 @@ public record UNetConfig(
 
   private static final String CROSS_DOWN = "CrossAttnDownBlock2D";
   private static final String CROSS_UP = "CrossAttnUpBlock2D";
+  private static final int MOST_BLOCKS = 1024; // XL has 34 on its way down
 
   public UNetConfig {
     downBlockTypes = List.copyOf(downBlockTypes);
@@ -71,6 +72,23 @@ public record UNetConfig(
         throw new IllegalArgumentException(
             "block_out_channels " + blockOutChannels + " and " + list + " must be equally long");
       }
+    }
+    long blocks = 0;
+    for (int level = 0; level < levels; level++) {
+      boolean attends =
+          level == levels - 1 // as the middle does
+              || downBlockTypes.get(level).equals(CROSS_DOWN)
+              || upBlockTypes.get(levels - 1 - level).equals(CROSS_UP);
+      int channels = blockOutChannels.get(level);
+      ConfigJson.checkDivides("norm_num_groups", normNumGroups, channels);
+      ConfigJson.checkDivides(
+          "attention_head_dim", attends ? attentionHeads.get(level) : 1, channels);
+      blocks += (long) layersPerBlock.get(level) * transformerLayersPerBlock.get(level);
+    }
+    if (blocks > MOST_BLOCKS) {
+      throw new IllegalArgumentException(
+          "layers_per_block and transformer_layers_per_block: got %d blocks, expected up to %d"
+              .formatted(blocks, MOST_BLOCKS));
     }
   }
 

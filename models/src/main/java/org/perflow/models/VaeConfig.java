@@ -39,6 +39,9 @@ public record VaeConfig(
     if (blockOutChannels.isEmpty()) {
       throw new IllegalArgumentException("block_out_channels: got none, expected one a resolution");
     }
+    for (int channels : blockOutChannels) {
+      ConfigJson.checkDivides("norm_num_groups", normNumGroups, channels);
+    }
   }
 
   /** The same for latents of another deviation. */

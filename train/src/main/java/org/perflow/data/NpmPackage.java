@@ -15,6 +15,7 @@ import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
 import org.apache.commons.compress.compressors.gzip.GzipCompressorInputStream;
 import org.perflow.io.AtomicFiles;
+import org.perflow.io.Inside;
 
 /**
  * A package of the npm registry, pinned by name, version and the SHA-256 of its archive, so that
@@ -96,8 +97,8 @@ public record NpmPackage(String name, String version, String sha256) {
         new TarArchiveInputStream(
             new GzipCompressorInputStream(new BufferedInputStream(Files.newInputStream(tgz))))) {
       for (TarArchiveEntry entry = tar.getNextEntry(); entry != null; entry = tar.getNextEntry()) {
-        Path file = target.resolve(entry.getName()).normalize();
-        if (!file.startsWith(target) || !(entry.isFile() || entry.isDirectory())) {
+        Path file = Inside.path(target, entry.getName().replaceFirst("/$", ""), tgz);
+        if (!(entry.isFile() || entry.isDirectory())) {
           throw new IOException("%s: refused member %s".formatted(tgz, entry.getName()));
         }
         if (entry.isFile()) {

@@ -15,6 +15,7 @@ import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightFiles;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.LoraNames.Name;
 import org.perflow.models.lora.LoraNames.Role;
 import org.perflow.tensor.DType;
@@ -100,10 +101,9 @@ final class LoraReader {
       LoraReader reader = new LoraReader(file, source);
       List<LoraLayer> layers = reader.layers();
       String scheduler = source.metadata().get(SCHEDULER);
+      String where = file + ": " + SCHEDULER + " in its header";
       ObjectNode config =
-          scheduler == null
-              ? null
-              : Json.object(file + ": " + SCHEDULER + " in its header", scheduler);
+          scheduler == null ? null : SchedulerConfig.checked(where, Json.object(where, scheduler));
       for (LoraLayer layer : layers) { // nothing can fail any more
         scope.release(layer.down());
         scope.release(layer.up());
