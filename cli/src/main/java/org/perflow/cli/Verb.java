@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
 import org.perflow.io.Json;
+import org.perflow.io.Reading;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -39,9 +40,25 @@ abstract class Verb implements Callable<Integer> {
 
   @Override
   public final Integer call() throws Exception {
-    run();
+    try {
+      run();
+    } catch (Error e) { // an answer, too
+      throw new IllegalStateException(explain(e), e);
+    }
     out().flush();
     return Main.OK;
+  }
+
+  /** What would help; who was reading a file has said so before ({@link Reading}). */
+  private static String explain(Error e) {
+    if (e instanceof OutOfMemoryError) {
+      return "Java's heap of %,d MB is full: give it more, as in PERFLOW_JAVA_OPTS=-Xmx8g, or do less at a time (--batch)"
+          .formatted(Runtime.getRuntime().maxMemory() >> 20);
+    }
+    if (e instanceof StackOverflowError) {
+      return "what was read is nested too deeply; --stacktrace shows where";
+    }
+    return "%s; --stacktrace shows where".formatted(e);
   }
 
   /** Standard output, for results. */

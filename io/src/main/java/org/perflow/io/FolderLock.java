@@ -5,13 +5,12 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.HashMap;
+import java.util.Map;
 
 /**
  * Keeps a folder for one writer at a time: the file {@code .lock} in it is locked until closed, and
@@ -23,10 +22,12 @@ public final class FolderLock implements AutoCloseable {
   private static final long FAR = Long.MAX_VALUE - 1; // Windows keeps others from what is locked
 
   /** Of this process: closing any channel of a file would give up its lock on Linux. */
-  private static final Set<Path> HELD = ConcurrentHashMap.newKeySet();
+  private static final Map<Path, FolderLock> HELD = new HashMap<>();
 
   private final Path folder;
   private final FileChannel channel;
+  private final Thread thread = Thread.currentThread();
+  private int times = 1;
 
   private FolderLock(Path folder, FileChannel channel) {
     this.folder = folder;
@@ -34,36 +35,44 @@ public final class FolderLock implements AutoCloseable {
   }
 
   /**
-   * Takes {@code folder}, which is made where there is none.
+   * Takes {@code folder}, which is made where there is none. The thread that has it may take it
+   * again, and then has to close it as often.
    *
    * @throws IOException at once, naming the owner, where somebody else has it
    */
   public static FolderLock take(Path folder) throws IOException {
     Files.createDirectories(folder);
     Path real = folder.toRealPath();
-    if (!HELD.add(real)) {
-      throw taken(folder, owner());
+    synchronized (HELD) {
+      FolderLock held = HELD.get(real);
+      if (held == null) {
+        held = lock(folder, real);
+        HELD.put(real, held);
+      } else if (held.thread == Thread.currentThread()) {
+        held.times++;
+      } else {
+        throw taken(folder, owner());
+      }
+      return held;
     }
-    FileChannel channel = null;
+  }
+
+  private static FolderLock lock(Path folder, Path real) throws IOException {
+    FileChannel channel =
+        FileChannel.open(
+            real.resolve(NAME),
+            StandardOpenOption.CREATE,
+            StandardOpenOption.READ,
+            StandardOpenOption.WRITE);
     try {
-      channel =
-          FileChannel.open(
-              real.resolve(NAME),
-              StandardOpenOption.CREATE,
-              StandardOpenOption.READ,
-              StandardOpenOption.WRITE);
-      FileLock lock = channel.tryLock(FAR, 1, false);
-      if (lock == null) {
+      if (channel.tryLock(FAR, 1, false) == null) {
         throw taken(folder, read(channel));
       }
       channel.truncate(0);
       channel.write(ByteBuffer.wrap(owner().getBytes(StandardCharsets.UTF_8)), 0);
       return new FolderLock(real, channel);
     } catch (IOException | RuntimeException e) {
-      if (channel != null) {
-        channel.close();
-      }
-      HELD.remove(real);
+      channel.close();
       throw e;
     }
   }
@@ -96,7 +105,11 @@ public final class FolderLock implements AutoCloseable {
   /** Gives the folder free. */
   @Override
   public void close() throws IOException {
-    channel.close();
-    HELD.remove(folder);
+    synchronized (HELD) {
+      if (--times == 0) {
+        HELD.remove(folder);
+        channel.close();
+      }
+    }
   }
 }

@@ -71,7 +71,7 @@ public final class Json {
    *     record's constructor
    */
   public static <T> T read(Path file, Class<T> type) throws IOException {
-    return parse(file.toString(), text(file), type);
+    return Reading.of(file, () -> parse(file.toString(), text(file), type));
   }
 
   /**
@@ -80,7 +80,7 @@ public final class Json {
    * @throws FormatException naming the file where it is anything else
    */
   public static ObjectNode readObject(Path file) throws IOException {
-    return object(file.toString(), text(file));
+    return Reading.of(file, () -> object(file.toString(), text(file)));
   }
 
   /**
@@ -101,6 +101,9 @@ public final class Json {
   }
 
   private static <T> T parse(String source, String json, Class<T> type) throws FormatException {
+    if (json.isBlank()) {
+      throw new FormatException(source + ": expected JSON, got nothing");
+    }
     try {
       return MAPPER.readValue(json, type);
     } catch (JsonProcessingException e) {

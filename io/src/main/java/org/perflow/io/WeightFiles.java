@@ -39,9 +39,10 @@ public final class WeightFiles {
    * @throws FormatException saying what is wrong with the file
    */
   public static NamedTensors open(Path file) throws IOException {
-    if (isIndex(file)) {
-      return openShards(file);
-    }
+    return Reading.of(file, () -> isIndex(file) ? openShards(file) : openFile(file));
+  }
+
+  private static NamedTensors openFile(Path file) throws IOException {
     byte[] head = head(file);
     String text = new String(head, StandardCharsets.ISO_8859_1);
     if (text.startsWith("PK\3\4") || text.startsWith(TorchFile.LEGACY_MAGIC)) {

@@ -23,6 +23,7 @@ import java.util.zip.GZIPInputStream;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.Reading;
 
 /**
  * CLIP's tokenizer, token for token as transformers' {@code CLIPTokenizer}: added tokens are cut
@@ -113,13 +114,17 @@ public final class CLIPTokenizer {
    * @throws FormatException naming the file that is missing or no part of a CLIP tokenizer
    */
   public static CLIPTokenizer load(Path folder) throws IOException {
+    return Reading.of(folder, () -> of(folder.toString(), texts(folder)));
+  }
+
+  private static Map<String, String> texts(Path folder) throws IOException {
     Map<String, String> files = new TreeMap<>();
     for (String name : List.of(CONFIG, SPECIAL, ADDED, WHOLE, VOCABULARY, MERGES)) {
       if (Files.exists(folder.resolve(name))) {
         files.put(name, Json.text(folder.resolve(name)));
       }
     }
-    return of(folder.toString(), files);
+    return files;
   }
 
   /** From the files of a tokenizer's folder, by name; {@code source} names it in messages. */

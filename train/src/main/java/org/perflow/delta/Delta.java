@@ -25,6 +25,7 @@ import org.perflow.io.TensorView;
 import org.perflow.io.WeightFiles;
 import org.perflow.io.WeightsKind;
 import org.perflow.io.WeightsKind.Part;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.SingleFile;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
@@ -192,7 +193,7 @@ public final class Delta {
                 () -> change.read(entry.name(), DType.F32).mul(factor).to(entry.dtype())));
       }
       Map<String, String> header = new TreeMap<>(change.metadata());
-      double before = Double.parseDouble(header.getOrDefault(SCALE, "1"));
+      double before = number(delta, header.getOrDefault(SCALE, "1"));
       header.put(SCALE, Double.toString(before * factor));
       SafetensorsWriter.write(out, scaled, UnaryOperator.identity(), header);
     }
@@ -376,11 +377,18 @@ public final class Delta {
     }
   }
 
-  private static ObjectNode object(Path delta, String json) throws IOException {
-    if (Json.MAPPER.readTree(json) instanceof ObjectNode object) {
-      return object;
+  private static double number(Path delta, String text) throws FormatException {
+    try {
+      return Double.parseDouble(text);
+    } catch (NumberFormatException e) {
+      throw new FormatException(
+          "%s: %s in its header is '%s', expected a number".formatted(delta, SCALE, text), e);
     }
-    throw new FormatException(delta + ": " + LoraFile.SCHEDULER + " in its header is no object");
+  }
+
+  private static ObjectNode object(Path delta, String json) throws IOException {
+    String where = delta + ": " + LoraFile.SCHEDULER + " in its header";
+    return SchedulerConfig.checked(where, Json.object(where, json));
   }
 
   /** Norm and largest element of every weight's change, in the order of the file. */

@@ -3,14 +3,13 @@ package org.perflow.delta;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.UUID;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
@@ -19,6 +18,7 @@ import org.perflow.flow.TimeWindows;
 import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
+import org.perflow.io.Inside;
 import org.perflow.io.Json;
 import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightFiles;
@@ -93,9 +93,7 @@ public final class DeltaFolder {
       Delta.Options options,
       Map<String, String> about)
       throws IOException {
-    if (!(Json.read(base.resolve(INDEX)) instanceof ObjectNode index)) {
-      throw new FormatException(base.resolve(INDEX) + ": expected a JSON object");
-    }
+    ObjectNode index = Json.readObject(base.resolve(INDEX));
     DiffusionModel.refuseForeign(out);
     Path change = weights(delta);
     ObjectNode scheduler = scheduler(base, delta, Delta.info(change), sampler);
@@ -104,8 +102,8 @@ public final class DeltaFolder {
     try {
       for (var part : index.properties()) {
         boolean present = part.getValue().isArray() && !part.getValue().path(0).isNull();
-        if (present && Files.isDirectory(base.resolve(part.getKey()))) {
-          copy(base.resolve(part.getKey()), beside.resolve(part.getKey()));
+        if (present) {
+          copy(base, Inside.child(base, part.getKey(), base.resolve(INDEX)), beside);
         }
       }
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
@@ -143,7 +141,13 @@ public final class DeltaFolder {
   private static void addGuidanceLayer(Path delta, Path config) throws IOException {
     try (NamedTensors change = Delta.open(delta)) {
       NamedTensors.Entry layer = change.entries().get(Delta.GUIDANCE_LAYER);
-      if (layer != null && Json.read(config) instanceof ObjectNode unet) {
+      if (layer != null) {
+        if (layer.shape().length != 2) {
+          throw new FormatException(
+              "%s: %s is %s, expected a matrix"
+                  .formatted(delta, layer.name(), Arrays.toString(layer.shape())));
+        }
+        ObjectNode unet = Json.readObject(config);
         Json.write(config, unet.put("time_cond_proj_dim", layer.shape()[1]));
       }
     }
@@ -155,7 +159,7 @@ public final class DeltaFolder {
   private static ObjectNode scheduler(Path base, Path delta, Delta.Info info, Sampler sampler)
       throws IOException {
     Path file = base.resolve(SCHEDULER);
-    JsonNode own = Json.read(file);
+    JsonNode own = SchedulerConfig.checked(file, Json.readObject(file));
     if (SchedulerConfig.isStudents(own)) {
       throw new FormatException(base + " is accelerated already; add a delta to its teacher");
     }
@@ -196,10 +200,11 @@ public final class DeltaFolder {
     Path folder = Files.isDirectory(delta) ? delta : delta.toAbsolutePath().getParent();
     for (String name : List.of(SCHEDULER, "scheduler_config.json")) {
       Path file = folder == null ? Path.of(name) : folder.resolve(name);
-      if (Files.exists(file)
-          && Json.read(file) instanceof ObjectNode node
-          && SchedulerConfig.isStudents(node)) {
-        return node;
+      if (Files.exists(file)) {
+        ObjectNode config = Json.readObject(file);
+        if (SchedulerConfig.isStudents(config)) {
+          return SchedulerConfig.checked(file, config);
+        }
       }
     }
     return null;
@@ -220,17 +225,18 @@ public final class DeltaFolder {
 
   // ---------------------------------------------------------------- files
 
-  /** A part of the base, less the weights that are written anew. */
-  private static void copy(Path from, Path to) throws IOException {
-    boolean unet = from.endsWith("unet");
-    try (Stream<Path> tree = Files.walk(from, FileVisitOption.FOLLOW_LINKS)) {
-      for (Path source : tree.toList()) {
-        Path target = to.resolve(from.relativize(source).toString());
-        if (Files.isDirectory(source)) {
-          Files.createDirectories(target);
-        } else if (!unet || !source.getFileName().toString().startsWith(WEIGHTS)) {
-          Files.copy(source, target);
-        }
+  /** A part of the base, if it is a folder, less the weights that are written anew. */
+  private static void copy(Path base, Path part, Path to) throws IOException {
+    if (!Files.isDirectory(part)) {
+      return;
+    }
+    boolean unet = part.endsWith("unet");
+    for (Path source : Inside.tree(base, part)) {
+      Path target = to.resolve(base.relativize(source).toString());
+      if (Files.isDirectory(source)) {
+        Files.createDirectories(target);
+      } else if (!unet || !source.getFileName().toString().startsWith(WEIGHTS)) {
+        Files.copy(source, target);
       }
     }
   }

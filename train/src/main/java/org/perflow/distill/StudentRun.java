@@ -12,6 +12,7 @@ import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
 import org.perflow.flow.Recommended;
+import org.perflow.io.FolderLock;
 import org.perflow.io.Installation;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
@@ -114,7 +115,8 @@ public record StudentRun<O extends Record>(
   public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
-    try (DiffusionModel model = studentToBe();
+    try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
+        DiffusionModel model = studentToBe();
         UNet2DConditionModel frozen =
             UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
         CachedExamples examples =

@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.delta.DeltaFolder;
 import org.perflow.delta.Provenance;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.io.FolderLock;
 import org.perflow.io.FormatException;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
@@ -188,7 +189,8 @@ public final class Pretraining {
 
     Teacher teacher() throws IOException {
       Path target = folder.resolve("model");
-      try (DiffusionModel model = begun();
+      try (FolderLock lock = FolderLock.take(folder);
+          DiffusionModel model = begun();
           AutoencoderKL vae = vae(model.vae())) {
         if (!keepsWeights()) {
           try (Rng rng = Rng.seeded(train.seed())) {

@@ -1,10 +1,10 @@
 package org.perflow.train;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.io.FolderLock;
 
 /**
  * One training in a folder of its own: besides what {@link Trainer} writes it leaves TensorBoard
@@ -31,7 +31,7 @@ public record TrainingRun(
   }
 
   /**
-   * Trains, then saves.
+   * Trains, then saves; meanwhile the folder is locked for others.
    *
    * @param sampler draws the sample grids; null for none
    * @throws IllegalArgumentException where there is nothing to resume, or what can be resumed was
@@ -41,8 +41,8 @@ public record TrainingRun(
    */
   public Trainer.Result run(Objective objective, Trainer.@Nullable Sampler sampler, Saver saver)
       throws IOException {
-    Files.createDirectories(folder);
-    try (Trainer trainer = new Trainer(objective, config, folder);
+    try (FolderLock lock = FolderLock.take(folder);
+        Trainer trainer = new Trainer(objective, config, folder);
         TensorBoardWriter board = new TensorBoardWriter(folder.resolve("tensorboard"));
         TrainingCurve curve = new TrainingCurve(curve(folder))) {
       trainer.name(name).listen(board).listen(curve);
