@@ -14,6 +14,7 @@ import org.perflow.flow.Guidance;
 import org.perflow.io.Images;
 import org.perflow.io.Installation;
 import org.perflow.io.SafetensorsWriter;
+import org.perflow.models.AppliedEmbeddings;
 import org.perflow.models.AutoencoderTiny;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
@@ -155,6 +156,14 @@ final class GenerateCommand extends Verb {
   List<String> loras = new ArrayList<>();
 
   @Option(
+      names = "--embedding",
+      paramLabel = "[NAME=]FILE",
+      description =
+          "Textual inversion of diffusers or AUTOMATIC1111, and the placeholder that prompts say for"
+              + " it (what the file says, where none is given); may be given several times.")
+  List<String> embeddings = new ArrayList<>();
+
+  @Option(
       names = "--dtype",
       defaultValue = "float32",
       paramLabel = "TYPE",
@@ -223,15 +232,32 @@ final class GenerateCommand extends Verb {
     }
     Path folder = model == null ? Installation.student() : model;
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
-        AppliedLoras added = AppliedLoras.fuse(loaded, sources())) {
+        AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions());
+        AppliedLoras added = AppliedLoras.fuse(embedded.model(), sources())) {
+      added.notes().forEach(note -> err().println("note: " + note));
+      embedded.placeholders().stream()
+          .filter(placeholder -> !isSaid(placeholder))
+          .forEach(name -> err().println("note: no prompt says " + name + ", so it is not used"));
       List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
-        draw(folder, pipeline(loaded, added, compute), nets, tiny);
+        draw(folder, pipeline(embedded.model(), added, compute), nets, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
     }
+  }
+
+  private List<AppliedEmbeddings.Source> inversions() {
+    return embeddings.stream()
+        .map(EmbeddingArgument::parse)
+        .map(EmbeddingArgument::source)
+        .toList();
+  }
+
+  private boolean isSaid(String placeholder) {
+    String all = String.join(" ", prompts) + " " + negativePrompt;
+    return all.toLowerCase(Locale.ROOT).contains(placeholder.toLowerCase(Locale.ROOT));
   }
 
   private List<AppliedLoras.Source> sources() {
@@ -407,6 +433,9 @@ final class GenerateCommand extends Verb {
     if (!loras.isEmpty()) {
       List<String> names = loras.stream().map(LoraArgument::parse).map(String::valueOf).toList();
       settings.put("lora", String.join(" ", names));
+    }
+    if (!embeddings.isEmpty()) {
+      settings.put("embedding", String.join(" ", embeddings));
     }
     settings.put("dtype", DType.parse(dtype).torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());

@@ -3,6 +3,8 @@ package org.perflow.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -11,11 +13,20 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.perflow.io.NamedTensors;
+import org.perflow.io.SafetensorsFile;
+import org.perflow.io.SafetensorsWriter;
+import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tensor;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
 
 /** Files and words that cannot be right: one line that says what to do, and exit code 2. */
 class BadInputTest {
@@ -139,6 +150,80 @@ class BadInputTest {
     assertThat(out).doesNotExist();
   }
 
+  /** Networks of a family's shape that are sampled otherwise. */
+  @ParameterizedTest
+  @CsvSource({"edm_mean, Playground v2.5", "edm_vpred.sigma_max, CosXL"})
+  void otherNetworksInAFamilysShape(String key, String name) throws IOException {
+    Path single = temp.resolve("xl.safetensors");
+    Commands.run("convert", MODELS.resolve("sdxl").toString(), single.toString());
+    Path other = temp.resolve("other.safetensors");
+    try (Scope scope = Scope.open();
+        NamedTensors source = SafetensorsFile.open(single)) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      for (String tensor : source.entries().keySet()) {
+        tensors.put(tensor, source.read(tensor));
+      }
+      tensors.put(key, Tensor.full(1, 1, 4, 1, 1));
+      SafetensorsWriter.write(other, tensors, Map.of());
+    }
+    Path out = temp.resolve("out");
+    assertRefused(
+        Commands.run("convert", other.toString(), out.toString()), other.toString(), name);
+    assertRefused(generate(other, "--prompt=x"), other.toString(), name, "not built");
+    assertThat(Commands.run("inspect", other.toString()).out()).contains(name);
+    assertThat(out).doesNotExist();
+  }
+
+  @Test
+  void lorasWithNaN() throws IOException {
+    Path file = temp.resolve("nan.safetensors");
+    String layer = "lora_unet_mid_block_attentions_0_proj_in";
+    try (Scope scope = Scope.open()) {
+      Tensor down = Tensor.full(Double.NaN, 2, 64);
+      Tensor up = Tensor.full(1, 64, 2);
+      SafetensorsWriter.write(
+          file, Map.of(layer + ".lora_down.weight", down, layer + ".lora_up.weight", up), Map.of());
+    }
+    assertRefused(
+        generate(MODEL, "--prompt=x", "--lora=" + file),
+        file + ": layer mid_block_attentions_0_proj_in of unet holds NaN");
+  }
+
+  /** Fails as the virtual machine does. */
+  @Command(name = "fails")
+  private static final class Fails extends Verb {
+    private final Error error;
+
+    Fails(Error error) {
+      this.error = error;
+    }
+
+    @Override
+    void run() {
+      throw error;
+    }
+  }
+
+  @Test
+  void errorsOfTheVirtualMachineAreOneLineToo() {
+    List<Error> errors =
+        List.of(
+            new OutOfMemoryError("Java heap space"),
+            new StackOverflowError(),
+            new NoClassDefFoundError("org/example/Missing"));
+    for (Error error : errors) {
+      StringWriter err = new StringWriter();
+      CommandLine commands = Main.commandLine();
+      CommandLine fails = new CommandLine(new Fails(error));
+      commands.addSubcommand(fails);
+      fails.setExecutionExceptionHandler(commands.getExecutionExceptionHandler());
+      fails.setErr(new PrintWriter(err));
+      assertThat(commands.execute("fails")).isEqualTo(1);
+      assertThat(err.toString()).startsWith("perflow fails: ").hasLineCount(1);
+      assertThat(err.toString()).containsAnyOf("Java's heap of", "--stacktrace shows where");
+    }
+  }
+
   // ---------------------------------------------------------------- words
 
   @ParameterizedTest
@@ -193,5 +278,8 @@ class BadInputTest {
     assertThat(result.exitCode()).isEqualTo(0);
     assertThat(result.err()).contains("note:", "sunflower").hasLineCount(1);
     assertThat(generate(MODEL, wordy, "--long-prompts").err()).isEmpty();
+    Commands longWord = generate(MODEL, "--prompt=" + "ab".repeat(40_000), "--cut-prompts");
+    assertThat(longWord.exitCode()).isEqualTo(0);
+    assertThat(longWord.err()).contains("... (80,000 characters)").hasSizeLessThan(500);
   }
 }

@@ -4,12 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Images;
@@ -104,6 +106,7 @@ class GenerateCommandTest {
             "seed",
             "scheduler",
             "lora",
+            "embedding",
             "dtype",
             "vae-tiling")) {
       keys.put("--" + same, same.replace('-', '_'));
@@ -165,5 +168,27 @@ class GenerateCommandTest {
     assertThat(result.err()).isEmpty();
     assertThat(result.out()).contains("80 x 72");
     assertThat(Images.read(out).getHeight()).isEqualTo(72);
+  }
+
+  @Test
+  void textualInversions() throws IOException {
+    Path files = MODELS.resolveSibling("embeddings");
+    Commands result =
+        generate(
+            "--prompt=a <cat-toy> beside a <toy>",
+            "--embedding=" + files.resolve("learned_embeds.safetensors"),
+            "--embedding=<toy>=" + files.resolve("several.bin"),
+            "--embedding=" + files.resolve("a1111.pt"));
+    assertThat(result.err()).isEqualTo("note: no prompt says bad-hands, so it is not used\n");
+    assertThat(result.exitCode()).isZero();
+    try (Stream<Path> pictures = Files.list(folder)) {
+      for (Path picture : pictures.toList()) {
+        assertThat(Images.pngText(picture).get("embedding"))
+            .contains("learned_embeds.safetensors", "<toy>=");
+      }
+    }
+    Commands twice = generate("--embedding=cat=" + files.resolve("several.bin"));
+    assertThat(twice.exitCode()).isEqualTo(2);
+    assertThat(twice.err()).contains("the tokenizer knows 'cat' already");
   }
 }

@@ -1,7 +1,10 @@
 package org.perflow.models;
 
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -24,11 +27,42 @@ public final class AppliedEmbeddings implements AutoCloseable {
   private final DiffusionModel source;
   private final DiffusionModel model;
   private final List<Tensor> embeddings;
+  private final List<String> placeholders;
 
-  private AppliedEmbeddings(DiffusionModel source, DiffusionModel model, List<Tensor> embeddings) {
+  /**
+   * A textual inversion's file.
+   *
+   * @param placeholder what a prompt is to say; null = what the file says
+   */
+  public record Source(Path file, @Nullable String placeholder) {}
+
+  private AppliedEmbeddings(
+      DiffusionModel source,
+      DiffusionModel model,
+      List<Tensor> embeddings,
+      List<String> placeholders) {
     this.source = source;
     this.model = model;
     this.embeddings = embeddings;
+    this.placeholders = placeholders;
+  }
+
+  /**
+   * Reads textual inversions and puts them into {@code model}, as {@link #apply} does.
+   *
+   * @throws IOException naming the file that cannot be read
+   */
+  public static AppliedEmbeddings read(DiffusionModel model, List<Source> sources)
+      throws IOException {
+    List<TextualInversion> inversions = new ArrayList<>();
+    try {
+      for (Source source : sources) {
+        inversions.add(TextualInversion.read(source.file(), source.placeholder()));
+      }
+      return apply(model, inversions);
+    } finally {
+      inversions.forEach(TextualInversion::close);
+    }
   }
 
   /**
@@ -38,6 +72,9 @@ public final class AppliedEmbeddings implements AutoCloseable {
    *     tokenizer knows already, with nothing changed
    */
   public static AppliedEmbeddings apply(DiffusionModel model, List<TextualInversion> inversions) {
+    if (inversions.isEmpty()) {
+      return new AppliedEmbeddings(model, model, List.of(), List.of());
+    }
     DiffusionModel.Second second = model.second();
     CLIPTextModel textEncoder = model.textEncoder();
     CLIPTextModel other = second == null ? null : second.textEncoder().textModel();
@@ -51,7 +88,10 @@ public final class AppliedEmbeddings implements AutoCloseable {
       embeddings.add(extend(other, inversions, true));
     }
     return new AppliedEmbeddings(
-        model, model.withTokenizers(tokenizer, otherTokenizer), List.copyOf(embeddings));
+        model,
+        model.withTokenizers(tokenizer, otherTokenizer),
+        List.copyOf(embeddings),
+        inversions.stream().map(TextualInversion::token).toList());
   }
 
   private static CLIPTokenizer extended(
@@ -103,9 +143,17 @@ public final class AppliedEmbeddings implements AutoCloseable {
     return model;
   }
 
+  /** What a prompt says for them, in their order. */
+  public List<String> placeholders() {
+    return placeholders;
+  }
+
   /** Gives the model its own embeddings back. */
   @Override
   public void close() {
+    if (embeddings.isEmpty()) {
+      return;
+    }
     source.textEncoder().restore();
     if (source.second() != null) {
       source.second().textEncoder().textModel().restore();

@@ -45,8 +45,12 @@ public final class AppliedLoras implements AutoCloseable {
   private final List<Tensor> fused = new ArrayList<>();
 
   private final @Nullable ObjectNode scheduler;
+  private final List<String> notes = new ArrayList<>();
 
   private AppliedLoras(List<Weighted> loras) {
+    for (Weighted weighted : loras) {
+      weighted.lora().notes().forEach(note -> notes.add(weighted.lora().file() + ": " + note));
+    }
     scheduler =
         loras.stream()
             .map(weighted -> weighted.lora().scheduler())
@@ -80,6 +84,11 @@ public final class AppliedLoras implements AutoCloseable {
    */
   public @Nullable ObjectNode scheduler() {
     return scheduler == null ? null : scheduler.deepCopy();
+  }
+
+  /** What of the files is not used, in words for their user; empty where all is. */
+  public List<String> notes() {
+    return List.copyOf(notes);
   }
 
   /** The parts of a model that LoRAs change, by the names that their files use. */

@@ -26,8 +26,8 @@ import org.perflow.tensor.Tensor;
 /**
  * Reads a LoRA: its layers, and how strong each was trained to be. That is said, in the order in
  * which it is looked for, by a tensor {@code alpha} of the layer (kohya's scripts), by the header
- * (diffusers since 0.34), or by {@code adapter_config.json} beside the file (peft); else α is r.
- * Every name, shape and value is checked.
+ * (newer diffusers), or by {@code adapter_config.json} beside the file (peft); else α is r. Every
+ * name, shape and value is checked.
  */
 final class LoraReader {
   /** Key of the metadata, see {@link LoraFile#SCHEDULER}. */
