@@ -1,9 +1,11 @@
 package org.perflow.cli;
 
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.List;
@@ -125,17 +127,28 @@ public final class Main implements Runnable {
     if (verb.hasMatchedOption("--stacktrace")) {
       e.printStackTrace(err);
     }
-    err.printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(e));
-    return isBadInput(e) ? BAD_INPUT : FAILED;
+    Exception said = e instanceof UncheckedIOException unchecked ? unchecked.getCause() : e;
+    err.printf("%s: %s%n", command.getCommandSpec().qualifiedName(), oneLine(said));
+    return isBadInput(said) ? BAD_INPUT : FAILED;
   }
 
   private static boolean isBadInput(Exception e) {
     return e instanceof IllegalArgumentException
         || e instanceof FormatException
-        || e instanceof NoSuchFileException
-        || e instanceof NotDirectoryException
-        || e instanceof FileAlreadyExistsException
-        || e instanceof AccessDeniedException;
+        || e instanceof FileSystemException;
+  }
+
+  private static String bare(FileSystemException e) {
+    if (e instanceof NoSuchFileException) {
+      return ": there is no such file";
+    } else if (e instanceof AccessDeniedException) {
+      return ": access denied";
+    } else if (e instanceof FileAlreadyExistsException) {
+      return ": is a file, not a folder";
+    } else if (e instanceof NotDirectoryException) {
+      return ": is no folder";
+    }
+    return "";
   }
 
   private static String oneLine(Exception e) {
@@ -143,11 +156,8 @@ public final class Main implements Runnable {
     if (message == null || message.isBlank()) {
       return e.toString();
     }
-    // The bare message of these two is only the path.
-    if (e instanceof NoSuchFileException missing && missing.getReason() == null) {
-      message += ": there is no such file";
-    } else if (e instanceof AccessDeniedException) {
-      message += ": access denied";
+    if (e instanceof FileSystemException file && file.getReason() == null) {
+      message += bare(file); // the message of these is only the path
     }
     int trace = message.indexOf("\nException raised from"); // libtorch appends its own stack trace
     if (trace > 0) {

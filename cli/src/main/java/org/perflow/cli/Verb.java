@@ -1,12 +1,18 @@
 package org.perflow.cli;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import org.perflow.io.AtomicFiles;
 import org.perflow.io.Json;
 import org.perflow.io.Reading;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
@@ -21,6 +27,9 @@ import picocli.CommandLine.Spec;
     optionListHeading = "%nOptions:%n",
     sortOptions = false)
 abstract class Verb implements Callable<Integer> {
+  private static final Set<String> OUTPUTS =
+      Set.of("--out", "--save-latents", "--sheet", "--cache", "TO");
+
   @Spec CommandSpec spec;
 
   @Option(
@@ -40,6 +49,7 @@ abstract class Verb implements Callable<Integer> {
 
   @Override
   public final Integer call() throws Exception {
+    checkOutputs();
     try {
       run();
     } catch (Error e) { // an answer, too
@@ -59,6 +69,20 @@ abstract class Verb implements Callable<Integer> {
       return "what was read is nested too deeply; --stacktrace shows where";
     }
     return "%s; --stacktrace shows where".formatted(e);
+  }
+
+  /** What is named to be written can be, before hours of work go into it. */
+  private void checkOutputs() throws IOException {
+    for (ArgSpec arg : spec.args()) {
+      String name = arg instanceof OptionSpec option ? option.longestName() : arg.paramLabel();
+      if (OUTPUTS.contains(name) && arg.getValue() instanceof Path path) {
+        if (arg.paramLabel().equals("DIR")) {
+          AtomicFiles.checkFolder(path);
+        } else {
+          AtomicFiles.checkFile(path);
+        }
+      }
+    }
   }
 
   /** Standard output, for results. */

@@ -3,6 +3,9 @@ package org.perflow.io;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.channels.FileChannel;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -17,6 +20,8 @@ import java.util.stream.Stream;
  * forced to disk, renamed. Safe for several threads and processes; the last one to finish wins.
  */
 public final class AtomicFiles {
+  private static final int PROBE = 4096; // bytes
+
   private AtomicFiles() {}
 
   /** Writes the content of a file. */
@@ -74,16 +79,64 @@ public final class AtomicFiles {
     }
   }
 
+  // ---------------------------------------------------------------- what stands in the way
+
+  /**
+   * Finds out, before work that may take hours, whether {@code file} could be written now. Leaves
+   * nothing behind.
+   *
+   * @throws FileSystemException naming the folder and saying why not
+   */
+  public static void checkFile(Path file) throws IOException {
+    checkFolder(PendingFile.parent(file));
+  }
+
+  /** The same for a folder and what is to be in it; it is not made. */
+  public static void checkFolder(Path folder) throws IOException {
+    if (!Files.exists(folder)) {
+      checkFolder(PendingFile.parent(folder));
+      return;
+    }
+    if (!Files.isDirectory(folder)) {
+      throw new FileSystemException(folder.toString(), null, "is a file, not a folder");
+    }
+    try {
+      Path probe = Files.createTempFile(folder, ".perflow", ".tmp");
+      try {
+        Files.write(probe, new byte[PROBE]); // a full disk still takes empty files
+      } finally {
+        Files.delete(probe);
+      }
+    } catch (IOException e) {
+      throw new FileSystemException(
+          folder.toString(), null, "nothing can be written there: " + reason(e));
+    }
+  }
+
   static String explain(Path target, IOException e) {
-    String reason = e.getMessage() == null ? e.toString() : e.getMessage();
-    String lower = reason.toLowerCase(Locale.ROOT);
-    boolean full =
-        Stream.of("no space left", "not enough space", "quota exceeded").anyMatch(lower::contains);
-    return "cannot write "
-        + target
-        + ": "
-        + (full ? "the disk is full (" + reason + "); free some space or choose another" : reason)
-        + "; what was there before is untouched";
+    return "cannot write " + target + ": " + reason(e) + "; what was there before is untouched";
+  }
+
+  /** What the system said first: libraries wrap it in words of their own. */
+  private static String reason(IOException e) {
+    Throwable first = e;
+    while (first.getCause() instanceof IOException cause) {
+      first = cause;
+    }
+    String said = first.getMessage() == null ? first.toString() : first.getMessage();
+    if (first instanceof FileSystemException system) { // its message begins with the path
+      said = system.getReason() == null ? said : system.getReason();
+    }
+    if (first instanceof FileAlreadyExistsException taken) {
+      return taken.getFile() + " is a file, not a folder";
+    }
+    if (first instanceof AccessDeniedException denied) {
+      return "access to " + denied.getFile() + " is denied";
+    }
+    String lower = said.toLowerCase(Locale.ROOT);
+    return Stream.of("no space left", "not enough space", "quota exceeded").anyMatch(lower::contains)
+        ? "the disk is full (" + said + "); free some space or choose another"
+        : said;
   }
 
   private static void forceTree(Path folder) throws IOException {

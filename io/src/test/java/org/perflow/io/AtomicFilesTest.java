@@ -5,11 +5,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import javax.imageio.IIOException;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 class AtomicFilesTest {
@@ -89,5 +93,51 @@ class AtomicFilesTest {
     assertThatThrownBy(() -> AtomicFiles.replaceDirectory(folder.resolve("none"), target))
         .isInstanceOf(IOException.class);
     assertThat(target.resolve("a.txt")).hasContent("old");
+  }
+
+  /** Libraries wrap what the system said: "I/O error writing PNG file!". */
+  @Test
+  void saysWhatTheSystemSaidFirst() {
+    IOException full = new IOException("No space left on device");
+    Path file = folder.resolve("p.png");
+    assertThatThrownBy(
+            () ->
+                AtomicFiles.write(
+                    file,
+                    out -> {
+                      throw new IIOException("I/O error writing PNG file!", full);
+                    }))
+        .hasMessageContaining("cannot write " + file + ": the disk is full (No space left");
+  }
+
+  @Test
+  void aFileIsNoFolder() throws IOException {
+    Path file = Files.writeString(folder.resolve("file"), "x");
+    String message = file + " is a file, not a folder";
+    assertThatThrownBy(() -> AtomicFiles.write(file.resolve("a.txt"), text("new")))
+        .hasMessageContaining("cannot write " + file.resolve("a.txt") + ": " + message);
+  }
+
+  @Test
+  void findsOutBeforeWhetherAnythingCanBeWritten() throws IOException {
+    Path file = Files.writeString(folder.resolve("file"), "x");
+    AtomicFiles.checkFolder(folder);
+    AtomicFiles.checkFolder(folder.resolve("a/b/c"));
+    AtomicFiles.checkFile(file);
+    AtomicFiles.checkFile(folder.resolve("a/b.txt"));
+    assertThat(files()).containsExactly(file); // nothing is left, nothing made
+    for (String under : new String[] {"file", "file/a", "file/a/b"}) {
+      assertThatThrownBy(() -> AtomicFiles.checkFolder(folder.resolve(under)))
+          .isInstanceOf(FileSystemException.class)
+          .hasMessage(file + ": is a file, not a folder");
+    }
+  }
+
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void namesAFolderThatTakesNoFiles() {
+    assertThatThrownBy(() -> AtomicFiles.checkFolder(Path.of("/proc/self/out")))
+        .isInstanceOf(FileSystemException.class)
+        .hasMessageStartingWith("/proc/self: nothing can be written there: ");
   }
 }

@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.delta.Provenance;
 import org.perflow.evaluate.Entrant.Role;
+import org.perflow.io.AtomicFiles;
 import org.perflow.io.Installation;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
@@ -145,6 +146,10 @@ public final class Evaluator {
    *     suit its model
    */
   public Evaluated run(Consumer<String> progress) throws IOException {
+    return withUsableCache(progress).measured(progress);
+  }
+
+  private Evaluated measured(Consumer<String> progress) throws IOException {
     if (entrants.isEmpty() || data.isEmpty()) {
       throw new IllegalArgumentException(
           "an evaluation needs models and data with captions; got %d models and data %s"
@@ -293,6 +298,10 @@ public final class Evaluator {
    *     picture has another size
    */
   public Evaluated pictures(List<Path> folders, Consumer<String> progress) throws IOException {
+    return withUsableCache(progress).compared(folders, progress);
+  }
+
+  private Evaluated compared(List<Path> folders, Consumer<String> progress) throws IOException {
     Path against = reference;
     if (against == null || !entrants.isEmpty() || folders.isEmpty()) {
       throw new IllegalArgumentException(
@@ -353,6 +362,20 @@ public final class Evaluator {
   private int resamples(Features network) {
     Integer asked = options.resamples();
     return asked != null ? asked : network instanceof TorchScriptFeatures ? 20 : 100;
+  }
+
+  /** A folder that cannot be written costs time the next time, and no evaluation now. */
+  private Evaluator withUsableCache(Consumer<String> progress) {
+    if (cache == null) {
+      return this;
+    }
+    try {
+      AtomicFiles.checkFolder(cache);
+      return this;
+    } catch (IOException e) {
+      progress.accept("nothing is kept for the next time: " + e.getMessage());
+      return new Evaluator(features, entrants, data, reference, options, null);
+    }
   }
 
   private Optional<TensorCache> kept() {
