@@ -2,6 +2,7 @@ package org.perflow.io.picture;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -88,11 +89,16 @@ final class JpegFile {
 
   /**
    * The library takes the memory that a profile says it needs: after its number and their count.
+   * What lacks a profile's signature (ICC.1:2022, 7.2) is none, and is passed over.
    */
   private void checkProfile(byte[] data) throws IOException {
-    boolean first = data.length >= PROFILE.length() + 6 && data[PROFILE.length()] == 1;
-    long size = first ? ByteBuffer.wrap(data).getInt(PROFILE.length() + 2) & 0xFFFFFFFFL : 0;
-    if (size > file.length) {
+    int from = PROFILE.length() + 2;
+    if (data.length < from + 40 || data[PROFILE.length()] != 1) {
+      return;
+    }
+    String signature = new String(data, from + 36, 4, StandardCharsets.ISO_8859_1);
+    long size = ByteBuffer.wrap(data).getInt(from) & 0xFFFFFFFFL;
+    if (signature.equals("acsp") && size > file.length) {
       throw new IOException("damaged picture (a colour profile of %d bytes)".formatted(size));
     }
   }

@@ -91,7 +91,7 @@ class FewStepStudentTest {
   void refusesTeachersThatSayNothingOfDataAtTheStart() {
     var zero = Ring.scheduler().put("rescale_betas_zero_snr", true);
     assertThatThrownBy(() -> FewStepStudent.require(zero, 4))
-        .hasMessageContaining("expected a v_prediction teacher");
+        .hasMessageContaining("takes a v_prediction model");
     FewStepStudent.require(zero.put("prediction_type", "v_prediction"), 4);
     assertThatThrownBy(() -> FewStepStudent.require(Ring.scheduler(), 3))
         .hasMessageContaining("got 3 steps");
