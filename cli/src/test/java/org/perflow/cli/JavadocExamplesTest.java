@@ -113,7 +113,7 @@ class JavadocExamplesTest {
     String itsPackage = text.replaceAll("(?s).*?\\bpackage ([\\w.]+);.*", "$1");
     String imports =
         text.lines()
-            .filter(line -> line.startsWith("import ") && !IMPORTS.contains(line))
+            .filter(line -> line.matches("import (org.perflow|java).*") && !IMPORTS.contains(line))
             .collect(Collectors.joining("\n"));
     String type = "Example%dOf%s".formatted(number, name);
     Path target = folder.resolve(itsPackage.replace('.', '/')).resolve(type + ".java");
