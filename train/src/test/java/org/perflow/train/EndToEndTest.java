@@ -156,7 +156,7 @@ class EndToEndTest {
     TrainOptions options =
         TrainOptions.DEFAULTS
             .withSteps(40)
-            .withBatch(6)
+            .withBatch(3)
             .withWarmup(5)
             .withLearningRate(2e-3)
             .withCheckpointEvery(0)
