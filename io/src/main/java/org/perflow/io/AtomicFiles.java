@@ -134,7 +134,8 @@ public final class AtomicFiles {
       return "access to " + denied.getFile() + " is denied";
     }
     String lower = said.toLowerCase(Locale.ROOT);
-    return Stream.of("no space left", "not enough space", "quota exceeded").anyMatch(lower::contains)
+    return Stream.of("no space left", "not enough space", "quota exceeded")
+            .anyMatch(lower::contains)
         ? "the disk is full (" + said + "); free some space or choose another"
         : said;
   }
