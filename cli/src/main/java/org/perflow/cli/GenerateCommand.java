@@ -362,7 +362,8 @@ final class GenerateCommand extends Verb {
 
   private void progress(int done, int total) {
     if (!json && ProgressListener.isTerminal() && total > 8) {
-      err().printf("\r%d of %d steps%s", done, total, done == total ? "\r" : "");
+      String back = done == total ? "\r" : ""; // a writer of ours would show these escaped
+      spec.commandLine().getErr().printf("\r%d of %d steps%s", done, total, back);
       err().flush();
     }
   }
