@@ -1,7 +1,7 @@
 """Which characters CLIP's tokenizer takes for letters, for numbers and for capitals, as the reference's own libraries do
 (Oniguruma and Rust, each with the Unicode of its day), so that it does not depend on the JDK.
 
-    python tools/unicode_classes.py > models/src/main/resources/org/perflow/models/unicode.txt
+    python tools/unicode_classes.py > models/src/main/resources/org/perflow/models/text/unicode.txt
 
 Ranges in hexadecimal, both ends included; a capital's range has the distance to its small letter and, where only every
 second one is a capital, "/2". Needs tokenizers.

@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import org.perflow.models.text.UnicodeTables;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.HashMap;

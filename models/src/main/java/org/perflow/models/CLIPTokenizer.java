@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import org.perflow.models.text.UnicodeTables;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;

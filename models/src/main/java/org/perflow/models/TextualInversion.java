@@ -1,5 +1,6 @@
 package org.perflow.models;
 
+import org.perflow.models.text.UnicodeTables;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

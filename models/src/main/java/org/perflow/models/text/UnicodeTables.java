@@ -1,4 +1,4 @@
-package org.perflow.models;
+package org.perflow.models.text;
 
 import static java.nio.charset.StandardCharsets.US_ASCII;
 
@@ -17,7 +17,7 @@ import java.util.regex.Pattern;
  * Letters, numbers and small letters as the reference's tokenizer knows them (Unicode 16), whatever
  * the JDK's Unicode is: {@code unicode.txt} was read off it by {@code tools/unicode_classes.py}.
  */
-final class UnicodeTables {
+public final class UnicodeTables {
   private static final Pattern SPACE = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
   private static final Pattern RANGE =
       Pattern.compile(
@@ -62,22 +62,22 @@ final class UnicodeTables {
   }
 
   /** Unicode's category L. */
-  static boolean isLetter(int c) {
+  public static boolean isLetter(int c) {
     return LETTERS.get(c);
   }
 
   /** Unicode's category N. */
-  static boolean isNumber(int c) {
+  public static boolean isNumber(int c) {
     return NUMBERS.get(c);
   }
 
   /** Unicode's White_Space. */
-  static boolean isSpace(int c) {
+  public static boolean isSpace(int c) {
     return Character.isSpaceChar(c) || c >= '\t' && c <= '\r' || c == 0x85;
   }
 
   /** Composed, with one blank for every run of them, in small letters. */
-  static String normalise(String text) {
+  public static String normalise(String text) {
     String composed = Normalizer.normalize(text, Normalizer.Form.NFC);
     return lowerCase(SPACE.matcher(composed).replaceAll(" "));
   }
