@@ -2,7 +2,7 @@
 # Runs the tests as other processors would: with the kernels of older ones (PyTorch's, oneDNN's and OpenBLAS's), with
 # 1, 2 and 3 threads, classes and methods in random order. Prints which tests failed where; 1 if any did.
 #
-#   tools/test-matrix.sh                            every test, every combination (20 minutes each on two cores)
+#   tools/test-matrix.sh                            every test, every combination (half an hour each on two cores)
 #   tools/test-matrix.sh -pl flow -am               what follows goes on to Maven
 #   ONLY="oldest own" SEED=7 tools/test-matrix.sh   some combinations, in the order of an earlier run
 #

@@ -49,7 +49,7 @@ class FashionMnistTeacherTest {
   private Commands pretrain(String... more) throws IOException {
     List<String> args =
         new ArrayList<>(List.of("pretrain", "--like=" + SHAPE, "--data=" + shard()));
-    args.addAll(List.of("--out=" + temp.resolve("run"), "--steps=1", "--batch=2", "--compute=F32"));
+    args.addAll(List.of("--out=" + temp.resolve("run"), "--steps=1", "--batch=2"));
     args.addAll(List.of(more));
     return Commands.run(args.toArray(String[]::new));
   }
