@@ -93,7 +93,8 @@ class WeightFilesTest {
     assertThatThrownBy(() -> WeightFiles.open(outside))
         .hasMessageContaining("is no name of a file or folder beside it");
     Path itself = index("{\"a\": \"net.safetensors.index.json\"}");
-    assertThatThrownBy(() -> WeightFiles.open(itself)).hasMessageContaining("is no file of weights");
+    assertThatThrownBy(() -> WeightFiles.open(itself))
+        .hasMessageContaining("is no file of weights");
     Path empty = index("{}");
     assertThatThrownBy(() -> WeightFiles.open(empty)).hasMessageContaining("weight_map");
   }

@@ -1,6 +1,5 @@
 package org.perflow.models;
 
-import org.perflow.models.text.UnicodeTables;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.HashMap;
@@ -13,6 +12,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
+import org.perflow.models.text.UnicodeTables;
 
 /**
  * Tokens that a text is searched for before it is cut into words: the special ones, and those that

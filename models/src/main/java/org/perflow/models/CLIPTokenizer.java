@@ -1,6 +1,5 @@
 package org.perflow.models;
 
-import org.perflow.models.text.UnicodeTables;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -25,6 +24,7 @@ import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Reading;
+import org.perflow.models.text.UnicodeTables;
 
 /**
  * CLIP's tokenizer, token for token as transformers' {@code CLIPTokenizer}: added tokens are cut

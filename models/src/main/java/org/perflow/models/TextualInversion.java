@@ -1,6 +1,5 @@
 package org.perflow.models;
 
-import org.perflow.models.text.UnicodeTables;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.io.FormatException;
 import org.perflow.io.NamedTensors;
 import org.perflow.io.WeightFiles;
+import org.perflow.models.text.UnicodeTables;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
