@@ -60,7 +60,9 @@ public final class Images {
 
   private static BufferedImage decode(byte[] bytes, String name, Color ground) throws IOException {
     try {
-      return PictureDecoder.decode(bytes, ground);
+      return Reading.of(name, () -> PictureDecoder.decode(bytes, ground));
+    } catch (FormatException e) {
+      throw e;
     } catch (IOException e) {
       throw new FormatException(name + ": " + e.getMessage(), e);
     }

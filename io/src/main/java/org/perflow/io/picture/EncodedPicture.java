@@ -39,8 +39,6 @@ record EncodedPicture(
       return reader.read(0);
     } catch (IOException | RuntimeException e) { // decoders throw anything on damaged input
       throw new IOException("damaged picture (" + reason(e) + ")", e);
-    } catch (OutOfMemoryError e) { // which libwebp says of damaged transparency, too
-      throw new IOException("damaged picture, or one that the memory does not hold", e);
     } finally {
       reader.dispose();
     }

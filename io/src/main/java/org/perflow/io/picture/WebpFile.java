@@ -106,6 +106,8 @@ final class WebpFile {
   private static BufferedImage decode(byte[] file) throws IOException {
     try {
       return EncodedPicture.decode(new WebPImageReaderSpi().createReaderInstance(null), file);
+    } catch (OutOfMemoryError e) { // so libwebp speaks of damaged transparency, too
+      throw new IOException("damaged picture, or one that the memory does not hold", e);
     } catch (LinkageError e) { // native: not there for each system, or nowhere to unpack it
       throw new IOException(
           "libwebp does not load here (" + e.getMessage() + "); convert the picture to PNG", e);

@@ -2,7 +2,6 @@ package org.perflow.io.picture;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.awt.Color;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -18,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.Fuzzing;
+import org.perflow.io.Images;
 
 /** Damaged pictures of all kinds are refused or read, soon. */
 class PictureFuzzTest {
@@ -35,7 +35,7 @@ class PictureFuzzTest {
 
   private static int run(String ending, int count) throws IOException {
     return new Fuzzing(pictures(ending), PictureFuzzTest::withSums, 1)
-        .run(count, file -> PictureDecoder.decode(file, Color.WHITE));
+        .run(count, file -> Images.decode(file, ending));
   }
 
   @ParameterizedTest
