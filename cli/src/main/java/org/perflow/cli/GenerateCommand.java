@@ -21,6 +21,7 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
+import org.perflow.pipeline.StepListener;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.ProgressListener;
@@ -294,47 +295,51 @@ final class GenerateCommand extends Verb {
           requests,
           "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
     }
+    Map<String, String> settings =
+        settings(folder, pipe.model(), request, pipe.warnings(requests));
     long start = System.nanoTime();
-    try (Pipeline.Result result =
-        pipe.generate(
-            requests,
-            batch,
-            (done, total, latents) -> {
-              progress(done, total);
-              preview(tiny, latents);
-            })) {
-      double seconds = (System.nanoTime() - start) / 1e9;
-      result.warnings().forEach(warning -> err().println("note: " + warning));
-      Map<String, String> settings = settings(folder, pipe.model(), request, result);
-      List<Picture> pictures = write(requests, result.pictures(), settings);
-      List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
-      if (pictures.size() > 1) {
-        settings.put("prompt", String.join(" | ", prompts));
-        settings.put("seed", seed + " to " + (seed + count - 1));
-        Images.writePng(out, Images.grid(result.pictures(), columns(pictures.size())), settings);
-        files.add(0, out.toString());
+    try (DrawnPictures files = new DrawnPictures(out, requests.size(), err())) {
+      Drawing drawing = new Drawing(files, tiny, requests, settings);
+      try (Pipeline.Result result = pipe.generate(requests, batch, drawing)) {
+        finish(folder, request, result, drawing, (System.nanoTime() - start) / 1e9);
       }
-      if (latents != null) {
-        SafetensorsWriter.write(latents, Map.of("latents", result.latents()), settings);
-        files.add(latents.toString());
-      }
-      report(
-          new Summary(
-              files,
-              pictures,
-              folder.toString(),
-              request.steps(),
-              request.guidance().toString(),
-              result.networkEvaluations(),
-              seconds,
-              result.warnings()),
-          "%s (%s, %d steps, %.2f s)"
-              .formatted(
-                  files.get(0),
-                  pictures.size() == 1 ? "1 picture" : pictures.size() + " pictures",
-                  request.steps(),
-                  seconds));
     }
+  }
+
+  /** The grid, the latents, and what is said about them. */
+  private void finish(
+      Path folder, Request request, Pipeline.Result result, Drawing drawing, double seconds)
+      throws IOException {
+    result.warnings().forEach(warning -> err().println("note: " + warning));
+    List<Picture> pictures = drawing.pictures;
+    Map<String, String> settings = drawing.settings;
+    List<String> files = new ArrayList<>(pictures.stream().map(Picture::file).toList());
+    if (pictures.size() > 1) {
+      settings.put("prompt", String.join(" | ", prompts));
+      settings.put("seed", seed + " to " + (seed + count - 1));
+      Images.writePng(out, Images.grid(result.pictures(), columns(pictures.size())), settings);
+      files.add(0, out.toString());
+    }
+    if (latents != null) {
+      SafetensorsWriter.write(latents, Map.of("latents", result.latents()), settings);
+      files.add(latents.toString());
+    }
+    report(
+        new Summary(
+            files,
+            pictures,
+            folder.toString(),
+            request.steps(),
+            request.guidance().toString(),
+            result.networkEvaluations(),
+            seconds,
+            result.warnings()),
+        "%s (%s, %d steps, %.2f s)"
+            .formatted(
+                files.get(0),
+                pictures.size() == 1 ? "1 picture" : pictures.size() + " pictures",
+                request.steps(),
+                seconds));
   }
 
   /** What is asked for in text and numbers. */
@@ -368,35 +373,55 @@ final class GenerateCommand extends Verb {
     }
   }
 
-  private void preview(@Nullable AutoencoderTiny tiny, Tensor latents) {
-    if (tiny == null) {
-      return;
-    }
-    try {
-      List<BufferedImage> now = Images.fromTensor(tiny.decode(latents));
-      Images.writePng(suffixed("preview"), Images.grid(now, columns(now.size())), Map.of());
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
+  /** Shows how far it is, and writes each picture when it is drawn. */
+  private final class Drawing implements StepListener {
+    private final DrawnPictures files;
+    private final @Nullable AutoencoderTiny tiny;
+    private final List<Request> requests;
+    private final Map<String, String> settings;
+    private final List<Picture> pictures = new ArrayList<>();
 
-  private List<Picture> write(
-      List<Request> requests, List<BufferedImage> images, Map<String, String> settings)
-      throws IOException {
-    List<Picture> pictures = new ArrayList<>();
-    for (int i = 0; i < images.size(); i++) {
-      Request request = requests.get(i);
-      Path file = images.size() == 1 ? out : numbered(i + 1);
-      settings.put("prompt", request.prompt());
-      settings.put("seed", Long.toString(request.seed()));
-      Images.writePng(file, images.get(i), settings);
-      pictures.add(new Picture(file.toString(), request.prompt(), request.seed()));
+    Drawing(
+        DrawnPictures files,
+        @Nullable AutoencoderTiny tiny,
+        List<Request> requests,
+        Map<String, String> settings) {
+      this.files = files;
+      this.tiny = tiny;
+      this.requests = requests;
+      this.settings = settings;
     }
-    return pictures;
+
+    @Override
+    public void step(int done, int total, Tensor latents) {
+      progress(done, total);
+      if (tiny == null) {
+        return;
+      }
+      try {
+        List<BufferedImage> now = Images.fromTensor(tiny.decode(latents));
+        Images.writePng(files.beside("preview"), Images.grid(now, columns(now.size())), Map.of());
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    @Override
+    public void drawn(int index, BufferedImage picture) {
+      String prompt = requests.get(index).prompt();
+      long seed = requests.get(index).seed();
+      settings.put("prompt", prompt);
+      settings.put("seed", Long.toString(seed));
+      try {
+        pictures.add(new Picture(files.write(picture, settings).toString(), prompt, seed));
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
   }
 
   private Map<String, String> settings(
-      Path folder, DiffusionModel loaded, Request request, Pipeline.Result result) {
+      Path folder, DiffusionModel loaded, Request request, List<String> warnings) {
     Map<String, String> settings = new LinkedHashMap<>();
     settings.put("prompt", "");
     if (negativePrompt != null) {
@@ -422,7 +447,7 @@ final class GenerateCommand extends Verb {
     if (longPrompts) {
       settings.put("long_prompts", "true");
     }
-    if (!result.warnings().isEmpty()) {
+    if (!warnings.isEmpty()) {
       settings.put("cut_prompts", "true");
     }
     if (vaeTiling) {
@@ -448,19 +473,5 @@ final class GenerateCommand extends Verb {
     return count > 1 && prompts.size() > 1
         ? Math.min(count, 16)
         : (int) Math.min(16, Math.ceil(Math.sqrt(pictures)));
-  }
-
-  /** {@code cats.png} to {@code cats-001.png}. */
-  private Path numbered(int number) {
-    return suffixed("%03d".formatted(number));
-  }
-
-  private Path suffixed(String suffix) {
-    String name = out.getFileName().toString();
-    String stem =
-        name.toLowerCase(Locale.ROOT).endsWith(".png")
-            ? name.substring(0, name.length() - 4)
-            : name;
-    return out.resolveSibling("%s-%s.png".formatted(stem, suffix));
   }
 }

@@ -1,8 +1,9 @@
 package org.perflow.pipeline;
 
+import java.awt.image.BufferedImage;
 import org.perflow.tensor.Tensor;
 
-/** Told after every step of a {@link Pipeline}. */
+/** Told after every step of a {@link Pipeline}, and of every picture. */
 @FunctionalInterface
 public interface StepListener {
   /** Wants to know nothing. */
@@ -17,4 +18,12 @@ public interface StepListener {
    *     makes previews of them; valid during the call only
    */
   void step(int done, int total, Tensor latents);
+
+  /**
+   * A picture is done, in the order of the requests; batches behind it are still to come. What this
+   * throws ends the drawing.
+   *
+   * @param index of its request
+   */
+  default void drawn(int index, BufferedImage picture) {}
 }
