@@ -10,10 +10,12 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.locks.ReentrantLock;
 import org.perflow.io.Images;
+import org.perflow.train.ProgressListener;
 
 /**
- * The pictures of one drawing, each written as soon as it is drawn. While open, Ctrl-C (or SIGTERM)
- * ends the program after the file at hand and says which pictures there are.
+ * The pictures of one drawing, each written as soon as it is drawn, and the files beside them.
+ * While open, Ctrl-C (or SIGTERM) ends the program after the file at hand and says which pictures
+ * there are.
  */
 final class DrawnPictures implements AutoCloseable {
   private final Path out;
@@ -34,14 +36,28 @@ final class DrawnPictures implements AutoCloseable {
     Runtime.getRuntime().addShutdownHook(hook);
   }
 
+  /** Writes a file. */
+  @FunctionalInterface
+  interface Body {
+    void write() throws IOException;
+  }
+
   /** Writes the next picture; the file it is in. */
   Path write(BufferedImage picture, Map<String, String> text) throws IOException {
+    Path file = total == 1 ? out : beside("%03d".formatted(written.size() + 1));
+    whole(
+        () -> {
+          Images.writePng(file, picture, text);
+          written.add(file);
+        });
+    return file;
+  }
+
+  /** Writes another file, such as a preview, which no signal cuts short either. */
+  void whole(Body file) throws IOException {
     writing.lock();
     try {
-      Path file = total == 1 ? out : beside("%03d".formatted(written.size() + 1));
-      Images.writePng(file, picture, text);
-      written.add(file);
-      return file;
+      file.write();
     } finally {
       writing.unlock();
     }
@@ -57,6 +73,9 @@ final class DrawnPictures implements AutoCloseable {
 
   private void stopped() {
     writing.lock(); // for good: no other file is begun
+    if (ProgressListener.isTerminal()) {
+      err.println(); // after the progress, and what the terminal shows of Ctrl-C
+    }
     int done = written.size();
     String which = done == 0 ? "" : ": " + written.get(0);
     String last = done < 2 ? "" : " to " + written.get(done - 1);

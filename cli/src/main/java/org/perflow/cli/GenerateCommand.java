@@ -317,11 +317,13 @@ final class GenerateCommand extends Verb {
     if (pictures.size() > 1) {
       settings.put("prompt", String.join(" | ", prompts));
       settings.put("seed", seed + " to " + (seed + count - 1));
-      Images.writePng(out, Images.grid(result.pictures(), columns(pictures.size())), settings);
+      BufferedImage grid = Images.grid(result.pictures(), columns(pictures.size()));
+      drawing.files.whole(() -> Images.writePng(out, grid, settings));
       files.add(0, out.toString());
     }
     if (latents != null) {
-      SafetensorsWriter.write(latents, Map.of("latents", result.latents()), settings);
+      Map<String, Tensor> drawn = Map.of("latents", result.latents());
+      drawing.files.whole(() -> SafetensorsWriter.write(latents, drawn, settings));
       files.add(latents.toString());
     }
     report(
@@ -400,7 +402,8 @@ final class GenerateCommand extends Verb {
       }
       try {
         List<BufferedImage> now = Images.fromTensor(tiny.decode(latents));
-        Images.writePng(files.beside("preview"), Images.grid(now, columns(now.size())), Map.of());
+        BufferedImage grid = Images.grid(now, columns(now.size()));
+        files.whole(() -> Images.writePng(files.beside("preview"), grid, Map.of()));
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
