@@ -295,8 +295,7 @@ final class GenerateCommand extends Verb {
           requests,
           "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
     }
-    Map<String, String> settings =
-        settings(folder, pipe.model(), request, pipe.warnings(requests));
+    Map<String, String> settings = settings(folder, pipe.model(), request, pipe.warnings(requests));
     long start = System.nanoTime();
     try (DrawnPictures files = new DrawnPictures(out, requests.size(), err())) {
       Drawing drawing = new Drawing(files, tiny, requests, settings);

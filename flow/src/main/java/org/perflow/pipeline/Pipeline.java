@@ -152,8 +152,7 @@ public final class Pipeline implements AutoCloseable {
         try (Scope batch = Scope.open()) {
           latents.add(batch.keep(sample(batches.get(i), inAll).latents()));
         }
-        for (BufferedImage picture :
-            codec(requests.get(0).vaeTiling()).images(latents.get(i))) {
+        for (BufferedImage picture : codec(requests.get(0).vaeTiling()).images(latents.get(i))) {
           listener.drawn(pictures.size(), picture);
           pictures.add(picture);
         }
