@@ -31,6 +31,8 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
+import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.FlatParameters;
 
 /** A tiny U-Net that learns through low-rank factors alone. */
 class LoraTrainingTest {
@@ -108,25 +110,51 @@ class LoraTrainingTest {
     }
   }
 
+  /** Noise and windows stay, too: with eight seeds the loss falls to 1-8 % of the first one. */
   @Test
-  void learnsAndResumesAndIsSavedAsLora() throws IOException {
+  void learnsABatchByHeart() throws IOException {
+    try (UNet2DConditionModel teacher = Golden.unet();
+        UNet2DConditionModel student = Golden.unet();
+        Rng rng = Rng.seeded(0);
+        LoraAdapters adapters = LoraAdapters.attach(student, RANK, RANK, rng);
+        FlatParameters factors = new FlatParameters(adapters.parameters());
+        AdamW optimiser = new AdamW(factors, AdamW.Options.DEFAULTS)) {
+      PerflowObjective objective = objective(teacher, student, adapters);
+      List<Double> losses = new ArrayList<>();
+      for (int step = 0; step < 30; step++) {
+        try (Scope scope = Scope.open();
+            Rng same = Rng.seeded(1)) {
+          factors.zeroGradients();
+          Tensor loss = objective.loss(new Objective.Step(step, 0, new long[] {0, 1}, same));
+          loss.backward();
+          optimiser.step(1e-3);
+          losses.add(loss.item());
+        }
+      }
+      assertThat(losses.get(29)).isLessThan(0.3 * losses.get(0));
+    }
+  }
+
+  @Test
+  void resumesAndIsSavedAsLora() throws IOException {
     TrainOptions options =
         TrainOptions.DEFAULTS
-            .withSteps(30)
+            .withSteps(4)
             .withBatch(4)
             .withWarmup(0)
             .withLearningRate(3e-3)
             .withCompute(DType.F32)
             .withGradientCheckpointing(true)
-            .withCheckpointEvery(15)
+            .withCheckpointEvery(2)
             .withEma(0.0);
-    List<Double> losses = new ArrayList<>();
-    Map<String, float[]> whole = train(options, temp.resolve("whole"), losses, false);
-    assertThat(mean(losses.subList(20, 30))).isLessThan(0.7 * mean(losses.subList(0, 10)));
-
-    train(options.withSteps(15), temp.resolve("cut"), new ArrayList<>(), false);
-    Map<String, float[]> resumed = train(options, temp.resolve("cut"), new ArrayList<>(), true);
+    Map<String, float[]> whole = train(options, temp.resolve("whole"), false);
+    train(options.withSteps(2), temp.resolve("cut"), false);
+    Map<String, float[]> resumed = train(options, temp.resolve("cut"), true);
     whole.forEach((name, values) -> assertThat(resumed.get(name)).as(name).isEqualTo(values));
+    String trained = "mid_block.resnets.0.conv1.weight";
+    try (UNet2DConditionModel base = Golden.unet()) {
+      assertThat(whole.get(trained)).isNotEqualTo(values(base).get(trained));
+    }
 
     for (LoraFile.Format format : LoraFile.Format.values()) {
       try (UNet2DConditionModel base = Golden.unet();
@@ -145,21 +173,14 @@ class LoraTrainingTest {
   }
 
   /** The student's weights at the end, with its factors added; writes it and both LoRA files. */
-  private Map<String, float[]> train(
-      TrainOptions options, Path run, List<Double> losses, boolean resume) throws IOException {
+  private Map<String, float[]> train(TrainOptions options, Path run, boolean resume)
+      throws IOException {
     try (UNet2DConditionModel teacher = Golden.unet();
         UNet2DConditionModel student = Golden.unet();
         Rng rng = Rng.seeded(0);
         LoraAdapters adapters = LoraAdapters.attach(student, RANK, 2 * RANK, rng);
         Trainer trainer = new Trainer(objective(teacher, student, adapters), options, run);
         Scope scope = Scope.open()) {
-      trainer.listen(
-          new TrainListener() {
-            @Override
-            public void onStep(Report report) {
-              losses.add(report.loss());
-            }
-          });
       assertThat(trainer.resume()).isEqualTo(resume);
       trainer.run();
       try (NoGrad guard = NoGrad.enter()) {
@@ -171,10 +192,6 @@ class LoraTrainingTest {
         return values(student);
       }
     }
-  }
-
-  private static double mean(List<Double> values) {
-    return values.stream().mapToDouble(value -> value).average().orElseThrow();
   }
 
   @Test
