@@ -24,7 +24,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 class TextAgreementTest {
-  /** Mean red, green and blue. */
+  /** Mean red, green and blue, so written that the towers' LayerNorm keeps all three. */
   private static final class Colours implements Features {
     @Override
     public String name() {
@@ -38,7 +38,9 @@ class TextAgreementTest {
 
     @Override
     public Tensor features(Tensor pictures) {
-      return pictures.mean(2, 3);
+      Tensor colour = pictures.mean(2, 3);
+      Tensor one = Tensor.full(1, pictures.size(0), 1);
+      return Tensor.cat(1, colour, one, colour.neg(), one.neg());
     }
 
     @Override
@@ -62,6 +64,7 @@ class TextAgreementTest {
     assertThat(TextAgreement.winning(100, 2)).isCloseTo(69 * 68 / 9900.0, within(1e-12));
   }
 
+  /** With eight seeds it finds 20 to 26 of the 32 captions, untrained 1 or 2. */
   @Test
   void learnsWhichCaptionAPictureHas(@TempDir Path folder) throws IOException {
     Device.threads(1);
@@ -74,7 +77,7 @@ class TextAgreementTest {
       try (TextAgreement agreement =
           TextAgreement.train(features, reader, samples, OPTIONS, cache)) {
         learnt = agreement.agreement(samples).value();
-        assertThat(learnt).isGreaterThan(0.25); // chance: 1/32
+        assertThat(learnt).isGreaterThan(0.4); // chance: 1/32
         List<Sample> wrong = shifted(samples);
         assertThat(agreement.agreement(wrong).value()).isLessThan(0.1);
       }
