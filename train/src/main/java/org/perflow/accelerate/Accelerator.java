@@ -16,6 +16,7 @@ import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Shards;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
 import org.perflow.train.LoraOptions;
@@ -281,6 +282,6 @@ public final class Accelerator {
               + " is no diffusers folder: it has no scheduler/scheduler_config.json; perflow convert"
               + " makes one of a single file");
     }
-    return Json.readObject(config);
+    return SchedulerConfig.checked(config, Json.readObject(config));
   }
 }

@@ -1,6 +1,5 @@
 package org.perflow.delta;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -74,8 +73,8 @@ public final class DeltaFolder {
     Path to = weights(student);
     Map<String, String> about = new TreeMap<>(Provenance.of(from, "extract", to, 1).asMetadata());
     if (Files.exists(base.resolve(SCHEDULER)) && Files.exists(student.resolve(SCHEDULER))) {
-      JsonNode sampled = Json.read(student.resolve(SCHEDULER));
-      about.putAll(Delta.sampler(sampled, Json.read(base.resolve(SCHEDULER))));
+      ObjectNode sampled = checked(student.resolve(SCHEDULER));
+      about.putAll(Delta.sampler(sampled, checked(base.resolve(SCHEDULER))));
     }
     Delta.extract(from, to, delta, type, about);
   }
@@ -159,7 +158,7 @@ public final class DeltaFolder {
   private static ObjectNode scheduler(Path base, Path delta, Delta.Info info, Sampler sampler)
       throws IOException {
     Path file = base.resolve(SCHEDULER);
-    JsonNode own = SchedulerConfig.checked(file, Json.readObject(file));
+    ObjectNode own = checked(file);
     if (SchedulerConfig.isStudents(own)) {
       throw new FormatException(base + " is accelerated already; add a delta to its teacher");
     }
@@ -175,7 +174,7 @@ public final class DeltaFolder {
       TimeWindows windows = new TimeWindows(sampler.windows());
       config = PerflowScheduler.config(own, windows, sampler.parameterization(), false);
     } else if (said != null && !SchedulerConfig.isStudents(said)) {
-      return (ObjectNode) own; // a delta of two plain models, a fine-tuning say
+      return own; // a delta of two plain models, a fine-tuning say
     } else if (said != null) {
       config = said;
       if (NoiseSchedule.isIn(said)) { // else the student has straight lines instead
@@ -193,6 +192,10 @@ public final class DeltaFolder {
     }
     PerflowScheduler.flow(config).parameterization().requireStart(PredictionType.parse(prediction));
     return config;
+  }
+
+  private static ObjectNode checked(Path scheduler) throws IOException {
+    return SchedulerConfig.checked(scheduler, Json.readObject(scheduler));
   }
 
   /** A student's scheduler config that lies with the delta. */

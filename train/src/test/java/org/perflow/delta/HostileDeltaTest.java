@@ -23,6 +23,7 @@ import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.models.lora.LoraFile;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
@@ -135,6 +136,15 @@ class HostileDeltaTest {
               .hasMessageNotContaining("REDACTED");
           assertThatThrownBy(() -> apply(file)).isInstanceOf(FormatException.class);
         });
+  }
+
+  @Test
+  void samplersThatADeltaTakesAlongAreChecked() throws IOException {
+    Path config = base.resolve("scheduler/scheduler_config.json");
+    Json.write(config, Json.readObject(config).put("num_train_timesteps", Integer.MAX_VALUE));
+    assertThatThrownBy(() -> DeltaFolder.extract(SD15, base, delta, DType.F32))
+        .isInstanceOf(FormatException.class)
+        .hasMessageStartingWith(config + ": num_train_timesteps: got 2147483647");
   }
 
   @Test
