@@ -214,6 +214,14 @@ final class EvaluateCommand extends Verb {
   }
 
   private EvaluatorOptions options() {
+    try {
+      return asGiven();
+    } catch (IllegalArgumentException e) {
+      throw RecordOptions.named(e, EvaluatorOptions.class);
+    }
+  }
+
+  private EvaluatorOptions asGiven() {
     return EvaluatorOptionsBuilder.builder()
         .pictures(pictures)
         .teacherSteps(teacherSteps)

@@ -93,6 +93,19 @@ final class RecordOptions {
     return "--" + component.replaceAll("([A-Z])", "-$1").toLowerCase(Locale.ROOT);
   }
 
+  /** A record's refusal, by the option's name where it begins with a component's. */
+  static IllegalArgumentException named(
+      IllegalArgumentException refusal, Class<? extends Record> type) {
+    String message = String.valueOf(refusal.getMessage());
+    for (RecordComponent component : type.getRecordComponents()) {
+      String name = component.getName();
+      if (message.startsWith(name + " ")) {
+        message = option(name) + message.substring(name.length());
+      }
+    }
+    return new IllegalArgumentException(message, refusal);
+  }
+
   private static String description(String name, Class<?> type, String standard) {
     String values =
         type.isEnum() && type != DType.class

@@ -86,10 +86,14 @@ class EvaluateCommandTest {
   @Test
   void settingsAreRefusedBeforeAnyModelIsLookedFor() {
     String nowhere = "--model=no-such-model";
-    refused(evaluate(SHIPPED, nowhere, "--straight-pictures=0"), "straightPictures", "got 0");
-    refused(evaluate(SHIPPED, nowhere, "--pictures=5"), "pictures must be 6 or more", "got 5");
-    refused(evaluate(SHIPPED, nowhere, "--teacher-steps=4,-1"), "teacherSteps", "[4, -1]");
-    refused(evaluate(SHIPPED, nowhere, "--batch=0"), "batch must be 1 or more; got 0");
+    refused(
+        evaluate(SHIPPED, nowhere, "--straight-pictures=0"),
+        "--straight-pictures must be",
+        "got 0");
+    refused(evaluate(SHIPPED, nowhere, "--pictures=5"), "--pictures must be 6 or more", "got 5");
+    refused(
+        evaluate(SHIPPED, nowhere, "--teacher-steps=4,-1"), "--teacher-steps must be", "[4, -1]");
+    refused(evaluate(SHIPPED, nowhere, "--batch=0"), "--batch must be 1 or more; got 0");
     refused(evaluate(SHIPPED, nowhere, "--dtype=float16"), "float32 or bfloat16; got float16");
     refused(evaluate(SHIPPED, "--sampler=ddim"), "--sampler", "--model");
     refused(evaluate(SHIPPED, nowhere), "no-such-model");
