@@ -35,6 +35,8 @@ final class LoraNames {
   private static final Pattern ALPHA =
       Pattern.compile("(_lora|\\.lora|\\.lora_linear_layer)?\\.alpha$");
 
+  private static final Pattern TEXT_LAYERS = Pattern.compile("(text_model\\.)?encoder\\.layers\\.");
+
   /** Beginnings of names; the first that fits says whose layer it is. */
   private static final Map<String, String> PREFIXES = new LinkedHashMap<>();
 
@@ -81,7 +83,9 @@ final class LoraNames {
         return new Name(prefix.getValue(), current(prefix.getValue(), module), role);
       }
     }
-    return new Name(UNET, current(UNET, rest), role); // diffusers once saved U-Nets alone
+    // Peft saves networks alone, as diffusers once did U-Nets.
+    String part = TEXT_LAYERS.matcher(rest).lookingAt() ? TEXT_ENCODER : UNET;
+    return new Name(part, current(part, rest), role);
   }
 
   /** Names of diffusers before peft, and of transformers before 5, as they are now. */

@@ -156,6 +156,10 @@ class LoraTest {
         .isEqualTo(new LoraNames.Name("unet", TO_Q, LoraNames.Role.DOWN));
     assertThat(LoraNames.parse("base_model.model.unet." + TO_Q + ".lora.down.weight"))
         .isEqualTo(new LoraNames.Name("unet", TO_Q, LoraNames.Role.DOWN));
+    assertThat(
+            LoraNames.parse("base_model.model.text_model.encoder.layers.0.mlp.fc1.lora_A.weight"))
+        .isEqualTo(
+            new LoraNames.Name("text_encoder", "encoder.layers.0.mlp.fc1", LoraNames.Role.DOWN));
     assertThat(LoraNames.parse("conv_in.weight")).isNull();
     assertThat(LoraNames.kohya("add_embedding.linear_2")).isEqualTo("lora_unet_label_emb_0_2");
     assertThat(LoraNames.kohya("conv_in")).isEqualTo("lora_unet_conv_in");
