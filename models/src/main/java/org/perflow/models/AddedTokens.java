@@ -37,6 +37,7 @@ final class AddedTokens {
   private static final List<String> EXTRA =
       List.of("extra_special_tokens", "additional_special_tokens");
 
+  private static final int MOST_WRITTEN_OUT = 10_000_000; // characters: names may hold names
   private static final Pattern WORD = Pattern.compile("\\w", Pattern.UNICODE_CHARACTER_CLASS);
 
   private final Map<String, Token> tokens = new LinkedHashMap<>();
@@ -239,9 +240,24 @@ final class AddedTokens {
       for (int i = 1; tokens.containsKey(token.content() + "_" + i); i++) {
         all.append(' ').append(token.content()).append('_').append(i);
       }
+      long more =
+          (long) times(token.content(), written) * (all.length() - token.content().length());
+      if (more > MOST_WRITTEN_OUT) {
+        throw new IllegalArgumentException(
+            "all vectors of '%s' would make this prompt %,d characters longer; %,d are the most"
+                .formatted(token.content(), more, MOST_WRITTEN_OUT));
+      }
       written = written.replace(token.content(), all);
     }
     return written;
+  }
+
+  private static int times(String word, String text) {
+    int times = 0;
+    for (int at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length())) {
+      times++;
+    }
+    return times;
   }
 
   // ---------------------------------------------------------------- searching

@@ -165,7 +165,38 @@ class CLIPTokenizerTest {
           CLIPTokenizer tokenizer = CLIPTokenizer.standard("!");
           assertThat(tokenizer.tokens("ab".repeat(100_000))).hasSizeGreaterThan(40_000);
           assertThat(tokenizer.tokens("a".repeat(200_000))).hasSizeGreaterThan(1_000);
+          String marks = "\u0301\u0323".repeat(100_000); // to be sorted, as no word ever was
+          assertThat(tokenizer.tokens("a" + marks)).hasSizeGreaterThan(100_000);
         });
+  }
+
+  /** Placeholders of many vectors whose names have each other's in them. */
+  @Test
+  void placeholdersCannotUnfoldAPromptWithoutEnd(@TempDir Path folder) throws IOException {
+    ObjectNode added = Json.MAPPER.createObjectNode();
+    for (String name : List.of("x", "_", "y")) {
+      added.put(name, 0);
+      for (int i = 1; i < 75; i++) {
+        added.put(name + "_" + i, 0);
+      }
+    }
+    ObjectNode vocabulary = Json.readObject(Golden.SD15.resolve("tokenizer/vocab.json"));
+    int next = vocabulary.size();
+    for (String name : List.copyOf(fieldNames(added))) {
+      added.put(name, vocabulary.has(name) ? vocabulary.get(name).asInt() : next++);
+    }
+    CLIPTokenizer tokenizer =
+        tokenizer(Json.MAPPER.createObjectNode().set("added_tokens.json", added), folder);
+    assertThat(tokenizer.tokens("x y")).hasSizeGreaterThan(75);
+    assertThatThrownBy(() -> tokenizer.tokens("xy_".repeat(20_000)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("10,000,000 are the most");
+  }
+
+  private static List<String> fieldNames(JsonNode node) {
+    List<String> names = new ArrayList<>();
+    node.fieldNames().forEachRemaining(names::add);
+    return names;
   }
 
   // ---------------------------------------------------------------- damaged files

@@ -19,6 +19,7 @@ import java.util.regex.Pattern;
  */
 public final class UnicodeTables {
   private static final Pattern SPACE = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
+  private static final Pattern MARKS = Pattern.compile("\\p{M}{1000}");
   private static final Pattern RANGE =
       Pattern.compile(
           "(?<from>\\p{XDigit}+)(-(?<to>\\p{XDigit}+))?((?<by>[+-]\\p{XDigit}+)(?<odd>/2)?)?");
@@ -78,8 +79,21 @@ public final class UnicodeTables {
 
   /** Composed, with one blank for every run of them, in small letters. */
   public static String normalise(String text) {
-    String composed = Normalizer.normalize(text, Normalizer.Form.NFC);
-    return lowerCase(SPACE.matcher(composed).replaceAll(" "));
+    return lowerCase(SPACE.matcher(composed(text)).replaceAll(" "));
+  }
+
+  /** NFC; runs of marks longer than any writing has in parts, as sorting one is quadratic. */
+  private static String composed(String text) {
+    StringBuilder composed = new StringBuilder();
+    Matcher run = MARKS.matcher(text);
+    int done = 0;
+    while (run.find()) {
+      composed.append(Normalizer.normalize(text.substring(done, run.end()), Normalizer.Form.NFC));
+      done = run.end();
+    }
+    return composed
+        .append(Normalizer.normalize(text.substring(done), Normalizer.Form.NFC))
+        .toString();
   }
 
   /** Each code point by itself, as Rust's char: no final sigma, which depends on neighbours. */
