@@ -34,6 +34,8 @@ final class TorchFile {
   static final String LEGACY_MAGIC = "\u0080\2\u008a\n";
 
   private static final int MAX_PICKLE = 100_000_000; // as for the header of a safetensors file
+  private static final long SMALL = 64 << 20; // bytes that a storage may unfold to from nothing
+  private static final long MOST_UNFOLDED = 100; // times, beyond that
   private static final int CHUNK = 1 << 16; // of Java's heap, anew for every tensor
 
   private TorchFile() {}
@@ -122,6 +124,12 @@ final class TorchFile {
           "%s: storage '%s' should hold %d bytes, the zip has %s; copy or download it again"
               .formatted(
                   file, storage.key(), storage.bytes(), entry == null ? "none" : entry.getSize()));
+    }
+    // torch compresses nothing; who packs a file anew may, and zeros unfold a thousandfold
+    if (entry.getSize() - SMALL > MOST_UNFOLDED * entry.getCompressedSize()) {
+      throw new FormatException(
+          "%s: storage '%s' unfolds from %,d to %,d bytes, which no weights do"
+              .formatted(file, storage.key(), entry.getCompressedSize(), entry.getSize()));
     }
     return zip.getInputStream(entry);
   }

@@ -50,6 +50,7 @@ final class TorchTensors implements Pickle.Builder {
               + "|.*\\.(system|popen|exec|exec[lv]\\w*|execWrapper|eval|spawn[lv]\\w*)");
 
   private static final int MAX_TEXT = 200;
+  private static final long MOST_REPEATED = 1000; // how often a tensor may repeat its elements
 
   private final Path file;
   private final Map<String, StoredTensor.Storage> storages = new HashMap<>();
@@ -163,8 +164,13 @@ final class TorchTensors implements Pickle.Builder {
         }
         span = Math.addExact(span, Math.multiplyExact(shape[i] - 1, strides[i]));
       }
+      long numel = 1;
       for (long size : shape) {
         span = size == 0 ? 0 : span;
+        numel = Math.multiplyExact(numel, size);
+      }
+      if (numel > MOST_REPEATED * Math.max(storage.numel(), MOST_REPEATED)) { // by strides of 0
+        throw new ArithmeticException("unfolds");
       }
       if (offset < 0
           || shape.length > NamedTensors.MAX_DIMENSIONS

@@ -236,6 +236,7 @@ class TorchFileTest {
     "3, 2, 1", // beyond its end
     "0, 2, 4", // by its stride
     "0, 1000000, 2000000000", // overflows 32 bits
+    "0, 1000001, 0", // one element, repeated until it fills the memory
   })
   void refusesTensorsOutsideTheirStorage(int offset, int size, int stride) throws IOException {
     Path file = zip(latin("}U\1w" + tensor(offset, size, stride) + "s."));
