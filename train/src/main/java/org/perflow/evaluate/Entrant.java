@@ -3,6 +3,10 @@ package org.perflow.evaluate;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Recommended;
 import org.perflow.flow.sampler.Schedulers;
@@ -27,6 +31,55 @@ record Entrant(Role role, String name, Path folder, @Nullable String sampler) {
     STUDENT,
     /** Drawn with as its folder says. */
     MODEL
+  }
+
+  /** What is there for {@code role}, nameless until {@link #named} sees it beside the others. */
+  static Entrant of(Role role, Path folder, @Nullable String sampler) {
+    return new Entrant(role, "", folder, sampler);
+  }
+
+  /** The same by names that tell each from the others of its role. */
+  static List<Entrant> named(List<Entrant> entrants) {
+    List<Entrant> named = new ArrayList<>();
+    for (Entrant entrant : entrants) {
+      List<Entrant> alike = entrants.stream().filter(other -> other.role == entrant.role).toList();
+      List<String> names = namesOf(alike.stream().map(Entrant::folder).toList());
+      String own = names.get(alike.indexOf(entrant));
+      String name =
+          switch (entrant.role) {
+            case TEACHER -> alike.size() == 1 ? "Teacher" : "Teacher " + own;
+            case STUDENT -> alike.size() == 1 ? "Student" : "Student " + own;
+            case MODEL -> own;
+          };
+      named.add(new Entrant(entrant.role, name, entrant.folder, entrant.sampler));
+    }
+    return named;
+  }
+
+  /** The ends of paths, as short as tells apart what is not the same: "a/student", "b/student". */
+  static List<String> namesOf(List<Path> folders) {
+    List<Path> whole = folders.stream().map(path -> path.toAbsolutePath().normalize()).toList();
+    int longest = whole.stream().mapToInt(Path::getNameCount).max().orElse(0);
+    int different = new HashSet<>(whole).size();
+    for (int parts = 1; ; parts++) {
+      int most = parts;
+      List<String> names = whole.stream().map(path -> end(path, most)).toList();
+      if (parts >= longest || new HashSet<>(names).size() == different) {
+        return names;
+      }
+    }
+  }
+
+  private static String end(Path path, int parts) {
+    int count = path.getNameCount();
+    return count == 0 ? path.toString() : path.subpath(Math.max(0, count - parts), count).toString();
+  }
+
+  /** As the report's settings have it. */
+  String setting() {
+    return role == Role.MODEL
+        ? "model " + name
+        : name.substring(0, 1).toLowerCase(Locale.ROOT) + name.substring(1);
   }
 
   /** With its weights. The caller closes it. */

@@ -80,31 +80,30 @@ public final class Evaluator {
 
   /** A teacher, drawn with by DDIM. The first model that is added is the reference. */
   public Evaluator teacher(Path folder) {
-    return with(new Entrant(Role.TEACHER, "Teacher", folder, null));
+    return with(Entrant.of(Role.TEACHER, folder, null));
   }
 
   /** A student, drawn with as its folder says, and by PeRFlow where that is no student's. */
   public Evaluator student(Path folder) {
-    return with(new Entrant(Role.STUDENT, "Student", folder, null));
+    return with(Entrant.of(Role.STUDENT, folder, null));
   }
 
-  /** Any model, drawn with as its folder says and named as the folder is. */
+  /**
+   * Any model, drawn with as its folder says and named as the folder is, with folders above it
+   * where others are called the same.
+   */
   public Evaluator model(Path folder) {
-    return with(new Entrant(Role.MODEL, nameOf(folder), folder, null));
+    return with(Entrant.of(Role.MODEL, folder, null));
   }
 
   /** Any model, drawn with by a sampler of {@link org.perflow.models.SchedulerConfig#NAMES}. */
   public Evaluator model(Path folder, String sampler) {
-    return with(new Entrant(Role.MODEL, nameOf(folder), folder, sampler));
-  }
-
-  private static String nameOf(Path folder) {
-    return String.valueOf(folder.toAbsolutePath().normalize().getFileName());
+    return with(Entrant.of(Role.MODEL, folder, sampler));
   }
 
   private Evaluator with(Entrant entrant) {
     List<Entrant> more = Stream.concat(entrants.stream(), Stream.of(entrant)).toList();
-    return new Evaluator(features, more, data, reference, options, cache);
+    return new Evaluator(features, Entrant.named(more), data, reference, options, cache);
   }
 
   /**
@@ -261,13 +260,7 @@ public final class Evaluator {
       Features network, List<Entrant.Loaded> models, List<Path> shards) {
     Map<String, String> settings = new LinkedHashMap<>();
     for (Entrant entrant : entrants) {
-      String name =
-          switch (entrant.role()) {
-            case TEACHER -> "teacher";
-            case STUDENT -> "student";
-            case MODEL -> "model " + entrant.name();
-          };
-      settings.put(name, Installation.name(entrant.folder()));
+      settings.put(entrant.setting(), Installation.name(entrant.folder()));
     }
     settings.put("features", network.name());
     settings.put("captions", shards.stream().map(Installation::name).toList().toString());
@@ -310,6 +303,7 @@ public final class Evaluator {
               + " the reference %s and %d models".formatted(against, entrants.size()));
     }
     List<Measurement> rows = new ArrayList<>();
+    List<String> names = Entrant.namesOf(folders);
     int fewest = Integer.MAX_VALUE;
     try (Features network = network();
         PictureFolder.Seen real = seen(against, network, Optional.empty(), progress)) {
@@ -318,7 +312,7 @@ public final class Evaluator {
         try (PictureFolder.Seen seen = seen(folder, network, Optional.of(real.size()), progress)) {
           FeatureSet drawn = set(seen, rows.size() + 1);
           fewest = Math.min(fewest, drawn.size());
-          String label = "%s (%,d)".formatted(folder.getFileName(), drawn.size());
+          String label = "%s (%,d)".formatted(names.get(rows.size()), drawn.size());
           rows.add(
               Measurement.ofPictures(label, SetFigures.between(drawn, wanted, resamples(network))));
         }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -77,6 +78,26 @@ class EvaluatorTest {
         .isDirectoryContaining("glob:**grid.png")
         .isDirectoryContaining("glob:**measurements.json");
     assertThat(report.json().systems()).hasSize(6);
+  }
+
+  @Test
+  void modelsOfOneNameAreToldApart(@TempDir Path temp) throws IOException {
+    Files.createDirectories(temp.resolve("one"));
+    Files.createDirectories(temp.resolve("two"));
+    Path one = TinyTeacher.in(temp.resolve("one/model"), "DDIMScheduler");
+    Path two = TinyTeacher.in(temp.resolve("two/model"), "DDIMScheduler");
+    Evaluated evaluated =
+        Evaluator.on(FEATURES)
+            .teacher(one)
+            .model(one)
+            .model(two)
+            .data(TinyTeacher.data(temp.resolve("data")))
+            .options(OPTIONS.withTeacherSteps(List.of(2)))
+            .run(line -> {});
+    assertThat(evaluated.rows().stream().map(Measurement::title))
+        .containsExactly(
+            "Teacher, DDIM, 2 steps", "one/model, DDIM, 2 steps", "two/model, DDIM, 2 steps");
+    assertThat(evaluated.settings()).containsKeys("teacher", "model one/model", "model two/model");
   }
 
   @Test
