@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests as other processors would: with the kernels of older ones (PyTorch's, oneDNN's and OpenBLAS's), with
-# 1, 2 and 3 threads, classes and methods in random order. Prints which tests failed where; 1 if any did.
+# 1, 2 and 3 threads, classes and methods in random order. Prints which tests failed where; 1 if any did, or a JVM died.
 #
 #   tools/test-matrix.sh                            every test, every combination (half an hour each on two cores)
 #   tools/test-matrix.sh -pl flow -am               what follows goes on to Maven
@@ -18,16 +18,19 @@ avx2   avx2    avx2    AVX2        Haswell  1
 avx512 avx512f avx512  AVX512_CORE SkylakeX 2
 own    -       -       -           -        2
 "
+for name in ${ONLY:-}; do
+  grep -q "^$name " <<<"$combinations" || { echo "no combination is called $name; there are:$combinations" >&2; exit 2; }
+done
 seed="${SEED:-$RANDOM}"
 out=target/test-matrix
 rm -rf "$out"
 mkdir -p "$out"
 
-# The tests of a folder of Surefire's reports that failed, one a line.
+# The tests of a folder of Surefire's reports that failed, one a line, however often their messages say "<error".
 failed() {
   find "$1" -name 'TEST-*.xml' -exec sed -nE \
     -e '/<testcase /{s/.*<testcase name="([^"]*)" classname="([^"]*)".*/\2.\1/;h}' \
-    -e '/<(failure|error)[ >]/{x;p;x}' {} +
+    -e '/^ *<(failure|error)[ >]/{x;/./p;s/.*//;x}' {} +
 }
 
 printf '%-10s %6s %7s %8s   seed %s\n' combination tests failed minutes "$seed"
@@ -45,7 +48,7 @@ while read -r name flag aten dnnl blas threads; do
     '-Djunit.jupiter.testclass.order.default=org.junit.jupiter.api.ClassOrderer$Random' \
     '-Djunit.jupiter.testmethod.order.default=org.junit.jupiter.api.MethodOrderer$Random' \
     -Djunit.jupiter.execution.order.random.seed="$seed" \
-    test "$@" >"$out/$name.log" 2>&1 || echo "$name: Maven failed, see $out/$name.log" >>"$out/failed"
+    test "$@" >"$out/$name.log" 2>&1 </dev/null || echo "Maven itself, see $out/$name.log  ($name)" >>"$out/failed"
   mkdir "$out/$name"
   for reports in */target/surefire-reports; do
     [ ! -d "$reports" ] || cp -r "$reports" "$out/$name/${reports%%/*}"
