@@ -44,9 +44,18 @@ final class Checkpoint {
 
   private Checkpoint() {}
 
-  /** The counters of a run. */
+  /**
+   * The counters of a run.
+   *
+   * @param loss of the last step; null in checkpoints of earlier versions
+   */
   record State(
-      long step, long optimiserSteps, long emaUpdates, long dataPosition, double elapsedSeconds) {}
+      long step,
+      long optimiserSteps,
+      long emaUpdates,
+      long dataPosition,
+      double elapsedSeconds,
+      @Nullable Double loss) {}
 
   /** What a checkpoint is taken of and restored into. */
   record Parts(

@@ -145,6 +145,7 @@ public final class Trainer implements AutoCloseable {
     step = state.step();
     order.position(state.dataPosition());
     secondsBefore = state.elapsedSeconds();
+    loss = state.loss() == null ? Double.NaN : state.loss();
     return true;
   }
 
@@ -320,7 +321,12 @@ public final class Trainer implements AutoCloseable {
   private void checkpoint() throws IOException {
     var state =
         new Checkpoint.State(
-            step, optimiser.steps(), ema == null ? 0 : ema.updates(), order.position(), seconds());
+            step,
+            optimiser.steps(),
+            ema == null ? 0 : ema.updates(),
+            order.position(),
+            seconds(),
+            loss);
     Path saved = Checkpoint.save(folder, parts(), state, config.json(), options.keepCheckpoints());
     for (TrainListener listener : listeners) {
       listener.onCheckpoint(step, saved);

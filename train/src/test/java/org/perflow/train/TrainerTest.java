@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -71,6 +72,25 @@ class TrainerTest {
 
     assertBitEqual(train(run, OPTIONS, true), straight);
     assertThat(halfWritten).doesNotExist();
+  }
+
+  @Test
+  void aFinishedRunThatIsResumedEndsAsItDid() throws IOException {
+    Trainer.Result ended;
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, OPTIONS, temp)) {
+      ended = trainer.run();
+    }
+    Path state = temp.resolve("checkpoints/step-00000010/state.json");
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, OPTIONS, temp)) {
+      trainer.resume();
+      assertThat(trainer.run().loss()).isFinite().isEqualTo(ended.loss());
+      ObjectNode earlier = Json.readObject(state); // as earlier versions wrote it
+      earlier.remove("loss");
+      Json.write(state, earlier);
+      assertThat(trainer.resume()).isTrue();
+    }
   }
 
   @Test
