@@ -78,7 +78,7 @@ public record Training(
       throw new IllegalArgumentException(
           "%s/config.json was written with other settings than the plan has now: %s; choose another"
                   .formatted(folder, String.join(", ", differences))
-              + " folder (--out), or move that one away");
+              + " folder to write to, or move that one away");
     }
   }
 

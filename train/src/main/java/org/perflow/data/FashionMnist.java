@@ -36,8 +36,8 @@ public final class FashionMnist {
   private static final DebianPackage PACKAGE = new DebianPackage("dataset-fashion-mnist");
   private static final String INSTALLED = "usr/share/datasets/fashion-mnist";
   private static final String OTHERWISE =
-      "fetch the four files of github.com/zalandoresearch/fashion-mnist elsewhere and name their"
-          + " folder with --from";
+      "fetch the four files of github.com/zalandoresearch/fashion-mnist elsewhere and name the"
+          + " folder that they are in";
 
   private static final int SIDE = 28;
   private static final int BORDER = 2;

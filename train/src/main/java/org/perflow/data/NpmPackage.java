@@ -62,7 +62,7 @@ public record NpmPackage(String name, String version, String sha256) {
       int code = npm.waitFor();
       if (code != 0) {
         throw new IOException(
-            "npm pack %s@%s failed (exit code %d): %s; fetch it elsewhere and name its folder with --packages"
+            "npm pack %s@%s failed (exit code %d): %s; fetch it elsewhere and name the folder that it is in"
                 .formatted(
                     name, version, code, Files.readString(log, StandardCharsets.UTF_8).strip()));
       }

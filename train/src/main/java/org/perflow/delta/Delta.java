@@ -435,7 +435,7 @@ public final class Delta {
   private static Tensor finite(String source, String name, Tensor value) throws FormatException {
     if (!value.isFinite()) {
       throw new FormatException(
-          "%s: %s comes out as NaN or infinite as %s; a file is damaged or comes from a training that diverged, or --dtype needs a wider range"
+          "%s: %s comes out as NaN or infinite as %s; a file is damaged or comes from a training that diverged, or the type needs a wider range"
               .formatted(source, name, value.dtype()));
     }
     return value;

@@ -88,7 +88,7 @@ public final class DeltaLora {
         throw new FormatException(
             delta
                 + " is of a student that embeds its guidance, by a layer that no LoRA has room for:"
-                + " train one with accelerate --method lcm-lora");
+                + " train one by the method lcm-lora");
       }
       List<LoraLayer> factors = new ArrayList<>();
       List<Layer> layers = new ArrayList<>();

@@ -73,8 +73,11 @@ public final class LcmMethod implements Method<LcmOptions> {
   public void require(LoraOptions lora, LcmOptions options) {
     Checks.that(
         !(lora.lowRank() && options.told()),
-        "the layer that tells the student its guidance is no part of a LoRA: choose --method"
-            + " lcm-lora, which has one guidance, or leave out --lora-rank");
+        "the layer that tells the student its guidance is no part of a LoRA: choose the method"
+            + " lcm-lora, which has one guidance, or train all weights (loraRank 0)");
+    Checks.that(
+        lora.lowRank() || !this.lora.lowRank(),
+        name + " trains low-rank factors: choose a loraRank of 1 or more, or the method lcm");
   }
 
   @Override

@@ -25,7 +25,7 @@ public final class TcdMethod implements Method<TcdOptions> {
 
   @Override
   public String advice() {
-    return "4 to 16 steps with as much fresh noise as --eta says: detail at many steps";
+    return "4 to 16 steps with as much fresh noise as eta says: detail at many steps";
   }
 
   @Override

@@ -186,7 +186,7 @@ public final class TeacherPairs implements AutoCloseable {
         throw new IOException(
             file
                 + " holds pairs of another teacher, sampler, guidance, data or seed: choose another"
-                + " --pairs-folder (or --out), or remove the shards and they are made again");
+                + " pairsFolder, or folder of the run, or remove the shards and they are made again");
       }
       Map<String, Tensor> part = new LinkedHashMap<>();
       double seconds = Double.parseDouble(shard.metadata().getOrDefault(SECONDS, "0"));

@@ -271,8 +271,10 @@ class ConsistencyMethodsTest {
   void refusals() {
     var lcm = LcmMethod.TOLD;
     assertThatThrownBy(() -> lcm.require(new LoraOptions(8, 0), LcmOptions.DEFAULTS))
-        .hasMessageContaining("--method lcm-lora");
+        .hasMessageContaining("the method lcm-lora");
     lcm.require(new LoraOptions(8, 0), LcmOptions.LORA);
+    assertThatThrownBy(() -> LcmMethod.LORA.require(LoraOptions.DEFAULTS, LcmOptions.LORA))
+        .hasMessageContaining("lcm-lora trains low-rank factors: choose a loraRank of 1 or more");
     assertThatThrownBy(() -> PcmOptions.DEFAULTS.withGridSteps(50))
         .hasMessageContaining("multiple of the phases");
     assertThatThrownBy(() -> ConsistencyObjective.require(Ring.scheduler(), settings(48, 3, false)))

@@ -69,7 +69,7 @@ class TeacherPairsTest {
     samples(300);
     assertThatThrownBy(() -> store(300, 1))
         .hasMessageContaining(shard(0).toString())
-        .hasMessageContaining("--pairs-folder");
+        .hasMessageContaining("pairsFolder");
     byte[] content = Files.readAllBytes(shard(1));
     Files.write(shard(1), Arrays.copyOf(content, content.length - 3));
     assertThatThrownBy(() -> store(300, 0))
