@@ -72,7 +72,9 @@ record Entrant(Role role, String name, Path folder, @Nullable String sampler) {
 
   private static String end(Path path, int parts) {
     int count = path.getNameCount();
-    return count == 0 ? path.toString() : path.subpath(Math.max(0, count - parts), count).toString();
+    return count == 0
+        ? path.toString()
+        : path.subpath(Math.max(0, count - parts), count).toString();
   }
 
   /** As the report's settings have it. */
