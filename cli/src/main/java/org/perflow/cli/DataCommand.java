@@ -11,10 +11,16 @@ import picocli.CommandLine.Spec;
     usageHelpWidth = 100,
     description = "Builds and inspects captioned pictures in WebDataset shards.",
     commandListHeading = "%nCommands:%n",
-    subcommands = {DataEmojiCommand.class, DataFashionMnistCommand.class, DataInspectCommand.class},
+    subcommands = {
+      DataImportCommand.class,
+      DataEmojiCommand.class,
+      DataFashionMnistCommand.class,
+      DataInspectCommand.class
+    },
     footer = {
       "",
       "Examples:",
+      "  perflow data import my-photos --out data/mine",
       "  perflow data emoji --out data/emoji-64",
       "  perflow data fashion-mnist --out runs/fashion-mnist/data",
       "  perflow data inspect data/emoji-64/test.tar"

@@ -74,15 +74,20 @@ public final class Main implements Runnable {
   /** The whole command tree with our exit codes and one-line errors. */
   static CommandLine commandLine() {
     CommandLine commands = new CommandLine(new Main());
-    for (CommandLine command : commands.getSubcommands().values()) {
-      if (command.getCommand() instanceof OptionsFromRecords verb) {
-        verb.addOptions();
-      }
-    }
+    addOptions(commands);
     return commands
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setParameterExceptionHandler(Main::usageError)
         .setExecutionExceptionHandler(Main::failure);
+  }
+
+  private static void addOptions(CommandLine parent) {
+    for (CommandLine command : parent.getSubcommands().values()) {
+      if (command.getCommand() instanceof OptionsFromRecords verb) {
+        verb.addOptions();
+      }
+      addOptions(command);
+    }
   }
 
   @Override

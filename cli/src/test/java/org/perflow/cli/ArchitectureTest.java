@@ -63,7 +63,8 @@ class ArchitectureTest {
             "org.perflow.evaluate..",
             "org.perflow.report..",
             "org.perflow.compare..",
-            "org.perflow.data.."));
+            "org.perflow.data..",
+            "org.perflow.importing.."));
     modules.put("cli", List.of("org.perflow.cli.."));
     return modules;
   }

@@ -27,6 +27,7 @@ class JavadocExamplesTest {
           "Accelerator",
           "Benchmark",
           "Comparison",
+          "DataImport",
           "Delta",
           "DeltaFolder",
           "Evaluation",

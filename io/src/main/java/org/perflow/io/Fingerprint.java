@@ -49,6 +49,13 @@ public final class Fingerprint {
     return fingerprint.hex();
   }
 
+  /** Of some bytes. */
+  public static String of(byte[] bytes) {
+    Fingerprint fingerprint = new Fingerprint();
+    fingerprint.digest.update(bytes);
+    return fingerprint.hex();
+  }
+
   /** Of some lines of text. */
   public static String of(Iterable<String> lines) {
     Fingerprint fingerprint = new Fingerprint();

@@ -58,7 +58,8 @@ public final class Images {
     return decode(bytes, name, Color.WHITE);
   }
 
-  private static BufferedImage decode(byte[] bytes, String name, Color ground) throws IOException {
+  /** The same on another ground. */
+  public static BufferedImage decode(byte[] bytes, String name, Color ground) throws IOException {
     try {
       return Reading.of(name, () -> PictureDecoder.decode(bytes, ground));
     } catch (FormatException e) {

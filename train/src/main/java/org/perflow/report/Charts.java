@@ -6,6 +6,7 @@ import java.awt.Font;
 import java.text.DecimalFormat;
 import java.text.DecimalFormatSymbols;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -35,6 +36,8 @@ public final class Charts {
 
   /** More lines than this are told apart by a panel each. */
   private static final int MOST_LINES = 6;
+
+  private static final int MOST_BARS = 100;
 
   private static final int PANEL_WIDTH = 300;
   private static final int PANEL_HEIGHT = 220;
@@ -97,6 +100,45 @@ public final class Charts {
                     + " is better",
                 curves(shown, Theme.LIGHT),
                 curves(shown, Theme.DARK)));
+  }
+
+  /**
+   * How many of {@code values} there are of each size.
+   *
+   * @param what they are, such as "tokens of a caption"
+   * @param of what they are counted, such as "pictures"
+   * @param limit marked by a line
+   */
+  public static Report.Plot histogram(
+      String title, String what, String of, int[] values, int limit) {
+    String alt = "How many %s have so many %s; the line is at %d".formatted(of, what, limit);
+    return new Report.Plot(
+        title,
+        alt,
+        histogram(what, of, values, limit, Theme.LIGHT),
+        histogram(what, of, values, limit, Theme.DARK));
+  }
+
+  private static Chart histogram(String what, String of, int[] values, int limit, Theme theme) {
+    int most = Math.max(limit, Arrays.stream(values).max().orElse(0)) + 1;
+    int width = Math.max(1, (most + MOST_BARS - 1) / MOST_BARS); // of a bar
+    double[] counts = new double[most / width + 2]; // the last one empty: where the area ends
+    for (int value : values) {
+      counts[value / width]++;
+    }
+    double[] x = IntStream.range(0, counts.length).mapToDouble(bar -> bar * width).toArray();
+    XYChart chart = chart(what, of, theme);
+    XYSeries bars = chart.addSeries("all", x, counts);
+    bars.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.StepArea);
+    bars.setMarker(SeriesMarkers.NONE).setLineColor(SERIES[0]).setFillColor(SERIES[0]);
+    double top = Arrays.stream(counts).max().orElse(1) * 1.05;
+    XYSeries line =
+        chart.addSeries("limit", new double[] {limit, limit}, new double[] {0, top});
+    line.setMarker(SeriesMarkers.NONE).setLineColor(SERIES[1]).setLineWidth(2f);
+    chart.getStyler().setLegendVisible(false);
+    chart.getStyler().setXAxisMin(0.0).setYAxisMin(0.0).setYAxisMax(top);
+    chart.getStyler().setXAxisDecimalPattern("#,##0").setYAxisDecimalPattern("#,##0");
+    return new Chart(List.of(chart), theme);
   }
 
   private static Chart curves(Map<String, List<Point>> runs, Theme theme) {

@@ -75,7 +75,26 @@ public record Report(String title, String lead, List<Section> sections) {
   }
 
   /** Names and values: settings of the run, versions, hashes. */
-  public record Settings(Map<String, String> values) implements Section {}
+  public record Settings(String title, Map<String, String> values) implements Section {
+    /** Of a run. */
+    public Settings(Map<String, String> values) {
+      this("Settings and versions", values);
+    }
+  }
+
+  /**
+   * Pictures of any shape with a text below each.
+   *
+   * @param note a line below the heading
+   */
+  public record Gallery(String title, String note, List<Picture> pictures) implements Section {
+    /** One of them. */
+    public record Picture(String text, BufferedImage image) {}
+
+    public Gallery {
+      pictures = List.copyOf(pictures);
+    }
+  }
 
   /** A plot: what it shows, which stands below it too, and its drawing for either ground. */
   public record Plot(String title, String alt, Chart light, Chart dark) implements Section {}
@@ -99,7 +118,7 @@ public record Report(String title, String lead, List<Section> sections) {
       if (section instanceof Table table) {
         markdown(text, table);
       } else if (section instanceof Settings settings) {
-        text.append("%n## Settings and versions%n%n".formatted());
+        text.append("%n## %s%n%n".formatted(settings.title()));
         settings.values().forEach((name, is) -> text.append("* %s: %s%n".formatted(name, is)));
       }
     }
@@ -140,6 +159,8 @@ public record Report(String title, String lead, List<Section> sections) {
         plot(body, plot);
       } else if (section instanceof Settings settings) {
         settings(body, settings);
+      } else if (section instanceof Gallery gallery) {
+        gallery(body, gallery);
       }
     }
     return template().replace("@TITLE@", text(title)).replace("@BODY@", body);
@@ -216,7 +237,7 @@ public record Report(String title, String lead, List<Section> sections) {
   }
 
   private static void settings(StringBuilder body, Settings settings) {
-    body.append("<h2>Settings and versions</h2>\n<dl>\n");
+    body.append("<h2>").append(text(settings.title())).append("</h2>\n<dl>\n");
     settings
         .values()
         .forEach(
@@ -227,6 +248,19 @@ public record Report(String title, String lead, List<Section> sections) {
                     .append(text(value))
                     .append("</dd>\n"));
     body.append("</dl>\n");
+  }
+
+  private static void gallery(StringBuilder body, Gallery gallery) {
+    body.append("<h2>").append(text(gallery.title())).append("</h2>\n<p class=\"note\">");
+    body.append(text(gallery.note())).append("</p>\n<div class=\"gallery\">\n");
+    for (Gallery.Picture picture : gallery.pictures()) {
+      body.append("<figure><img alt=\"\" src=\"") // the text is beside it
+          .append(dataUri(picture.image()))
+          .append("\"><figcaption>")
+          .append(text(picture.text()))
+          .append("</figcaption></figure>\n");
+    }
+    body.append("</div>\n");
   }
 
   private static String dataUri(String type, byte[] bytes) {

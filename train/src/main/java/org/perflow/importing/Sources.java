@@ -1,0 +1,29 @@
+package org.perflow.importing;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Locale;
+import org.perflow.io.FormatException;
+
+/** Tells what kind of source a path is. */
+final class Sources {
+  private Sources() {}
+
+  static Source of(Path path, int repeats, ImportOptions options) throws IOException {
+    if (Files.isDirectory(path)) {
+      return new FolderSource(path, repeats, options);
+    }
+    if (!Files.exists(path)) {
+      throw new NoSuchFileException(
+          path.toString(), null, "there is no such folder of pictures, shard or table");
+    }
+    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
+    if (name.endsWith(".csv") || name.endsWith(".tsv")) {
+      return new TableSource(path, repeats, options);
+    }
+    throw new FormatException(
+        path + " is no source of pictures: expected a folder, or a .csv or .tsv file");
+  }
+}
