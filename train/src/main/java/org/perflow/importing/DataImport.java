@@ -48,7 +48,9 @@ public final class DataImport {
 
   private record Weighted(Path path, int weight) {}
 
-  /** What {@value #STATE} says: of what the shards are, and once they are finished what they hold. */
+  /**
+   * What {@value #STATE} says: of what the shards are, and once they are finished what they hold.
+   */
   private record State(
       JsonNode options, List<String> sources, String fingerprint, @Nullable Imported result) {}
 
@@ -170,15 +172,13 @@ public final class DataImport {
     }
 
     private String nothing(List<LeftOut> leftOut) {
-      String named = sources.stream().map(s -> s.path().toString()).collect(Collectors.joining(", "));
+      String named =
+          sources.stream().map(s -> s.path().toString()).collect(Collectors.joining(", "));
       return leftOut.isEmpty()
           ? named + ": no pictures in there (JPEG, PNG, WebP, GIF, BMP or TIFF)"
           : "%s: none of %,d pictures can be taken: %s%s; --captions filename takes file names for captions, --caption TEXT one for all"
               .formatted(
-                  named,
-                  leftOut.size(),
-                  leftOut.get(0),
-                  leftOut.size() > 1 ? ", and so on" : "");
+                  named, leftOut.size(), leftOut.get(0), leftOut.size() > 1 ? ", and so on" : "");
     }
 
     /** What the folder holds already; null where there is work to do. */
@@ -208,8 +208,7 @@ public final class DataImport {
       for (var setting : is.options().properties()) {
         JsonNode other = before.path(setting.getKey());
         if (!other.asText().equals(setting.getValue().asText())) {
-          changed.add(
-              "%s was %s, is %s".formatted(setting.getKey(), other, setting.getValue()));
+          changed.add("%s was %s, is %s".formatted(setting.getKey(), other, setting.getValue()));
         }
       }
       if (!was.sources().equals(is.sources())) {
@@ -245,8 +244,7 @@ public final class DataImport {
       }
       CLIPTokenizer counter =
           tokenizer == null ? CLIPTokenizer.standard("<|endoftext|>") : tokenizer;
-      ImportReport report =
-          ImportReport.of(options, plan, counter, train, test, leftOut, thumbs);
+      ImportReport report = ImportReport.of(options, plan, counter, train, test, leftOut, thumbs);
       report.write(folder);
       return report.imported();
     }

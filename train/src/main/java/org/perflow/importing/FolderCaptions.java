@@ -78,8 +78,7 @@ final class FolderCaptions {
     }
   }
 
-  private void readLine(
-      Path file, String at, String line, @Nullable String key, Listing listing) {
+  private void readLine(Path file, String at, String line, @Nullable String key, Listing listing) {
     try {
       ObjectNode about = Json.object(at, line);
       Set<String> keys = new TreeSet<>();

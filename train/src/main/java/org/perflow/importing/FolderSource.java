@@ -69,8 +69,7 @@ final class FolderSource implements Source {
                   + " metadata.csv or captions.json that names it");
         } else {
           listing.add(
-              new Entry(
-                  name, caption, repeats, stamp(picture), () -> Files.readAllBytes(picture)));
+              new Entry(name, caption, repeats, stamp(picture), () -> Files.readAllBytes(picture)));
         }
       } catch (FormatException e) {
         listing.leaveOut(name, Why.NO_CAPTION, e.getMessage());

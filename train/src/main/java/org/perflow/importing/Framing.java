@@ -22,8 +22,7 @@ record Framing(Size scaled, int left, int top, Size target) {
    *
    * @param where in 0..1 a random cut is made
    */
-  static Optional<Framing> of(
-      Size picture, Size target, Crop crop, boolean enlarge, double where) {
+  static Optional<Framing> of(Size picture, Size target, Crop crop, boolean enlarge, double where) {
     double across = (double) target.width() / picture.width();
     double down = (double) target.height() / picture.height();
     boolean pad = crop == Crop.PAD;

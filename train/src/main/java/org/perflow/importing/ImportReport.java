@@ -62,7 +62,11 @@ final class ImportReport {
     List<About> all = Stream.concat(train.stream(), test.stream()).toList();
     Map<String, Integer> counted = new HashMap<>();
     List<String> captions =
-        plan.shards().stream().map(Shard::entries).flatMap(List::stream).map(Entry::caption).toList();
+        plan.shards().stream()
+            .map(Shard::entries)
+            .flatMap(List::stream)
+            .map(Entry::caption)
+            .toList();
     captions.forEach(text -> counted.computeIfAbsent(text, any -> tokenizer.tokens(text).size()));
     int[] lengths = captions.stream().mapToInt(counted::get).toArray();
     String longest = captions.stream().max(Comparator.comparing(counted::get)).orElse("");
@@ -132,7 +136,9 @@ final class ImportReport {
     counts.put("Cut at the sides", "%,d".formatted(pictures.stream().filter(About::cut).count()));
     counts.put("The same file again", "%,d".formatted(more(imported.duplicates())));
     counts.put("Look like another", "%,d".formatted(more(imported.nearDuplicates())));
-    imported.reasons().forEach((why, count) -> counts.put("Left out: " + why, "%,d".formatted(count)));
+    imported
+        .reasons()
+        .forEach((why, count) -> counts.put("Left out: " + why, "%,d".formatted(count)));
     Imported.CaptionLengths captions = imported.captions();
     counts.put(
         "Captions",
@@ -172,8 +178,7 @@ final class ImportReport {
         .forEach(size -> sizes.put(size.getKey(), size.getValue()));
     sizes.forEach(
         (size, count) -> {
-          List<About> of =
-              pictures.stream().filter(p -> p.made().toString().equals(size)).toList();
+          List<About> of = pictures.stream().filter(p -> p.made().toString().equals(size)).toList();
           rows.add(
               new Row(
                   Row.Kind.FIGURES,
@@ -204,8 +209,7 @@ final class ImportReport {
   private static Report.Settings leftOut(Why why, List<LeftOut> pictures) {
     Map<String, String> shown = new LinkedHashMap<>();
     pictures.stream().limit(MOST_SHOWN).forEach(l -> shown.put(l.name(), l.reason()));
-    return new Report.Settings(
-        "Left out: " + why + rest(pictures.size()), shown);
+    return new Report.Settings("Left out: " + why + rest(pictures.size()), shown);
   }
 
   private static void groups(

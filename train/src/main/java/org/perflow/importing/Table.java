@@ -48,8 +48,7 @@ final class Table {
               captions ? Columns.captions(where, header, options.captionKey()) : pictureColumn;
         }
         rows.add(
-            new Row(
-                line.getField(pictureColumn), captions ? line.getField(captionColumn) : ""));
+            new Row(line.getField(pictureColumn), captions ? line.getField(captionColumn) : ""));
       }
     } catch (CsvParseException e) {
       String reason = e.getCause() == null ? e.getMessage() : e.getCause().getMessage();

@@ -132,8 +132,7 @@ public final class Charts {
     bars.setXYSeriesRenderStyle(XYSeries.XYSeriesRenderStyle.StepArea);
     bars.setMarker(SeriesMarkers.NONE).setLineColor(SERIES[0]).setFillColor(SERIES[0]);
     double top = Arrays.stream(counts).max().orElse(1) * 1.05;
-    XYSeries line =
-        chart.addSeries("limit", new double[] {limit, limit}, new double[] {0, top});
+    XYSeries line = chart.addSeries("limit", new double[] {limit, limit}, new double[] {0, top});
     line.setMarker(SeriesMarkers.NONE).setLineColor(SERIES[1]).setLineWidth(2f);
     chart.getStyler().setLegendVisible(false);
     chart.getStyler().setXAxisMin(0.0).setYAxisMin(0.0).setYAxisMax(top);

@@ -26,8 +26,7 @@ import org.perflow.io.Shards;
 import org.perflow.train.Origin;
 
 class DataImportTest {
-  private static final ImportOptions SMALL =
-      ImportOptions.DEFAULTS.withSize(32).withHeldOut(0);
+  private static final ImportOptions SMALL = ImportOptions.DEFAULTS.withSize(32).withHeldOut(0);
 
   @TempDir private Path temp;
 
@@ -220,8 +219,7 @@ class DataImportTest {
     for (Path shard : Shards.train(List.of(atOnce))) {
       assertThat(shard).hasSameBinaryContentAs(out().resolve(shard.getFileName()));
     }
-    assertThat(out().resolve("report.html"))
-        .hasSameBinaryContentAs(atOnce.resolve("report.html"));
+    assertThat(out().resolve("report.html")).hasSameBinaryContentAs(atOnce.resolve("report.html"));
   }
 
   @Test
@@ -259,7 +257,9 @@ class DataImportTest {
     assertThat(imported.heldOut()).isEqualTo(4);
     assertThat(imported.train()).isEqualTo(16);
     Set<String> test = captions(ShardReader.readAll(Shards.test(List.of(out()))));
-    assertThat(test).hasSize(2).doesNotContainAnyElementsOf(captions(List.copyOf(samples().values())));
+    assertThat(test)
+        .hasSize(2)
+        .doesNotContainAnyElementsOf(captions(List.copyOf(samples().values())));
   }
 
   private static Set<String> captions(List<Sample> samples) {

@@ -23,8 +23,7 @@ class FramingTest {
   void cutsWhereItIsTold() {
     Size scaled = new Size(768, 512);
     assertThat(of(1536, 1024, Crop.CENTER, 0)).isEqualTo(new Framing(scaled, 128, 0, SQUARE));
-    assertThat(of(1536, 1024, Crop.RANDOM, 0.9999))
-        .isEqualTo(new Framing(scaled, 256, 0, SQUARE));
+    assertThat(of(1536, 1024, Crop.RANDOM, 0.9999)).isEqualTo(new Framing(scaled, 256, 0, SQUARE));
     assertThat(of(1536, 1024, Crop.RANDOM, 0)).isEqualTo(new Framing(scaled, 0, 0, SQUARE));
     assertThat(of(1024, 1536, Crop.TOP, 0))
         .isEqualTo(new Framing(new Size(512, 768), 0, 0, SQUARE));
@@ -52,8 +51,7 @@ class FramingTest {
         .isEqualTo(new Framing(new Size(512, 256), 0, -128, SQUARE));
     Framing small = of(100, 50, Crop.PAD, 0);
     assertThat(small).isEqualTo(new Framing(new Size(100, 50), -206, -231, SQUARE));
-    BufferedImage padded =
-        small.cut(PhotoFolder.halves(100, 50, Color.RED, Color.RED), Color.BLUE);
+    BufferedImage padded = small.cut(PhotoFolder.halves(100, 50, Color.RED, Color.RED), Color.BLUE);
     assertThat(padded.getRGB(205, 250) & 0xFFFFFF).isEqualTo(0x0000FF);
     assertThat(padded.getRGB(206, 250) & 0xFFFFFF).isEqualTo(0xFF0000);
   }
@@ -111,8 +109,7 @@ class FramingTest {
       assertThat(Long.bitCount(hashes.get(i) ^ PerceptualHash.of(copy)))
           .isLessThanOrEqualTo(PerceptualHash.NEAR);
       for (int k = 0; k < i; k++) {
-        assertThat(Long.bitCount(hashes.get(i) ^ hashes.get(k)))
-            .isGreaterThan(PerceptualHash.NEAR);
+        assertThat(Long.bitCount(hashes.get(i) ^ hashes.get(k))).isGreaterThan(PerceptualHash.NEAR);
       }
     }
   }
