@@ -102,6 +102,7 @@ class ArchiveIT {
     assertThat(modes)
         .containsKeys(
             "LICENSE",
+            "THIRD-PARTY.txt",
             "lib/jvm.options",
             "lib/" + NAME.replace("perflow-", "perflow-cli-") + ".jar",
             "models/emoji-64/model_index.json",
