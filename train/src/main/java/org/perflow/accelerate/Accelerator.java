@@ -1,6 +1,7 @@
 package org.perflow.accelerate;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.soabase.recordbuilder.core.RecordBuilder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -74,18 +75,24 @@ import org.perflow.train.Trainer;
  * <p>Immutable. A run computes on the thread that calls it and frees all its native memory.
  */
 public final class Accelerator {
-  private final Path teacher;
-  private final @Nullable Path start;
-  private final List<Path> data;
-  private final Choice<?> choice;
-  private final TrainOptions train;
-  private final @Nullable LoraOptions lora;
-  private final DType saveAs;
-  private final @Nullable Path cache;
-  private final @Nullable Path out;
+  private final Settings settings;
 
   /** A method and what is changed of the settings that suit the teacher. */
-  private record Choice<O extends Record>(Method<O> method, UnaryOperator<O> settings) {}
+  record Choice<O extends Record>(Method<O> method, UnaryOperator<O> settings) {}
+
+  /** What is chosen. */
+  @RecordBuilder
+  record Settings(
+      Path teacher,
+      @Nullable Path start,
+      List<Path> data,
+      Choice<?> choice,
+      TrainOptions train,
+      @Nullable LoraOptions lora,
+      DType saveAs,
+      @Nullable Path cache,
+      @Nullable Path out)
+      implements AcceleratorSettingsBuilder.With {}
 
   /**
    * What was made.
@@ -103,39 +110,23 @@ public final class Accelerator {
       Path curve,
       Trainer.Result training) {}
 
-  private Accelerator(
-      Path teacher,
-      @Nullable Path start,
-      List<Path> data,
-      Choice<?> choice,
-      TrainOptions train,
-      @Nullable LoraOptions lora,
-      DType saveAs,
-      @Nullable Path cache,
-      @Nullable Path out) {
-    this.teacher = teacher;
-    this.start = start;
-    this.data = data;
-    this.choice = choice;
-    this.train = train;
-    this.lora = lora;
-    this.saveAs = saveAs;
-    this.cache = cache;
-    this.out = out;
+  private Accelerator(Settings settings) {
+    this.settings = settings;
   }
 
   /** By PeRFlow, with the settings that we measured to be best, unless told otherwise. */
   public static Accelerator of(Path teacher) {
     return new Accelerator(
-        teacher,
-        null,
-        List.of(),
-        new Choice<>(PerflowMethod.MEASURED, UnaryOperator.identity()),
-        TrainOptions.DEFAULTS,
-        null,
-        DType.F16,
-        null,
-        null);
+        new Settings(
+            teacher,
+            null,
+            List.of(),
+            new Choice<>(PerflowMethod.MEASURED, UnaryOperator.identity()),
+            TrainOptions.DEFAULTS,
+            null,
+            DType.F16,
+            null,
+            null));
   }
 
   /** Shards of captioned pictures, or folders with {@code train-*.tar}. */
@@ -145,13 +136,12 @@ public final class Accelerator {
 
   /** The same from a list. */
   public Accelerator data(List<Path> shardsOrFolders) {
-    return new Accelerator(
-        teacher, start, List.copyOf(shardsOrFolders), choice, train, lora, saveAs, cache, out);
+    return new Accelerator(settings.withData(List.copyOf(shardsOrFolders)));
   }
 
   /** Folder of an earlier student to go on from; else the student starts as the teacher. */
   public Accelerator start(Path student) {
-    return new Accelerator(teacher, student, data, choice, train, lora, saveAs, cache, out);
+    return new Accelerator(settings.withStart(student));
   }
 
   /**
@@ -168,36 +158,35 @@ public final class Accelerator {
   }
 
   /** A method, one's own too, and what to change of the settings that suit the teacher. */
-  public <O extends Record> Accelerator method(Method<O> method, UnaryOperator<O> settings) {
-    Choice<O> chosen = new Choice<>(method, settings);
-    return new Accelerator(teacher, start, data, chosen, train, lora, saveAs, cache, out);
+  public <O extends Record> Accelerator method(Method<O> method, UnaryOperator<O> change) {
+    return new Accelerator(settings.withChoice(new Choice<>(method, change)));
   }
 
   /** Settings of the training; else {@link TrainOptions#DEFAULTS}. */
   public Accelerator train(TrainOptions options) {
-    return new Accelerator(teacher, start, data, choice, options, lora, saveAs, cache, out);
+    return new Accelerator(settings.withTrain(options));
   }
 
   /** Whether the student is trained as a LoRA; else as the method has it. */
   public Accelerator lora(LoraOptions options) {
-    return new Accelerator(teacher, start, data, choice, train, options, saveAs, cache, out);
+    return new Accelerator(settings.withLora(options));
   }
 
   /** Element type of the student's files; else F16. */
   public Accelerator saveAs(DType type) {
-    return new Accelerator(teacher, start, data, choice, train, lora, type, cache, out);
+    return new Accelerator(settings.withSaveAs(type));
   }
 
   /**
    * Folder of latents and text states, which runs on the same data may share; else in the run's.
    */
   public Accelerator cache(Path folder) {
-    return new Accelerator(teacher, start, data, choice, train, lora, saveAs, folder, out);
+    return new Accelerator(settings.withCache(folder));
   }
 
   /** Folder of the run: config, checkpoints, samples and, at the end, the student. */
   public Accelerator out(Path folder) {
-    return new Accelerator(teacher, start, data, choice, train, lora, saveAs, cache, folder);
+    return new Accelerator(settings.withOut(folder));
   }
 
   /**
@@ -243,34 +232,39 @@ public final class Accelerator {
    * @throws NoSuchFileException where teacher or data are not there
    */
   public StudentRun<?> prepare() throws IOException {
-    return prepare(choice);
+    return prepare(settings.choice());
   }
 
   private <O extends Record> StudentRun<O> prepare(Choice<O> choice) throws IOException {
-    if (out == null || data.isEmpty()) {
+    Path out = settings.out();
+    if (out == null || settings.data().isEmpty()) {
       throw new IllegalArgumentException(
-          "a run needs data to learn from and a folder to write to; got " + data + " and " + out);
+          "a run needs data to learn from and a folder to write to; got "
+              + settings.data()
+              + " and "
+              + out);
     }
     Method<O> method = choice.method();
     ObjectNode scheduler = scheduler();
     O options = choice.settings().apply(method.suited(scheduler, method.defaults()));
     method.require(scheduler, options);
-    LoraOptions factors = lora == null ? method.lora() : lora;
+    LoraOptions factors = settings.lora() == null ? method.lora() : settings.lora();
     method.require(factors, options);
     return new StudentRun<>(
-        teacher,
-        start,
-        Shards.train(data),
+        settings.teacher(),
+        settings.start(),
+        Shards.train(settings.data()),
         method,
         options,
-        train,
+        settings.train(),
         factors,
-        saveAs,
-        cache == null ? out.resolve("cache") : cache,
+        settings.saveAs(),
+        settings.cache() == null ? out.resolve("cache") : settings.cache(),
         out);
   }
 
   private ObjectNode scheduler() throws IOException {
+    Path teacher = settings.teacher();
     if (!Files.exists(teacher)) {
       throw new NoSuchFileException(
           teacher.toString(), null, "there is no such model; name a diffusers folder");

@@ -1,6 +1,7 @@
 package org.perflow.train;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.soabase.recordbuilder.core.RecordBuilder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,12 +45,7 @@ public final class Pretraining {
   private static final int SAMPLE_STEPS = 20; // of the pictures that show how far it has come
   private static final double SAMPLE_GUIDANCE = 3;
 
-  private final Path like;
-  private final List<Path> data;
-  private final Set<Keep> kept;
-  private final int vaeSteps;
-  private final TrainOptions train;
-  private final @Nullable Path out;
+  private final Settings settings;
 
   /** What is not drawn anew. */
   public enum Keep {
@@ -70,24 +66,33 @@ public final class Pretraining {
    */
   public record Teacher(Path folder, Path curve, Trainer.Result training) {}
 
-  private Pretraining(
+  /** What is chosen. */
+  @RecordBuilder
+  record Settings(
       Path like,
       List<Path> data,
       Set<Keep> kept,
       int vaeSteps,
       TrainOptions train,
-      @Nullable Path out) {
-    this.like = like;
-    this.data = data;
-    this.kept = kept;
-    this.vaeSteps = vaeSteps;
-    this.train = train;
-    this.out = out;
+      @Nullable Path out)
+      implements PretrainingSettingsBuilder.With {
+    boolean keepsWeights() {
+      return kept.contains(Keep.WEIGHTS);
+    }
+
+    boolean keepsVae() {
+      return keepsWeights() || kept.contains(Keep.VAE);
+    }
+  }
+
+  private Pretraining(Settings settings) {
+    this.settings = settings;
   }
 
   /** A model of the architecture of a diffusers folder, which need not have weights. */
   public static Pretraining like(Path folder) {
-    return new Pretraining(folder, List.of(), Set.of(), 2000, TrainOptions.DEFAULTS, null);
+    return new Pretraining(
+        new Settings(folder, List.of(), Set.of(), 2000, TrainOptions.DEFAULTS, null));
   }
 
   /** Shards of captioned pictures, or folders with {@code train-*.tar}. */
@@ -97,7 +102,7 @@ public final class Pretraining {
 
   /** The same from a list. */
   public Pretraining data(List<Path> shardsOrFolders) {
-    return new Pretraining(like, List.copyOf(shardsOrFolders), kept, vaeSteps, train, out);
+    return new Pretraining(settings.withData(List.copyOf(shardsOrFolders)));
   }
 
   /**
@@ -110,35 +115,35 @@ public final class Pretraining {
       throw new IllegalArgumentException(
           "a text encoder is kept where the model goes on training: keep its weights, too");
     }
-    return new Pretraining(like, data, Set.copyOf(parts), vaeSteps, train, out);
+    return new Pretraining(settings.withKept(Set.copyOf(parts)));
   }
 
   /** Optimiser steps of the VAE; else 2000. */
   public Pretraining vaeSteps(int steps) {
-    return new Pretraining(like, data, kept, steps, train, out);
+    return new Pretraining(settings.withVaeSteps(steps));
   }
 
   /** Settings of the training of U-Net and text encoder; else {@link TrainOptions#DEFAULTS}. */
   public Pretraining train(TrainOptions options) {
-    return new Pretraining(like, data, kept, vaeSteps, options, out);
+    return new Pretraining(settings.withTrain(options));
   }
 
   /** Folder of the run: config, checkpoints, samples and, at the end, the model. */
   public Pretraining out(Path folder) {
-    return new Pretraining(like, data, kept, vaeSteps, train, folder);
+    return new Pretraining(settings.withOut(folder));
   }
 
   /** The effective settings, as the run's {@code config.json} has them. */
   public RunConfig config() throws IOException {
     ObjectNode inputs = Json.MAPPER.createObjectNode();
-    inputs.put("like", Installation.name(like)).put("keepWeights", keepsWeights());
-    inputs.put("keepVae", kept.contains(Keep.VAE));
-    inputs.put("keepTextEncoder", kept.contains(Keep.TEXT_ENCODER));
-    inputs.put("vaeSteps", vaeSteps);
-    inputs.set(
-        "data",
-        Json.MAPPER.valueToTree(Shards.train(data).stream().map(Installation::name).toList()));
-    return RunConfig.of(train).with("inputs", inputs);
+    inputs.put("like", Installation.name(settings.like()));
+    inputs.put("keepWeights", settings.keepsWeights());
+    inputs.put("keepVae", settings.kept().contains(Keep.VAE));
+    inputs.put("keepTextEncoder", settings.kept().contains(Keep.TEXT_ENCODER));
+    inputs.put("vaeSteps", settings.vaeSteps());
+    List<Path> shards = Shards.train(settings.data());
+    inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Installation::name).toList()));
+    return RunConfig.of(settings.train()).with("inputs", inputs);
   }
 
   /**
@@ -158,14 +163,6 @@ public final class Pretraining {
     return new Run(listeners, true).teacher();
   }
 
-  private boolean keepsWeights() {
-    return kept.contains(Keep.WEIGHTS);
-  }
-
-  private boolean keepsVae() {
-    return keepsWeights() || kept.contains(Keep.VAE);
-  }
-
   /** One call: the settings, and the files that were found for them. */
   private final class Run {
     private final List<TrainListener> listeners;
@@ -175,15 +172,16 @@ public final class Pretraining {
     private final List<Sample> samples;
 
     Run(TrainListener[] listeners, boolean resume) throws IOException {
-      if (out == null || data.isEmpty()) {
+      Path out = settings.out();
+      if (out == null || settings.data().isEmpty()) {
         throw new IllegalArgumentException(
             "a run needs data to learn from and a folder to write to; got %s and %s"
-                .formatted(data, out));
+                .formatted(settings.data(), out));
       }
       this.listeners = List.of(listeners);
       this.resume = resume;
       folder = out;
-      shards = Shards.train(data);
+      shards = Shards.train(settings.data());
       samples = ShardReader.readAll(shards);
     }
 
@@ -192,8 +190,8 @@ public final class Pretraining {
       try (FolderLock lock = FolderLock.take(folder);
           DiffusionModel model = begun();
           AutoencoderKL vae = vae(model.vae())) {
-        if (!keepsWeights()) {
-          try (Rng rng = Rng.seeded(train.seed())) {
+        if (!settings.keepsWeights()) {
+          try (Rng rng = Rng.seeded(settings.train().seed())) {
             model.unet().initialise(rng, DType.F32);
             model.textEncoder().initialise(rng, DType.F32);
           }
@@ -205,13 +203,13 @@ public final class Pretraining {
 
     /** With weights where some are kept. */
     private DiffusionModel begun() throws IOException {
-      if (kept.isEmpty() && Files.isDirectory(like)) {
-        return DiffusionModel.withoutWeights(like);
+      if (settings.kept().isEmpty() && Files.isDirectory(settings.like())) {
+        return DiffusionModel.withoutWeights(settings.like());
       }
       try {
-        return DiffusionModel.load(like, DType.F32);
+        return DiffusionModel.load(settings.like(), DType.F32);
       } catch (FormatException e) {
-        throw kept.isEmpty()
+        throw settings.kept().isEmpty()
             ? e
             : new FormatException(
                 e.getMessage() + "; of a folder without weights none can be kept", e);
@@ -221,27 +219,27 @@ public final class Pretraining {
     /** The autoencoder: as it is, trained by the run that is resumed, or trained now. */
     private AutoencoderKL vae(AutoencoderKL given) throws IOException {
       Path trained = folder.resolve("vae");
-      if (keepsVae()) {
+      if (settings.keepsVae()) {
         return given;
       }
       if (resume && Files.exists(trained)) {
         return AutoencoderKL.load(trained, DType.F32);
       }
-      try (Rng rng = Rng.seeded(train.seed())) {
+      try (Rng rng = Rng.seeded(settings.train().seed())) {
         given.initialise(rng, DType.F32);
       }
-      TrainOptions settings =
+      TrainOptions vaeTraining =
           TrainOptions.DEFAULTS
-              .withWarmup(Math.min(50, vaeSteps))
-              .withSteps(vaeSteps)
+              .withWarmup(Math.min(50, settings.vaeSteps()))
+              .withSteps(settings.vaeSteps())
               .withLearningRate(1e-3)
               .withDecay(TrainOptions.Decay.COSINE)
-              .withCompute(train.compute())
-              .withSeed(train.seed())
-              .withCheckpointEvery(train.checkpointEvery());
-      try (VaeObjective objective = new VaeObjective(given, samples, settings.compute())) {
+              .withCompute(settings.train().compute())
+              .withSeed(settings.train().seed())
+              .withCheckpointEvery(settings.train().checkpointEvery());
+      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.compute())) {
         new TrainingRun(
-                "vae", RunConfig.of(settings), vaeRun(), resume && isBegun(vaeRun()), listeners)
+                "vae", RunConfig.of(vaeTraining), vaeRun(), resume && isBegun(vaeRun()), listeners)
             .run(objective, null, () -> saveScaled(given, trained));
       }
       return AutoencoderKL.load(trained, DType.F32);
@@ -276,14 +274,14 @@ public final class Pretraining {
           PretrainObjective objective = objective(model, latents, captions)) {
         SampleSheet sheet = SampleSheet.of(samples.stream().map(Sample::caption).toList());
         RunConfig config = config();
-        Path base = keepsWeights() ? DeltaFolder.weights(like) : null;
+        Path base = settings.keepsWeights() ? DeltaFolder.weights(settings.like()) : null;
         Provenance provenance = Provenance.of(base, shards, config.json());
         // what is resumed may have got no further than the VAE
         boolean goesOn = resume && (isBegun(folder) || !isBegun(vaeRun()));
         return new TrainingRun("pretrain", config, folder, goesOn, listeners)
             .run(
                 objective,
-                () -> sheet.draw(model, train.compute(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
+                () -> sheet.draw(model, settings.train().compute(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
                 () -> {
                   model.save(target, DType.F16, provenance.asMetadata());
                   provenance.write(target);
@@ -300,8 +298,8 @@ public final class Pretraining {
               model.unet(),
               model.textEncoder(),
               NoiseSchedule.of(model.schedulerConfig()),
-              train.compute());
-      return kept.contains(Keep.TEXT_ENCODER) ? both.keepingText() : both;
+              settings.train().compute());
+      return settings.kept().contains(Keep.TEXT_ENCODER) ? both.keepingText() : both;
     }
   }
 }
