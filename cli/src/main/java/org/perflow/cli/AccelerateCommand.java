@@ -1,6 +1,7 @@
 package org.perflow.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
 import java.lang.reflect.RecordComponent;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -89,7 +90,8 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       split = ",",
       paramLabel = "PATH",
       description =
-          "Shards, or folders with train-*.tar (default: the emoji that come with perflow).")
+          "Shards, folders with train-*.tar, or folders of pictures with captions, which are imported"
+              + " to ~/.cache/perflow (default: the emoji that come with perflow).")
   @Nullable List<Path> data;
 
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder of the run.")
@@ -204,12 +206,14 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             .formatted(made.folder(), result.steps(), result.seconds(), result.loss()));
   }
 
-  private <O extends Record> Accelerator accelerator(Method<O> how, RunConfig file) {
+  private <O extends Record> Accelerator accelerator(Method<O> how, RunConfig file)
+      throws IOException {
     ObjectNode chosen = settings(file, how.name(), ofMethods.changes());
     refuseOthersSettings(how, chosen);
+    Path from = teacher == null ? Installation.teacher() : teacher;
     Accelerator accelerator =
-        Accelerator.of(teacher == null ? Installation.teacher() : teacher)
-            .data(data == null ? List.of(Installation.data()) : data)
+        Accelerator.of(from)
+            .data(ImportProgress.shards(from, data, err()))
             .method(how, suited -> Overrides.apply(suited, chosen))
             .train(Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())))
             .lora(Overrides.apply(how.lora(), settings(file, "lora", lora.changes())))

@@ -1,8 +1,13 @@
 package org.perflow.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.importing.DataImport;
 import org.perflow.importing.ImportListener;
+import org.perflow.io.Installation;
 import org.perflow.train.Progress;
 
 /** Shows an import on standard error. */
@@ -12,6 +17,17 @@ final class ImportProgress implements ImportListener, AutoCloseable {
 
   ImportProgress(PrintWriter err) {
     this.err = err;
+  }
+
+  /** Data as named for training of {@code model}, imported where they are pictures. */
+  static List<Path> shards(Path model, @Nullable List<Path> data, PrintWriter err)
+      throws IOException {
+    if (data == null) {
+      return List.of(Installation.data());
+    }
+    try (ImportProgress progress = new ImportProgress(err)) {
+      return DataImport.shards(model, data, Installation.cache(), progress);
+    }
   }
 
   @Override

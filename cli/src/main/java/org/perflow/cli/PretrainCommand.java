@@ -67,7 +67,8 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       split = ",",
       paramLabel = "PATH",
       description =
-          "Shards, or folders with train-*.tar (default: the emoji that come with perflow).")
+          "Shards, folders with train-*.tar, or folders of pictures with captions, which are imported"
+              + " to ~/.cache/perflow (default: the emoji that come with perflow).")
   @Nullable List<Path> data;
 
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder of the run.")
@@ -119,9 +120,10 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
 
   @Override
   void run() throws Exception {
+    Path from = like == null ? Installation.teacher() : like;
     Pretraining pretraining =
-        Pretraining.like(like == null ? Installation.teacher() : like)
-            .data(data == null ? List.of(Installation.data()) : data)
+        Pretraining.like(from)
+            .data(ImportProgress.shards(from, data, err()))
             .keep(kept())
             .vaeSteps(vaeSteps)
             .train(Overrides.apply(TrainOptions.DEFAULTS, train.changes()))

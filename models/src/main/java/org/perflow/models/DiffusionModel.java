@@ -189,6 +189,15 @@ public record DiffusionModel(
   }
 
   /**
+   * Width and height of the pictures that the model in a diffusers folder was made for, by its
+   * configs.
+   */
+  public static int pixels(Path folder) throws IOException {
+    return ConfigJson.read(folder.resolve("unet"), UNetConfig::of).sampleSize()
+        * ConfigJson.read(folder.resolve("vae"), VaeConfig::of).downsampling();
+  }
+
+  /**
    * A folder's model without weights: all that its configs say is checked before those are read.
    */
   private static DiffusionModel described(Path folder) throws IOException {

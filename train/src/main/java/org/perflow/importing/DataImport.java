@@ -19,6 +19,7 @@ import org.perflow.io.FolderLock;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.models.CLIPTokenizer;
+import org.perflow.models.DiffusionModel;
 
 /**
  * The front door for one's own pictures: from folders and other sources to WebDataset shards that
@@ -40,6 +41,7 @@ import org.perflow.models.CLIPTokenizer;
  */
 public final class DataImport {
   private static final String STATE = "import.json";
+  private static final int KEY = 16; // letters of a fingerprint
 
   private final List<Weighted> sources;
   private final ImportOptions options;
@@ -113,25 +115,94 @@ public final class DataImport {
       throw new IllegalArgumentException(
           "an import needs sources and a folder to write to; got " + sources + " and " + out);
     }
-    Run run = new Run(folder, List.of(listeners));
+    return run(folder, plan(), listeners);
+  }
+
+  private Imported run(Path folder, ImportPlan plan, ImportListener... listeners)
+      throws IOException {
+    Run run = new Run(folder, plan, List.of(listeners));
     try (FolderLock lock = FolderLock.take(folder)) {
       return run.run();
     }
   }
 
+  /**
+   * What to train a model on: shards and folders of shards as they are, and in the place of folders
+   * of pictures and of tables what {@link #run} makes of them, in pictures of the model's size. That
+   * is kept in {@code cache}, and found there for as long as the pictures stay what they are.
+   *
+   * @param model diffusers folder
+   * @param data named by the user
+   */
+  public static List<Path> shards(
+      Path model, List<Path> data, Path cache, ImportListener... listeners) throws IOException {
+    List<Path> shards = new ArrayList<>();
+    for (Path path : data) {
+      shards.add(Sources.isToBeImported(path) ? cached(model, path, cache, listeners) : path);
+    }
+    return shards;
+  }
+
+  private static Path cached(Path model, Path source, Path cache, ImportListener... listeners)
+      throws IOException {
+    DataImport made =
+        of(source)
+            .options(ImportOptions.DEFAULTS.withSize(DiffusionModel.pixels(model)))
+            .tokenizer(CLIPTokenizer.load(model.resolve("tokenizer")));
+    ImportPlan plan = made.plan();
+    Path folder = cache.resolve("imports/" + plan.fingerprint().substring(0, KEY));
+    Imported imported = made.run(folder, plan, listeners);
+    String note =
+        "%s: %,d pictures to train with, %,d held out, %,d left out; more in %s"
+            .formatted(
+                source,
+                imported.train(),
+                imported.heldOut(),
+                imported.leftOut().size(),
+                folder.resolve("report.html"));
+    for (ImportListener listener : listeners) {
+      listener.onNote(note);
+    }
+    return folder;
+  }
+
+  private ImportPlan plan() throws IOException {
+    Listing listing = new Listing();
+    for (Weighted source : sources) {
+      Sources.of(source.path(), source.weight(), options).list(listing);
+    }
+    for (LeftOut leftOut : listing.leftOut()) {
+      ShardImport.refuse(options.strict(), leftOut);
+    }
+    if (listing.entries().isEmpty()) {
+      throw new FormatException(nothing(listing.leftOut()));
+    }
+    return ImportPlan.of(listing, options);
+  }
+
+  private String nothing(List<LeftOut> leftOut) {
+    String named = sources.stream().map(s -> s.path().toString()).collect(Collectors.joining(", "));
+    return leftOut.isEmpty()
+        ? named + ": no pictures in there (JPEG, PNG, WebP, GIF, BMP or TIFF)"
+        : "%s: none of %,d pictures can be taken: %s%s; perflow data import --captions filename takes file names for captions, --caption TEXT one for all"
+            .formatted(
+                named, leftOut.size(), leftOut.get(0), leftOut.size() > 1 ? ", and so on" : "");
+  }
+
   /** One call. */
   private final class Run implements ImportListener {
     private final Path folder;
+    private final ImportPlan plan;
     private final List<ImportListener> listeners;
     private int done;
 
-    Run(Path folder, List<ImportListener> listeners) {
+    Run(Path folder, ImportPlan plan, List<ImportListener> listeners) {
       this.folder = folder;
+      this.plan = plan;
       this.listeners = listeners;
     }
 
     Imported run() throws IOException {
-      ImportPlan plan = plan();
       State state =
           new State(
               Json.MAPPER.valueToTree(options.withStrict(false)), // changes no shard
@@ -145,7 +216,7 @@ public final class DataImport {
       }
       ShardImport.deleteUnfinished(folder);
       Json.write(folder.resolve(STATE), state);
-      Imported result = write(plan);
+      Imported result = write();
       Json.write(
           folder.resolve(STATE),
           new State(state.options(), state.sources(), state.fingerprint(), result));
@@ -155,30 +226,6 @@ public final class DataImport {
 
     private Path notes() {
       return folder.resolve(".import");
-    }
-
-    private ImportPlan plan() throws IOException {
-      Listing listing = new Listing();
-      for (Weighted source : sources) {
-        Sources.of(source.path(), source.weight(), options).list(listing);
-      }
-      for (LeftOut leftOut : listing.leftOut()) {
-        ShardImport.refuse(options.strict(), leftOut);
-      }
-      if (listing.entries().isEmpty()) {
-        throw new FormatException(nothing(listing.leftOut()));
-      }
-      return ImportPlan.of(listing, options);
-    }
-
-    private String nothing(List<LeftOut> leftOut) {
-      String named =
-          sources.stream().map(s -> s.path().toString()).collect(Collectors.joining(", "));
-      return leftOut.isEmpty()
-          ? named + ": no pictures in there (JPEG, PNG, WebP, GIF, BMP or TIFF)"
-          : "%s: none of %,d pictures can be taken: %s%s; --captions filename takes file names for captions, --caption TEXT one for all"
-              .formatted(
-                  named, leftOut.size(), leftOut.get(0), leftOut.size() > 1 ? ", and so on" : "");
     }
 
     /** What the folder holds already; null where there is work to do. */
@@ -219,7 +266,7 @@ public final class DataImport {
           : String.join("; ", changed);
     }
 
-    private Imported write(ImportPlan plan) throws IOException {
+    private Imported write() throws IOException {
       List<LeftOut> leftOut = new ArrayList<>(plan.leftOut());
       List<About> train = new ArrayList<>();
       List<About> test = new ArrayList<>();

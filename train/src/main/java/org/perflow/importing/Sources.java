@@ -11,6 +11,21 @@ import org.perflow.io.FormatException;
 final class Sources {
   private Sources() {}
 
+  /** Whether training reads no shards there, and an import could make some. */
+  static boolean isToBeImported(Path path) throws IOException {
+    if (!Files.isDirectory(path)) {
+      return Files.exists(path) && isTable(path);
+    }
+    try (var shards = Files.newDirectoryStream(path, "train-*.tar")) {
+      return !shards.iterator().hasNext() && FolderSource.hasPictures(path);
+    }
+  }
+
+  private static boolean isTable(Path path) {
+    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
+    return name.endsWith(".csv") || name.endsWith(".tsv");
+  }
+
   static Source of(Path path, int repeats, ImportOptions options) throws IOException {
     if (Files.isDirectory(path)) {
       return new FolderSource(path, repeats, options);
@@ -19,8 +34,7 @@ final class Sources {
       throw new NoSuchFileException(
           path.toString(), null, "there is no such folder of pictures, shard or table");
     }
-    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
-    if (name.endsWith(".csv") || name.endsWith(".tsv")) {
+    if (isTable(path)) {
       return new TableSource(path, repeats, options);
     }
     throw new FormatException(

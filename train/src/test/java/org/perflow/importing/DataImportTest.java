@@ -23,6 +23,8 @@ import org.perflow.io.Images;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
+import org.perflow.models.DiffusionModel;
+import org.perflow.train.Golden;
 import org.perflow.train.Origin;
 
 class DataImportTest {
@@ -295,6 +297,25 @@ class DataImportTest {
         .put("c", "png", PhotoFolder.picture(40, 40, 3), "apple ".repeat(76));
     Imported.CaptionLengths lengths = run(SMALL).captions();
     assertThat(lengths).isEqualTo(new Imported.CaptionLengths(75, 76, 75, 1));
+  }
+
+  @Test
+  void trainingTakesAFolderOfPicturesThroughACache() throws IOException {
+    photos().fill(3, 90, 70);
+    Path shards = Files.createDirectory(temp.resolve("shards"));
+    Files.createFile(shards.resolve("train-0000.tar"));
+    Path cache = temp.resolve("cache");
+    List<Path> named = List.of(shards, photos().path());
+    List<Path> data = DataImport.shards(Golden.FOLDER, named, cache);
+    assertThat(data.get(0)).isEqualTo(shards);
+    assertThat(data.get(1)).startsWith(cache);
+    List<Sample> samples = ShardReader.readAll(Shards.train(data.subList(1, 2)));
+    assertThat(samples).hasSize(3);
+    int side = DiffusionModel.pixels(Golden.FOLDER);
+    assertThat(Images.decode(samples.get(0).picture(), "one").getWidth()).isEqualTo(side);
+    assertThat(DataImport.shards(Golden.FOLDER, named, cache)).isEqualTo(data);
+    photos().put("p000.txt", "told otherwise");
+    assertThat(DataImport.shards(Golden.FOLDER, named, cache)).doesNotContain(data.get(1));
   }
 
   @Test
