@@ -128,8 +128,8 @@ public final class DataImport {
 
   /**
    * What to train a model on: shards and folders of shards as they are, and in the place of folders
-   * of pictures and of tables what {@link #run} makes of them, in pictures of the model's size. That
-   * is kept in {@code cache}, and found there for as long as the pictures stay what they are.
+   * of pictures and of tables what {@link #run} makes of them, in pictures of the model's size.
+   * That is kept in {@code cache}, and found there for as long as the pictures stay what they are.
    *
    * @param model diffusers folder
    * @param data named by the user
