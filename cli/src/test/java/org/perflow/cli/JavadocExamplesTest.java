@@ -30,13 +30,21 @@ class JavadocExamplesTest {
           "DataImport",
           "Delta",
           "DeltaFolder",
+          "DeltaLora",
+          "Demo",
+          "EmojiDataset",
           "Evaluation",
           "EvaluationReport",
           "Evaluator",
+          "FashionMnist",
+          "Inspection",
+          "ModelConversion",
           "Pipeline",
           "Pretraining",
           "Request",
-          "Trainer");
+          "SolverErrors",
+          "Trainer",
+          "Trajectories");
 
   /** What an example takes as given, by the file that it stands in. */
   private static final Map<String, String> GIVEN =

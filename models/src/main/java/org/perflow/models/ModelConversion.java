@@ -35,6 +35,11 @@ import org.perflow.tensor.DType;
  * Between a diffusers folder and a single-file checkpoint, in both directions, tensor by tensor: it
  * takes the memory of the largest one. Without another element type nothing is rounded, so there
  * and back gives the same bits.
+ *
+ * <pre>{@code
+ * ModelConversion.toFolder(Path.of("published.safetensors"), Path.of("my-model"), null);
+ * ModelConversion.toSingleFile(Path.of("my-model"), Path.of("half.safetensors"), DType.F16);
+ * }</pre>
  */
 public final class ModelConversion {
   private static final Map<String, String> WEIGHTS =

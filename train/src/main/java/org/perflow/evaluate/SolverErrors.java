@@ -24,6 +24,23 @@ import org.perflow.tensor.Tensor;
  * How far a solver of the teacher's ODE at few evaluations is from a fine solution: what is wrong
  * with a student's targets before it learns anything.
  *
+ * <pre>{@code
+ * List<Case> cases = Case.of(List.of("red apple", "green pear"), 8, 1_000_000);
+ * try (DiffusionModel teacher = DiffusionModel.load(Path.of("models/emoji-64"), DType.F32)) {
+ *   for (SolverErrors errors :
+ *       SolverErrors.of(
+ *           teacher,
+ *           cases,
+ *           7.5,
+ *           DType.F32,
+ *           new TimeWindows(4),
+ *           new SolverErrors.Setting(TeacherSolver.HEUN, 48),
+ *           SolverErrors.settings(List.of(2, 4, 8)))) {
+ *     System.out.println(errors);
+ *   }
+ * }
+ * }</pre>
+ *
  * @param solver how steps are made
  * @param evaluations S, in each window
  * @param windows error at the end of each window from the fine solution's start of it, noisiest

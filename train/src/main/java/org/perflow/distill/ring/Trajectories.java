@@ -17,6 +17,12 @@ import org.perflow.tensor.Tensor;
 /**
  * How a sampler takes noise, the same for all, to the ring.
  *
+ * <pre>{@code
+ * List<RingRecipe<?>> recipes = List.of(RingRecipe.of("perflow"), RingRecipe.of("lcm"));
+ * List<Trajectories> all = Trajectories.of(recipes, System.err::println);
+ * ImageIO.write(new TrajectoryFigure(all.get(0), all).png(1), "png", new File("paths.png"));
+ * }</pre>
+ *
  * @param summary in figures
  * @param states the noise, then the state after each step: x and y of every point in turn
  */
