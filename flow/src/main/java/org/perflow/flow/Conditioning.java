@@ -91,18 +91,34 @@ public record Conditioning(
             : merge.apply(timestepCond, other.timestepCond));
   }
 
-  /** Its row where {@code keep} says so, else the one row of {@code empty}: caption dropout. */
+  /** With those sizes, [B, 6], for families that are told them; else as it is. */
+  public Conditioning withSizes(@Nullable Tensor sizes) {
+    return added == null || sizes == null
+        ? this
+        : new Conditioning(text, new AddedConditions(added.textEmbeds(), sizes), timestepCond);
+  }
+
+  private @Nullable Tensor sizes() {
+    return added == null ? null : added.timeIds();
+  }
+
+  /**
+   * Its row where {@code keep} says so, else the one row of {@code empty}: caption dropout. Sizes
+   * stay, which a picture has without a caption, too.
+   */
   public Conditioning keep(boolean[] keep, Conditioning empty) {
     byte[] kept = new byte[keep.length];
     for (int i = 0; i < keep.length; i++) {
       kept[i] = (byte) (keep[i] ? 1 : 0);
     }
-    return with(
-        empty,
-        (own, none) -> {
-          Tensor stays = Tensor.of(kept).gt(0).asRows(own.dim());
-          return Tensor.where(stays, own, none.to(own.dtype()));
-        });
+    Conditioning dropped =
+        with(
+            empty,
+            (own, none) -> {
+              Tensor stays = Tensor.of(kept).gt(0).asRows(own.dim());
+              return Tensor.where(stays, own, none.to(own.dtype()));
+            });
+    return dropped.withSizes(sizes());
   }
 
   /** Rows {@code from} to {@code from + count}, as views. */
@@ -110,9 +126,14 @@ public record Conditioning(
     return each(x -> x.narrow(0, from, count));
   }
 
-  /** The one row of this, or its B rows, as B rows in the types of {@code other}: views. */
+  /**
+   * The one row of this, or its B rows, as B rows in the types of {@code other}, told its sizes:
+   * what guidance leads away from is a caption, not a size. Views.
+   */
   public Conditioning rowsLike(Conditioning other) {
-    return other.with(this, (x, own) -> own.to(x.dtype()).expand(x.shape()));
+    return other
+        .with(this, (x, own) -> own.to(x.dtype()).expand(x.shape()))
+        .withSizes(other.sizes());
   }
 
   /** The rows of this one, then those of {@code other}. */

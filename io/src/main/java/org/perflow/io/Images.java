@@ -1,6 +1,7 @@
 package org.perflow.io;
 
 import java.awt.Color;
+import java.awt.Dimension;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
@@ -64,6 +65,15 @@ public final class Images {
       return Reading.of(name, () -> PictureDecoder.decode(bytes, ground));
     } catch (FormatException e) {
       throw e;
+    } catch (IOException e) {
+      throw new FormatException(name + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Width and height of the picture in {@code bytes}, by its header alone. */
+  public static Dimension size(byte[] bytes, String name) throws IOException {
+    try {
+      return PictureDecoder.size(bytes);
     } catch (IOException e) {
       throw new FormatException(name + ": " + e.getMessage(), e);
     }

@@ -17,6 +17,7 @@ import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
+import org.perflow.models.AddedConditions;
 import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.PromptEncoder;
@@ -29,7 +30,7 @@ import org.perflow.tensor.Tensor;
 /**
  * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and what the text
  * encoders make of every wording of every caption, all in memory and cached on disk. XL is told
- * that no picture was ever cropped or scaled. Owns its native memory.
+ * what was done to each picture ({@link Origin}). Owns its native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;
@@ -38,6 +39,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private final Conditioning captions; // a row for each distinct text
   private final long[] rows; // of captions, for each of the N * VARIANTS texts
   private final Conditioning empty; // 1 row
+  private final @Nullable Tensor sizes; // [N, 6]; null for families that are not told
   private final List<String> texts; // one a picture, as the data has it
   private final @Nullable MixedCaptions mixed; // null where none are drawn
   private final double mixing;
@@ -48,6 +50,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
       Conditioning captions,
       long[] rows,
       Conditioning empty,
+      @Nullable Tensor sizes,
       List<String> texts,
       @Nullable MixedCaptions mixed,
       double mixing,
@@ -56,6 +59,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
     this.captions = captions;
     this.rows = rows;
     this.empty = empty;
+    this.sizes = sizes;
     this.texts = texts;
     this.mixed = mixed;
     this.mixing = mixing;
@@ -83,8 +87,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
     List<String> all = Captions.texts(samples);
     List<String> texts = all.stream().distinct().toList(); // few where captions name classes
     int pixels = model.vae().config().downsampling();
-    int height = pixels * latents.height();
-    int width = pixels * latents.width();
+    int height = pixels * latents.height(0);
+    int width = pixels * latents.width(0);
     String key = key(model, texts, type, height, width);
     Path file = cache.resolve("captions.safetensors");
     try (Scope scope = Scope.open();
@@ -104,11 +108,27 @@ public final class CachedExamples implements Examples, AutoCloseable {
           get(states, "captions.").each(scope::release),
           rows(all, texts),
           get(states, "empty.").each(scope::release),
+          model.second() == null ? null : scope.release(sizes(samples, latents, pixels)),
           written,
           mixing > 0 ? new MixedCaptions(written, model.tokenizer().words()) : null,
           mixing,
           drawn -> encoder.encode(drawn, 1, height, width).to(type));
     }
+  }
+
+  /** What XL is told of each picture, in the order of {@link AddedConditions#timeIds}. */
+  private static Tensor sizes(List<Sample> samples, LatentCache latents, int pixels) {
+    float[] all = new float[6 * samples.size()];
+    for (int i = 0; i < samples.size(); i++) {
+      int height = pixels * latents.height(i);
+      int width = pixels * latents.width(i);
+      Origin origin = Origin.of(samples.get(i), height, width);
+      int[] told = {origin.height(), origin.width(), origin.top(), origin.left(), height, width};
+      for (int k = 0; k < told.length; k++) {
+        all[6 * i + k] = told[k];
+      }
+    }
+    return Tensor.of(all, samples.size(), 6);
   }
 
   /** The caption of every picture, as the data has it. */
@@ -200,6 +220,11 @@ public final class CachedExamples implements Examples, AutoCloseable {
   }
 
   @Override
+  public List<long[]> groups() {
+    return latents.groups();
+  }
+
+  @Override
   public Tensor latents(long[] examples, Rng rng) {
     return latents.sample(examples, rng);
   }
@@ -210,14 +235,18 @@ public final class CachedExamples implements Examples, AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       long[] wordings = Captions.rows(examples, rng).toLongArray();
       Tensor drawn = Tensor.of(Arrays.stream(wordings).map(at -> rows[(int) at]).toArray());
+      Tensor told = sizes == null ? null : sizes.indexSelect(0, Tensor.of(examples));
       Conditioning written = captions.each(x -> x.indexSelect(0, drawn));
       int count = (int) Math.round(mixing * examples.length);
       if (mixed == null || count == 0) {
-        return written.each(scope::keep);
+        return written.withSizes(told).each(scope::keep);
       }
       // Which ones does not matter: the order of the examples is random.
       Conditioning composed = encoder.apply(mixed.draw(count, rng));
-      return composed.cat(written.narrow(count, examples.length - count)).each(scope::keep);
+      return composed
+          .cat(written.narrow(count, examples.length - count))
+          .withSizes(told)
+          .each(scope::keep);
     }
   }
 
@@ -231,5 +260,8 @@ public final class CachedExamples implements Examples, AutoCloseable {
     latents.close();
     captions.tensors().forEach(Tensor::close);
     empty.tensors().forEach(Tensor::close);
+    if (sizes != null) {
+      sizes.close();
+    }
   }
 }

@@ -1,6 +1,7 @@
 package org.perflow.train;
 
 import java.util.Arrays;
+import java.util.List;
 import org.perflow.flow.Conditioning;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -12,8 +13,25 @@ public interface Examples {
   /** How many. */
   int size();
 
-  /** Sizes of one latent, [C, h, w]; looks at an example where nothing better is known. */
+  /**
+   * Examples that may stand in one batch, since their latents have one size, by group; one that is
+   * to be seen more often stands there as often.
+   */
+  default List<long[]> groups() {
+    return List.of(DataOrder.range(size()));
+  }
+
+  /**
+   * Sizes of one latent, [C, h, w]; looks at an example where nothing better is known.
+   *
+   * @throws IllegalArgumentException where they are not all of one size
+   */
   default long[] shape() {
+    if (groups().size() > 1) {
+      throw new IllegalArgumentException(
+          "the pictures are of %d sizes, and this method, or one of its settings, works with one; import them in one size (PeRFlow with a chordPool of 0 takes several)"
+              .formatted(groups().size()));
+    }
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {
@@ -22,7 +40,7 @@ public interface Examples {
     }
   }
 
-  /** Scaled latents z0 of those examples, float32 [B, C, h, w], sampled anew each time. */
+  /** Scaled latents z0 of those examples, of one group, float32 [B, C, h, w], sampled anew each time. */
   Tensor latents(long[] examples, Rng rng);
 
   /** What the networks are told of them, B rows. */

@@ -1,12 +1,15 @@
 package org.perflow.train;
 
+import java.awt.Dimension;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Fingerprint;
 import org.perflow.io.Images;
@@ -14,6 +17,7 @@ import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
 import org.perflow.models.AutoencoderKL;
+import org.perflow.models.VaeConfig;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -22,29 +26,36 @@ import org.perflow.tensor.Tensor;
 
 /**
  * The VAE's posteriors of all pictures, encoded once and kept in memory: latents are sampled from
- * them at every use. Owns its native memory.
+ * them at every use. Pictures may be of several sizes; a batch is of one. Owns its native memory.
  */
 public final class LatentCache implements AutoCloseable {
   private static final int BATCH = 32;
 
-  private final Tensor mean; // [N, C, h, w]
-  private final Tensor deviation; // [N, C, h, w]
+  private final List<Group> groups;
+  private final int[] groupOf; // each picture
+  private final int[] rowOf; // each picture, in its group
 
-  private LatentCache(Tensor moments, double shift, double scale) {
-    long channels = moments.size(1) / 2;
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Tensor logVariance = moments.narrow(1, channels, channels).clamp(-30, 20);
-      mean = scope.release(moments.narrow(1, 0, channels).sub(shift).mul(scale));
-      deviation = scope.release(logVariance.mul(0.5).exp().mul(scale));
-    }
+  /**
+   * Pictures of one size.
+   *
+   * @param mean [n, C, h, w]
+   * @param deviation [n, C, h, w]
+   * @param repeated their numbers, each as often as it is to be seen
+   */
+  @SuppressWarnings("ArrayRecordComponent") // passed on, never compared
+  private record Group(Tensor mean, Tensor deviation, long[] repeated) {}
+
+  private LatentCache(List<Group> groups, int[] groupOf, int[] rowOf) {
+    this.groups = groups;
+    this.groupOf = groupOf;
+    this.rowOf = rowOf;
   }
 
   /**
    * Encodes all pictures, or reads what an earlier call with the same {@code vae} and {@code
    * shards} left in {@code file}.
    *
-   * @param samples of {@code shards}, in their order; all pictures of one size
+   * @param samples of {@code shards}, in their order
    */
   public static LatentCache of(
       AutoencoderKL vae, List<Sample> samples, List<Path> shards, Path file) throws IOException {
@@ -53,24 +64,82 @@ public final class LatentCache implements AutoCloseable {
       sources.add(Fingerprint.of(shard));
     }
     String key = Fingerprint.of(sources);
+    Map<Dimension, List<Integer>> sizes = sizes(samples);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor moments = stored(file, key);
+      Map<String, Tensor> moments = stored(file, key);
       if (moments == null) {
-        moments = encode(vae, samples);
-        SafetensorsWriter.write(file, Map.of("moments", moments), Map.of("key", key));
+        moments = new LinkedHashMap<>();
+        for (var size : sizes.entrySet()) {
+          List<Sample> some = size.getValue().stream().map(samples::get).toList();
+          moments.put(name(sizes, size.getKey()), encode(vae, some));
+        }
+        SafetensorsWriter.write(file, moments, Map.of("key", key));
       }
-      Double shift = vae.config().shiftFactor();
-      return new LatentCache(moments, shift == null ? 0 : shift, vae.config().scalingFactor());
+      List<Group> groups = new ArrayList<>();
+      int[] groupOf = new int[samples.size()];
+      int[] rowOf = new int[samples.size()];
+      for (var size : sizes.entrySet()) {
+        List<Integer> numbers = size.getValue();
+        for (int row = 0; row < numbers.size(); row++) {
+          groupOf[numbers.get(row)] = groups.size();
+          rowOf[numbers.get(row)] = row;
+        }
+        Tensor all = moments.get(name(sizes, size.getKey()));
+        groups.add(group(all, vae.config(), repeated(numbers, samples)));
+      }
+      return new LatentCache(groups, groupOf, rowOf);
     }
   }
 
-  private static @Nullable Tensor stored(Path file, String key) throws IOException {
+  /** Numbers of the pictures by size, in the order of the first of each. */
+  private static Map<Dimension, List<Integer>> sizes(List<Sample> samples) throws IOException {
+    Map<Dimension, List<Integer>> sizes = new LinkedHashMap<>();
+    for (int i = 0; i < samples.size(); i++) {
+      Sample sample = samples.get(i);
+      Dimension size = Images.size(sample.picture(), sample.shard() + ": " + sample.key());
+      sizes.computeIfAbsent(size, any -> new ArrayList<>()).add(i);
+    }
+    return sizes;
+  }
+
+  private static String name(Map<Dimension, List<Integer>> sizes, Dimension size) {
+    return sizes.size() == 1 ? "moments" : "moments.%dx%d".formatted(size.width, size.height);
+  }
+
+  private static long[] repeated(List<Integer> numbers, List<Sample> samples) {
+    return numbers.stream()
+        .flatMapToLong(
+            number ->
+                LongStream.generate(() -> number).limit(Origin.repeats(samples.get(number))))
+        .toArray();
+  }
+
+  private static Group group(Tensor moments, VaeConfig config, long[] repeated) {
+    Double shift = config.shiftFactor();
+    double scale = config.scalingFactor();
+    long channels = moments.size(1) / 2;
+    try (Scope scope = Scope.open()) {
+      Tensor logVariance = moments.narrow(1, channels, channels).clamp(-30, 20);
+      Tensor mean = moments.narrow(1, 0, channels).sub(shift == null ? 0 : shift).mul(scale);
+      Tensor deviation = logVariance.mul(0.5).exp().mul(scale);
+      return new Group(scope.release(mean), scope.release(deviation), repeated);
+    }
+  }
+
+  private static @Nullable Map<String, Tensor> stored(Path file, String key) throws IOException {
     if (!Files.exists(file)) {
       return null;
     }
     try (SafetensorsFile source = SafetensorsFile.open(file)) {
-      return key.equals(source.metadata().get("key")) ? source.read("moments") : null;
+      if (!key.equals(source.metadata().get("key"))) {
+        return null;
+      }
+      Map<String, Tensor> moments = new LinkedHashMap<>();
+      for (String name : source.entries().keySet()) {
+        moments.put(name, source.read(name));
+      }
+      return moments;
     }
   }
 
@@ -93,7 +162,7 @@ public final class LatentCache implements AutoCloseable {
       Tensor picture = Images.toTensor(Images.decode(sample.picture(), name));
       if (!decoded.isEmpty() && !Arrays.equals(decoded.get(0).shape(), picture.shape())) {
         throw new IOException(
-            "%s is a picture of %s, the ones before are %s: all must have one size"
+            "%s is a picture of %s, the ones before are %s: a VAE is trained on pictures of one size; keep its weights, or import the pictures in one size"
                 .formatted(name, picture, decoded.get(0)));
       }
       decoded.add(picture);
@@ -103,42 +172,72 @@ public final class LatentCache implements AutoCloseable {
 
   /** How many. */
   public int size() {
-    return (int) mean.size(0);
+    return groupOf.length;
   }
 
-  /** Rows of a latent; {@link #width} are its columns. */
-  int height() {
-    return (int) mean.size(2);
+  /** Pictures of one size, by size: {@link Objective#groups}. */
+  List<long[]> groups() {
+    return groups.stream().map(Group::repeated).toList();
   }
 
-  /** Columns of a latent. */
-  int width() {
-    return (int) mean.size(3);
+  /** Rows of the latent of a picture; {@link #width} are its columns. */
+  int height(int picture) {
+    return (int) groups.get(groupOf[picture]).mean().size(2);
+  }
+
+  /** Columns of the latent of a picture. */
+  int width(int picture) {
+    return (int) groups.get(groupOf[picture]).mean().size(3);
   }
 
   /** Standard deviation of the scaled latents: 1 is what a diffusion model wants. */
   public double deviation() {
+    double square = 0;
+    double mean = 0;
+    double all = groups.stream().mapToLong(group -> group.mean().numel()).sum();
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      double square = mean.square().mean().item() + deviation.square().mean().item();
-      return Math.sqrt(square - Math.pow(mean.mean().item(), 2));
+      for (Group group : groups) {
+        double part = group.mean().numel() / all;
+        square +=
+            part * (group.mean().square().mean().item() + group.deviation().square().mean().item());
+        mean += part * group.mean().mean().item();
+      }
     }
+    return Math.sqrt(square - Math.pow(mean, 2));
   }
 
-  /** Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope. */
+  /**
+   * Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope.
+   *
+   * @throws IllegalArgumentException where they are not of one size
+   */
   public Tensor sample(long[] examples, Rng rng) {
+    Group group = groups.get(groupOf[(int) examples[0]]);
+    long[] rows = new long[examples.length];
+    for (int i = 0; i < rows.length; i++) {
+      int picture = (int) examples[i];
+      if (groups.get(groupOf[picture]) != group) {
+        throw new IllegalArgumentException(
+            "pictures %d and %d are of two sizes, and a batch is of one"
+                .formatted(examples[0], picture));
+      }
+      rows[i] = rowOf[picture];
+    }
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor index = Tensor.of(examples);
-      Tensor center = mean.indexSelect(0, index);
+      Tensor index = Tensor.of(rows);
+      Tensor center = group.mean().indexSelect(0, index);
       Tensor noise = Tensor.randn(rng, center.shape());
-      return scope.keep(center.add(deviation.indexSelect(0, index).mul(noise)));
+      return scope.keep(center.add(group.deviation().indexSelect(0, index).mul(noise)));
     }
   }
 
   @Override
   public void close() {
-    mean.close();
-    deviation.close();
+    for (Group group : groups) {
+      group.mean().close();
+      group.deviation().close();
+    }
   }
 }

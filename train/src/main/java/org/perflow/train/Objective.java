@@ -1,5 +1,6 @@
 package org.perflow.train;
 
+import java.util.List;
 import java.util.Map;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
@@ -26,6 +27,14 @@ public interface Objective extends AutoCloseable {
 
   /** Number of examples in the data set. */
   int examples();
+
+  /**
+   * Examples that may stand in one batch, by group; one that is to be seen more often stands there
+   * as often. All of them where nothing else is said.
+   */
+  default List<long[]> groups() {
+    return List.of(DataOrder.range(examples()));
+  }
 
   /** The mean loss of the examples, a float32 scalar with a graph; owned by the caller's scope. */
   Tensor loss(Step step);

@@ -121,6 +121,11 @@ public final class PretrainObjective implements Objective, AutoCloseable {
   }
 
   @Override
+  public List<long[]> groups() {
+    return latents.groups();
+  }
+
+  @Override
   public Tensor loss(Step step) {
     Rng rng = step.rng();
     int rows = step.examples().length;

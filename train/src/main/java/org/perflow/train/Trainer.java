@@ -93,7 +93,7 @@ public final class Trainer implements AutoCloseable {
     optimiser = new AdamW(weights, options.adam());
     ema = options.ema() > 0 ? new Ema(weights, options.ema()) : null;
     rng = Rng.seeded(options.seed());
-    order = new DataOrder(objective.examples(), options.seed());
+    order = new DataOrder(objective.groups(), options.batch(), options.seed());
   }
 
   /** Says to the listeners what is trained. */
@@ -173,6 +173,7 @@ public final class Trainer implements AutoCloseable {
       note("resumed with other settings: " + String.join(", ", changed));
     }
     if (step == 0) {
+      note(groups());
       note(objective.check());
       sample();
     }
@@ -209,6 +210,13 @@ public final class Trainer implements AutoCloseable {
     return listeners.stream().anyMatch(TrainListener::wantsStop);
   }
 
+  private String groups() {
+    return order.groups() == 1
+        ? ""
+        : "pictures of %d sizes, one a batch; %d of them have fewer than the %d of a batch, in which they stand more than once"
+            .formatted(order.groups(), order.filled(), options.batch());
+  }
+
   private void note(String text) throws IOException {
     for (TrainListener listener : text.isEmpty() ? List.<TrainListener>of() : listeners) {
       listener.onNote(text);
@@ -231,7 +239,7 @@ public final class Trainer implements AutoCloseable {
     weights.zeroGradients();
     double sum = 0;
     for (int i = 0; i < options.accumulate(); i++) {
-      var batch = new Objective.Step(step, progress, order.next(options.batch()), rng);
+      var batch = new Objective.Step(step, progress, order.next(), rng);
       sum += finite("loss", backward(batch), learningRate);
     }
     loss = sum / options.accumulate();

@@ -123,7 +123,12 @@ class EndToEndTest {
         first = cache.sample(all, one).toFloatArray();
       }
       byte[] written = Files.readAllBytes(file);
-      try (LatentCache cache = LatentCache.of(model.vae(), List.of(), List.of(shard), file)) {
+      byte[] other = samples.get(1).picture();
+      List<Sample> others =
+          samples.stream()
+              .map(s -> new Sample(s.shard(), s.key(), other, s.caption(), s.json()))
+              .toList();
+      try (LatentCache cache = LatentCache.of(model.vae(), others, List.of(shard), file)) {
         assertThat(cache.sample(all, two).toFloatArray()).isEqualTo(first); // from the file alone
       }
       model.vae().namedParameters().get("quant_conv.bias").value().addInPlace(1);

@@ -39,6 +39,11 @@ final class Orientation {
     return 1;
   }
 
+  /** Whether width and height are exchanged. */
+  static boolean turns(int orientation) {
+    return orientation > 4 && orientation <= 8;
+  }
+
   /** {@code image} turned and mirrored as {@code orientation} says; as it is for other values. */
   static BufferedImage upright(BufferedImage image, int orientation) {
     if (orientation < 2 || orientation > 8) {
@@ -46,7 +51,7 @@ final class Orientation {
     }
     int width = image.getWidth();
     int height = image.getHeight();
-    boolean turned = orientation > 4;
+    boolean turned = turns(orientation);
     boolean fromRight = List.of(2, 3, 7, 8).contains(orientation);
     boolean fromBelow = List.of(3, 4, 6, 7).contains(orientation);
     var result =

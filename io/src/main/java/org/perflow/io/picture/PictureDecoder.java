@@ -1,6 +1,7 @@
 package org.perflow.io.picture;
 
 import java.awt.Color;
+import java.awt.Dimension;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.util.Map;
@@ -31,6 +32,25 @@ public final class PictureDecoder {
           "\0\0\0\fjP  ", "JPEG 2000");
 
   private PictureDecoder() {}
+
+  /**
+   * Width and height of the picture in {@code file}, upright, by its header alone.
+   *
+   * @throws IOException saying what is wrong with the header, without the file's name
+   */
+  public static Dimension size(byte[] file) throws IOException {
+    PictureFormat format =
+        PictureFormat.of(file).orElseThrow(() -> new IOException(noPicture(file)));
+    try {
+      EncodedPicture picture = format.open(file);
+      checkSize(picture, file.length);
+      return Orientation.turns(picture.orientation())
+          ? new Dimension(picture.height(), picture.width())
+          : new Dimension(picture.width(), picture.height());
+    } catch (RuntimeException e) { // an index beyond the end of a header that is cut off
+      throw new IOException("damaged picture (" + e.getMessage() + ")", e);
+    }
+  }
 
   /**
    * The picture in {@code file}, upright, in 8-bit sRGB ({@link BufferedImage#TYPE_INT_RGB}), with

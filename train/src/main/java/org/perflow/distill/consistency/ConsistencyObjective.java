@@ -2,6 +2,7 @@ package org.perflow.distill.consistency;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import org.perflow.distill.Checks;
 import org.perflow.distill.Distance;
@@ -178,6 +179,11 @@ final class ConsistencyObjective implements Objective {
   @Override
   public int examples() {
     return task.data().size();
+  }
+
+  @Override
+  public List<long[]> groups() {
+    return task.data().groups();
   }
 
   @Override

@@ -68,6 +68,11 @@ public final class PerflowObjective implements Objective {
     return task.data().size();
   }
 
+  @Override
+  public List<long[]> groups() {
+    return task.data().groups();
+  }
+
   /**
    * Algorithm 1: data, noise, captions and times are drawn, each z_s is taken to its window's end
    * z_e by the teacher's ODE, and at z_t between the two the student learns what leads from one to

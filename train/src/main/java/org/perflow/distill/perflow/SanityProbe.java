@@ -48,10 +48,7 @@ public record SanityProbe(
   static SanityProbe of(Task task, PiecewiseFlow flow, PfOdeSolver solver) {
     Examples data = task.data();
     PredictionType prediction = task.teacher().prediction();
-    long[] few = new long[Math.min(PICTURES, data.size())];
-    for (int i = 0; i < few.length; i++) {
-      few[i] = i;
-    }
+    long[] few = Arrays.stream(data.groups().get(0)).distinct().limit(PICTURES).toArray();
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {

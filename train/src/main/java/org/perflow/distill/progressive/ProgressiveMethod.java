@@ -3,6 +3,7 @@ package org.perflow.distill.progressive;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.perflow.distill.Checks;
 import org.perflow.distill.Method;
@@ -147,6 +148,11 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
     @Override
     public int examples() {
       return task.data().size();
+    }
+
+    @Override
+    public List<long[]> groups() {
+      return task.data().groups();
     }
 
     @Override

@@ -1,6 +1,7 @@
 package org.perflow.distill.rectified;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
 import java.util.Map;
 import org.perflow.distill.Method;
 import org.perflow.distill.Task;
@@ -73,6 +74,11 @@ public final class ReflowMethod implements Method<ReflowOptions> {
     @Override
     public int examples() {
       return lines.size();
+    }
+
+    @Override
+    public List<long[]> groups() {
+      return lines.groups();
     }
 
     /** E|v(z_t, t) − (noise − data)|², eq. 1. */

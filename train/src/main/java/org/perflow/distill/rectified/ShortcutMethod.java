@@ -2,6 +2,7 @@ package org.perflow.distill.rectified;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import org.perflow.distill.Method;
 import org.perflow.distill.Net;
@@ -122,6 +123,11 @@ public final class ShortcutMethod implements Method<ShortcutOptions> {
     @Override
     public int examples() {
       return lines.size();
+    }
+
+    @Override
+    public List<long[]> groups() {
+      return lines.groups();
     }
 
     @Override

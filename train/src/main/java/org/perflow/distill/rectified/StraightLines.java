@@ -2,6 +2,8 @@ package org.perflow.distill.rectified;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Arrays;
+import java.util.List;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Task;
 import org.perflow.flow.Affine;
@@ -32,6 +34,13 @@ public final class StraightLines implements AutoCloseable {
   /** How many pictures there are. */
   int size() {
     return store == null ? task.data().size() : store.size();
+  }
+
+  /** Of the pictures, which may be of several sizes; pairs are of one. */
+  List<long[]> groups() {
+    return store == null
+        ? task.data().groups()
+        : List.of(LongStream.range(0, store.size()).toArray());
   }
 
   /** What making the pairs took. */
