@@ -40,7 +40,10 @@ public interface Examples {
     }
   }
 
-  /** Scaled latents z0 of those examples, of one group, float32 [B, C, h, w], sampled anew each time. */
+  /**
+   * Scaled latents z0 of those examples, of one group, float32 [B, C, h, w], sampled anew each
+   * time.
+   */
   Tensor latents(long[] examples, Rng rng);
 
   /** What the networks are told of them, B rows. */

@@ -110,8 +110,7 @@ public final class LatentCache implements AutoCloseable {
   private static long[] repeated(List<Integer> numbers, List<Sample> samples) {
     return numbers.stream()
         .flatMapToLong(
-            number ->
-                LongStream.generate(() -> number).limit(Origin.repeats(samples.get(number))))
+            number -> LongStream.generate(() -> number).limit(Origin.repeats(samples.get(number))))
         .toArray();
   }
 

@@ -43,8 +43,7 @@ class BucketTrainingTest {
     photos.put("high2", "png", PhotoFolder.picture(32, 64, 3), "high, too");
     photos.put("square", "png", PhotoFolder.picture(100, 90, 4), "square");
     data = temp.resolve("data");
-    ImportOptions options =
-        ImportOptions.DEFAULTS.withBucketStep(8).withBuckets(48).withHeldOut(0);
+    ImportOptions options = ImportOptions.DEFAULTS.withBucketStep(8).withBuckets(48).withHeldOut(0);
     Imported imported = DataImport.of(photos.path()).options(options).out(data).run();
     assertThat(imported.sizes()).containsOnlyKeys("64x32", "32x64", "48x48").containsValue(2);
   }
