@@ -2,6 +2,7 @@ package org.perflow.cli;
 
 import org.perflow.accelerate.Benchmark;
 import org.perflow.io.WeightsKind.Family;
+import org.perflow.tensor.Compute;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -12,7 +13,7 @@ import picocli.CommandLine.Parameters;
     description =
         "Measures seconds and peak memory of a model of its published size with random weights, so"
             + " without a download: a picture in four steps, and with --train one training step on"
-            + " one picture. Computes in bfloat16; --train keeps float32 weights, gradients and"
+            + " one picture. --train keeps float32 weights, gradients and"
             + " moments (16 bytes a weight of the U-Net) and uses gradient checkpointing.",
     footer = {
       "",
@@ -43,18 +44,28 @@ final class BenchmarkCommand extends Verb {
       description = "Steps of the teacher in the training step (default: ${DEFAULT-VALUE}).")
   int solvingSteps;
 
+  @Option(
+      names = "--dtype",
+      defaultValue = "auto",
+      paramLabel = "TYPE",
+      description =
+          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
+              + " ${DEFAULT-VALUE}).")
+  String dtype;
+
   @Override
   void run() throws Exception {
-    Benchmark.Measured measured = new Benchmark(size, train, solvingSteps).run(family);
+    Benchmark.Measured measured = new Benchmark(size, train, solvingSteps, Compute.parse(dtype)).run(family);
     report(measured, text(measured));
   }
 
   private static String text(Benchmark.Measured m) {
     String drawn =
-        "%s, %,d weights: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB"
+        "%s, %,d weights, %s: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB"
             .formatted(
                 m.family(),
                 m.unetWeights(),
+                m.dtype(),
                 Benchmark.STEPS,
                 m.size(),
                 m.sample().seconds(),

@@ -11,7 +11,7 @@ import org.perflow.evaluate.EvaluatorOptionsBuilder;
 import org.perflow.flow.Guidance;
 import org.perflow.io.Installation;
 import org.perflow.report.EvaluationReport;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -165,9 +165,11 @@ final class EvaluateCommand extends Verb {
 
   @Option(
       names = "--dtype",
-      defaultValue = "float32",
+      defaultValue = "auto",
       paramLabel = "TYPE",
-      description = "Type to compute with: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
+      description =
+          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
+              + " ${DEFAULT-VALUE}).")
   String dtype;
 
   @Option(
@@ -231,7 +233,7 @@ final class EvaluateCommand extends Verb {
         .seed(seed)
         .batch(batch)
         .straightPictures(straightPictures)
-        .compute(DType.parse(dtype))
+        .compute(Compute.parse(dtype))
         .resamples(resamples)
         .textAgreement(!noTextAgreement)
         .build();

@@ -22,6 +22,7 @@ import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.pipeline.StepListener;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.ProgressListener;
@@ -166,9 +167,11 @@ final class GenerateCommand extends Verb {
 
   @Option(
       names = "--dtype",
-      defaultValue = "float32",
+      defaultValue = "auto",
       paramLabel = "TYPE",
-      description = "Type to compute with: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
+      description =
+          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
+              + " ${DEFAULT-VALUE}).")
   String dtype;
 
   @Option(
@@ -227,10 +230,7 @@ final class GenerateCommand extends Verb {
     if (count < 1) {
       throw new IllegalArgumentException("--count is " + count + ", expected 1 or more");
     }
-    DType compute = DType.parse(dtype);
-    if (compute != DType.F32 && compute != DType.BF16) {
-      throw new IllegalArgumentException("--dtype is " + dtype + ", expected float32 or bfloat16");
-    }
+    DType compute = Compute.parse(dtype).dtype();
     Path folder = model == null ? Installation.student() : model;
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions());
@@ -465,7 +465,7 @@ final class GenerateCommand extends Verb {
     if (!embeddings.isEmpty()) {
       settings.put("embedding", String.join(" ", embeddings));
     }
-    settings.put("dtype", DType.parse(dtype).torchName());
+    settings.put("dtype", Compute.parse(dtype).settled().torchName());
     settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());
     settings.put("software", Main.VERSION);
     return settings;

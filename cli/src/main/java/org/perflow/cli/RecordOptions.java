@@ -13,7 +13,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.ISetter;
@@ -108,7 +108,7 @@ final class RecordOptions {
 
   private static String description(String name, Class<?> type, String standard) {
     String values =
-        type.isEnum() && type != DType.class
+        type.isEnum() && type != Compute.class
             ? Arrays.stream(type.getEnumConstants())
                 .map(value -> word(value.toString()))
                 .collect(Collectors.joining(", ", ": ", ""))
@@ -141,8 +141,8 @@ final class RecordOptions {
   }
 
   private static String constant(Class<?> type, String given) {
-    if (type == DType.class) {
-      return DType.parse(given).name();
+    if (type == Compute.class) {
+      return Compute.parse(given).name();
     }
     return Arrays.stream(type.getEnumConstants())
         .map(constant -> ((Enum<?>) constant).name())

@@ -15,6 +15,7 @@ import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -89,9 +90,11 @@ final class SolversCommand extends Verb {
 
   @Option(
       names = "--dtype",
-      defaultValue = "float32",
+      defaultValue = "auto",
       paramLabel = "TYPE",
-      description = "Type to compute with: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
+      description =
+          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
+              + " ${DEFAULT-VALUE}).")
   String dtype;
 
   @Override
@@ -113,7 +116,7 @@ final class SolversCommand extends Verb {
               model,
               cases,
               guidance,
-              DType.parse(dtype),
+              Compute.parse(dtype).dtype(),
               new TimeWindows(windows),
               new Setting(TeacherSolver.HEUN, fine),
               SolverErrors.settings(evaluations));

@@ -57,7 +57,7 @@ class JavadocExamplesTest {
           "Trainer",
           "Objective objective; TrainOptions options; Path folder;"
               + " void save(Objective trained) throws IOException {}",
-          "Recompute",
+          "Tape",
           "org.perflow.tensor.nn.Linear model; Tensor x; Tensor loss(Tensor y) { return y.mean(); }",
           "AppliedEmbeddings",
           "Path folder;");

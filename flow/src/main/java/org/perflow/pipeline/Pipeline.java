@@ -17,6 +17,7 @@ import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
@@ -54,9 +55,12 @@ public final class Pipeline implements AutoCloseable {
     this.chosen = chosen;
   }
 
-  /** The model of a diffusers folder, in float32. Closing the pipeline frees it. */
+  /**
+   * The model of a diffusers folder, in float32 or bfloat16, whichever {@link Compute#AUTO} finds
+   * faster here. Closing the pipeline frees it.
+   */
   public static Pipeline load(Path folder) throws IOException {
-    return load(folder, DType.F32);
+    return load(folder, Compute.AUTO.dtype());
   }
 
   /** The same with weights in {@code type}, F32 or BF16, which it computes in, too. */

@@ -2,7 +2,7 @@ package org.perflow.models;
 
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.Functional;
-import org.perflow.tensor.Recompute;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Conv2d;
 import org.perflow.tensor.nn.GroupNorm;
@@ -31,14 +31,14 @@ final class ResnetBlock2D extends Module {
     convShortcut = in == out ? null : child("conv_shortcut", new Conv2d(in, out, 1, 1, 0));
   }
 
-  /** x [B, in, H, W] to [B, out, H, W]; a block of {@link Recompute}. */
+  /** x [B, in, H, W] to [B, out, H, W]; a block of {@link Tape}. */
   Tensor forward(Tensor x) {
-    return Recompute.block(inputs -> compute(inputs.get(0), null), x);
+    return Tape.block(inputs -> compute(inputs.get(0), null), x);
   }
 
   /** The same with {@code time} [B, timeChannels], silu already applied: all blocks share it. */
   Tensor forward(Tensor x, Tensor time) {
-    return Recompute.block(inputs -> compute(inputs.get(0), inputs.get(1)), x, time);
+    return Tape.block(inputs -> compute(inputs.get(0), inputs.get(1)), x, time);
   }
 
   private Tensor compute(Tensor x, @Nullable Tensor time) {

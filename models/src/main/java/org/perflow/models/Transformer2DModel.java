@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
-import org.perflow.tensor.Recompute;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.GroupNorm;
 import org.perflow.tensor.nn.LayerNorm;
@@ -32,9 +32,9 @@ final class Transformer2DModel extends Module {
     projOut = child("proj_out", new Projection(channels, config.useLinearProjection()));
   }
 
-  /** x [B, C, H, W] and text [B, L, D] to [B, C, H, W]; a block of {@link Recompute}. */
+  /** x [B, C, H, W] and text [B, L, D] to [B, C, H, W]; a block of {@link Tape}. */
   Tensor forward(Tensor x, Tensor text) {
-    return Recompute.block(inputs -> compute(inputs.get(0), inputs.get(1)), x, text);
+    return Tape.block(inputs -> compute(inputs.get(0), inputs.get(1)), x, text);
   }
 
   private Tensor compute(Tensor x, Tensor text) {

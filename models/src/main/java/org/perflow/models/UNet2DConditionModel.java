@@ -27,7 +27,7 @@ import org.perflow.tensor.nn.Module;
  * arXiv 2307.01952): a U-Net over latents that knows the time and attends to the caption. Owns its
  * weights until closed; forward passes may run on several threads at once. Computes in the element
  * type of its input, whatever the weights are. Resnets and transformers are blocks of {@link
- * org.perflow.tensor.Recompute}.
+ * org.perflow.tensor.Tape}.
  */
 public final class UNet2DConditionModel extends Module {
   private static final String WEIGHTS = "diffusion_pytorch_model.safetensors";

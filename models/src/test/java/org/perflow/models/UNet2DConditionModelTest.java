@@ -13,9 +13,9 @@ import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
-import org.perflow.tensor.Recompute;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 
 class UNet2DConditionModelTest {
@@ -130,7 +130,7 @@ class UNet2DConditionModelTest {
                 });
       }
       try (Scope scope = Scope.open();
-          Recompute tape = Recompute.record()) {
+          Tape tape = Tape.record(Tape.Way.RECOMPUTED)) {
         tape.backward(forward(unet, file).square().mean());
         unet.namedParameters()
             .forEach(

@@ -631,8 +631,16 @@ public final class Tensor implements AutoCloseable {
     raw.mutable_grad().put(grad.raw);
   }
 
-  /** Accumulates d(this)/d(leaf) in every leaf; this must be a scalar. */
+  /**
+   * Accumulates d(this)/d(leaf) in every leaf; this must be a scalar.
+   *
+   * @throws IllegalStateException while a {@link Tape} records what gradients must go through
+   */
   public void backward() {
+    if (Tape.cutsGraph()) {
+      throw new IllegalStateException(
+          "a tape records parts of this pass: use its backward, else gradients end there");
+    }
     raw.backward();
   }
 

@@ -256,7 +256,7 @@ public final class Accelerator {
         Shards.train(settings.data()),
         method,
         options,
-        settings.train(),
+        RunConfig.settled(settings.train(), out),
         factors,
         settings.saveAs(),
         settings.cache() == null ? out.resolve("cache") : settings.cache(),

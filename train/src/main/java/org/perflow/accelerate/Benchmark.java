@@ -28,10 +28,11 @@ import org.perflow.io.WeightsKind.Family;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
-import org.perflow.tensor.Recompute;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
@@ -42,19 +43,20 @@ import org.perflow.train.TrainOptions;
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
  * download: a picture in {@value #STEPS} steps from caption to pixels and, where wanted, one
- * training step of PeRFlow on one picture. Drawing computes in bfloat16; training keeps float32
+ * training step of PeRFlow on one picture. Training keeps float32
  * weights, gradients and moments, shares the weights with the teacher and recomputes activations.
  *
  * <pre>{@code
- * Benchmark.Measured measured = new Benchmark(512, false, 8).run(WeightsKind.Family.SD1);
+ * Benchmark.Measured measured = new Benchmark(512, false, 8, Compute.AUTO).run(WeightsKind.Family.SD1);
  * double seconds = measured.sample().seconds();
  * }</pre>
  *
  * @param size pixels of a side
  * @param train whether a training step is taken, too
  * @param solvingSteps steps of the teacher in it
+ * @param compute element type of all networks
  */
-public record Benchmark(int size, boolean train, int solvingSteps) {
+public record Benchmark(int size, boolean train, int solvingSteps, Compute compute) {
   /** Sampling steps. */
   public static final int STEPS = 4;
 
@@ -63,7 +65,7 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
   /** Measures a model of that family, made for the purpose. */
   public Measured run(Family family) throws IOException {
     try (Rng rng = Rng.seeded(0);
-        DiffusionModel model = DiffusionModel.random(family, train ? DType.F32 : DType.BF16, rng)) {
+        DiffusionModel model = DiffusionModel.random(family, train ? DType.F32 : compute.dtype(), rng)) {
       return measure(family, model, rng);
     }
   }
@@ -78,7 +80,10 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
     return train
         ? trained(family, model, rng, sampled, memory)
         : new Measured(
-            family, model.unet().parameterCount(), size, sampled, memory, null, null, null);
+            family,
+            compute.settled().torchName(),
+            model.unet().parameterCount(),
+            size, sampled, memory, null, null, null);
   }
 
   /** How long something took: on the clock, and in seconds of one core, which load changes less. */
@@ -100,6 +105,7 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
   /** What was measured; memory is the process's peak until then, NaN where nothing tells. */
   public record Measured(
       Family family,
+      String dtype,
       long unetWeights,
       int size,
       Cost sample,
@@ -123,7 +129,7 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
             PerflowMethod.MEASURED.scheduler(
                 model.schedulerConfig(), options(model.schedulerConfig())));
     Cost start = now();
-    new Pipeline(student, DType.BF16)
+    new Pipeline(student, compute.dtype())
         .draw(Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size));
     return since(start);
   }
@@ -135,11 +141,11 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
     long weights = model.unet().parameterCount();
     Path folder = Files.createTempDirectory("perflow-benchmark");
     try (CachedExamples data =
-        CachedExamples.of(model, List.of(shard(folder)), folder, DType.BF16, 0)) {
+        CachedExamples.of(model, List.of(shard(folder)), folder, compute.dtype(), 0)) {
       // As in a run on cached latents and captions, from here on only the U-Net is needed.
       model.vae().close();
       model.textEncoder().close();
-      Net network = UnetNet.of(model.unet(), DType.BF16, null);
+      Net network = UnetNet.of(model.unet(), compute.dtype(), null);
       var teacher = new Task.Teacher(network, scheduler);
       Task task = new Task(data, teacher, network, false, TrainOptions.DEFAULTS, folder);
       try (PerflowObjective objective = new PerflowObjective(task, options(scheduler));
@@ -150,7 +156,11 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
         masters.clipGradients(1);
         optimiser.step(1e-5);
         return new Measured(
-            family, weights, size, sampled, sampledMemory, since(start), peakGigabytes(), loss);
+            family,
+            compute.settled().torchName(),
+            weights,
+            size,
+            sampled, sampledMemory, since(start), peakGigabytes(), loss);
       }
     } finally {
       AtomicFiles.deleteDirectory(folder);
@@ -159,7 +169,7 @@ public record Benchmark(int size, boolean train, int solvingSteps) {
 
   private static double backward(Objective objective, Objective.Step step) {
     try (Scope scope = Scope.open();
-        Recompute tape = Recompute.record()) {
+        Tape tape = Tape.record(Tape.Way.RECOMPUTED)) {
       Tensor loss = objective.loss(step);
       tape.backward(loss);
       return loss.item();

@@ -23,7 +23,7 @@ import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 
 /**
  * What a {@link Comparison} is to do, read from YAML or built in Java. Immutable, valid once made;
@@ -37,7 +37,7 @@ import org.perflow.tensor.DType;
  * @param steps numbers of steps to draw with, where an entry does not say its own
  * @param seed of the first picture; the others count on from it
  * @param batch pictures drawn at a time
- * @param dtype to draw with: float32 or bfloat16
+ * @param dtype to draw with: auto, float32 or bfloat16
  * @param train training settings of all methods, the budget among them: steps or minutes
  * @param entries what is compared, in the order of the plan within equal costs
  * @param transfer the plug-and-play test; null for none
@@ -191,7 +191,7 @@ public record ComparePlan(
     }
     Guidance.of(guidance);
     steps = EvaluatorOptions.checkSteps("steps", steps);
-    EvaluatorOptions.checkCompute(DType.parse(dtype));
+    Compute.parse(dtype);
     Set<String> names = new HashSet<>();
     for (Entry entry : entries) {
       if (!names.add(entry.slug())) {

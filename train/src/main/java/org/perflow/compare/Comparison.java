@@ -34,6 +34,7 @@ import org.perflow.models.SchedulerConfig;
 import org.perflow.report.Charts;
 import org.perflow.report.EvaluationReport;
 import org.perflow.report.Report;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
@@ -269,7 +270,7 @@ public final class Comparison {
     private Evaluation.Options options(List<SampledModel> systems) {
       TensorCache cache = new TensorCache(folder.resolve("cache"));
       return new Evaluation.Options(
-              plan.batch(), DType.parse(plan.dtype()), 4, 48, 4, 8, cache, true)
+              plan.batch(), Compute.parse(plan.dtype()).dtype(), 4, 48, 4, 8, cache, true)
           .inWindowsOf(systems);
     }
 

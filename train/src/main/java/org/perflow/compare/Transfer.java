@@ -76,9 +76,11 @@ record Transfer(
           plan.teacherFolder(),
           settings.model() == null ? Shards.train(own) : List.of(),
           Shards.test(own),
-          settings.train() == null
-              ? TrainOptions.DEFAULTS
-              : Overrides.apply(TrainOptions.DEFAULTS, settings.train()),
+          RunConfig.settled(
+              settings.train() == null
+                  ? TrainOptions.DEFAULTS
+                  : Overrides.apply(TrainOptions.DEFAULTS, settings.train()),
+              out),
           out);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("transfer: " + e.getMessage(), e);
@@ -130,7 +132,7 @@ record Transfer(
                       model.unet(),
                       model.textEncoder(),
                       NoiseSchedule.of(model.schedulerConfig()),
-                      train.compute())
+                      train.compute().dtype())
                   .keepingText()) {
         boolean resume = Files.isDirectory(out.resolve("checkpoints"));
         new TrainingRun("fine-tune", config, out, resume, listeners)

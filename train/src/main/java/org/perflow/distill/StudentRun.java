@@ -113,18 +113,19 @@ public record StudentRun<O extends Record>(
    * @throws org.perflow.train.StoppedException where a listener wanted to stop
    */
   public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
+    DType type = train.compute().dtype();
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
         DiffusionModel model = studentToBe();
         UNet2DConditionModel frozen =
-            UNet2DConditionModel.load(teacher.resolve("unet"), train.compute());
+            UNet2DConditionModel.load(teacher.resolve("unet"), type);
         CachedExamples examples =
             CachedExamples.of(
-                model, shards, cache, train.compute(), method.mixedCaptions(options));
+                model, shards, cache, type, method.mixedCaptions(options));
         LoraAdapters adapters = adapters(model);
-        Net teacherNet = UnetNet.of(frozen, train.compute(), null);
-        Net studentNet = UnetNet.of(model.unet(), train.compute(), adapters);
+        Net teacherNet = UnetNet.of(frozen, type, null);
+        Net studentNet = UnetNet.of(model.unet(), type, adapters);
         Objective objective =
             method.objective(
                 new Task(
@@ -189,7 +190,7 @@ public record StudentRun<O extends Record>(
     DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
     Recommended own = Recommended.of(student);
     return SampleSheet.of(examples.captions())
-        .draw(student, train.compute(), own.steps(), own.guidance());
+        .draw(student, train.compute().dtype(), own.steps(), own.guidance());
   }
 
   private void save(DiffusionModel model, @Nullable LoraAdapters adapters) throws IOException {

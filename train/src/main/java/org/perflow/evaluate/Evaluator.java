@@ -225,7 +225,7 @@ public final class Evaluator {
     Evaluation.Options standard = Evaluation.Options.DEFAULTS;
     return new Evaluation.Options(
             options.batch(),
-            options.compute(),
+            options.compute().dtype(),
             standard.windows(),
             standard.straightSteps(),
             options.straightPictures(),
@@ -273,7 +273,7 @@ public final class Evaluator {
                 .map(model -> guidance(model, models) + " (" + model.entrant().name() + ")")
                 .toList()));
     settings.put("first seed", Long.toString(options.seed()));
-    settings.put("dtype", options.compute().torchName());
+    settings.put("dtype", options.compute().settled().torchName());
     settings.put("resamples", Integer.toString(resamples(network)));
     settings.put("software", Provenance.software());
     return settings;

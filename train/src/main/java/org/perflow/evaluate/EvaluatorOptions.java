@@ -4,7 +4,7 @@ import io.soabase.recordbuilder.core.RecordBuilder;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 
 /**
  * Settings of an {@link Evaluator}. Immutable, valid once made.
@@ -18,7 +18,7 @@ import org.perflow.tensor.DType;
  * @param seed of the first picture; the others count on from it
  * @param batch pictures drawn at a time
  * @param straightPictures trajectories of each system that straightness is measured on
- * @param compute element type of text encoder, U-Net and decoder: F32 or BF16
+ * @param compute element type of text encoder, U-Net and decoder
  * @param resamples bootstrap resamples of the distances between sets, each as costly as a distance;
  *     null for 100, or 20 with TorchScript features
  * @param textAgreement whether to measure how often a picture's caption is found among others, for
@@ -34,7 +34,7 @@ public record EvaluatorOptions(
     long seed,
     int batch,
     int straightPictures,
-    DType compute,
+    Compute compute,
     @Nullable Integer resamples,
     boolean textAgreement)
     implements EvaluatorOptionsBuilder.With {
@@ -47,7 +47,7 @@ public record EvaluatorOptions(
           .seed(1_000_000)
           .batch(32)
           .straightPictures(8)
-          .compute(DType.F32)
+          .compute(Compute.AUTO)
           .textAgreement(true)
           .build();
 
@@ -63,7 +63,6 @@ public record EvaluatorOptions(
     if (studentGuidance != null) {
       Guidance.of(studentGuidance);
     }
-    checkCompute(compute);
     if (resamples != null) {
       atLeast("resamples", resamples, 0);
     }
@@ -75,14 +74,6 @@ public record EvaluatorOptions(
       throw new IllegalArgumentException(
           "pictures must be %d or more, as precision and recall look at the nearest %d; got %d"
               .formatted(PrecisionRecall.FEWEST, PrecisionRecall.FEWEST - 1, pictures));
-    }
-  }
-
-  /** Refuses element types that networks do not compute in. */
-  public static void checkCompute(DType compute) {
-    if (compute != DType.F32 && compute != DType.BF16) {
-      throw new IllegalArgumentException(
-          "networks compute in float32 or bfloat16; got " + compute.torchName());
     }
   }
 

@@ -1,5 +1,6 @@
 package org.perflow.evaluate;
 
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -16,9 +17,9 @@ import org.perflow.tensor.optim.FlatParameters;
 public final class FeatureTraining {
   /** Settings of a run; the learning rate warms up over 100 steps and decays as a cosine. */
   public record Options(
-      int steps, int batch, double learningRate, double weightDecay, long seed, DType compute) {
+      int steps, int batch, double learningRate, double weightDecay, long seed, Compute compute) {
     /** Those of models/emoji-features, which took 8 minutes on one core. */
-    public static final Options DEFAULTS = new Options(3000, 64, 3e-3, 0.02, 0, DType.BF16);
+    public static final Options DEFAULTS = new Options(3000, 64, 3e-3, 0.02, 0, Compute.AUTO);
 
     public Options {
       if (steps < 1 || batch < 1 || !(learningRate > 0) || weightDecay < 0) {
@@ -62,7 +63,7 @@ public final class FeatureTraining {
       for (int step = 0; step < options.steps(); step++) {
         try (Scope scope = Scope.open()) {
           Tensor concepts = Tensor.randint(rng, count, options.batch());
-          Tensor views = augment(pictures.indexSelect(0, concepts), rng).to(options.compute());
+          Tensor views = augment(pictures.indexSelect(0, concepts), rng).to(options.compute().dtype());
           parameters.zeroGradients();
           Tensor loss = crossEntropy(network.classify(network.features(views)), concepts);
           loss.backward();

@@ -143,7 +143,21 @@ public final class Pretraining {
     inputs.put("vaeSteps", settings.vaeSteps());
     List<Path> shards = Shards.train(settings.data());
     inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Installation::name).toList()));
-    return RunConfig.of(settings.train()).with("inputs", inputs);
+    return RunConfig.of(settings.out() == null ? settings.train() : settled(settings.out())).with("inputs", inputs);
+  }
+
+  /** The VAE is trained first, in a run of its own that the element type may be known from. */
+  private TrainOptions settled(Path folder) throws IOException {
+    Path first = vaeRun(folder);
+    return RunConfig.settled(settings.train(), isBegun(first) ? first : folder);
+  }
+
+  private static Path vaeRun(Path folder) {
+    return folder.resolve("vae-run");
+  }
+
+  private static boolean isBegun(Path run) {
+    return Files.exists(run.resolve("checkpoints"));
   }
 
   /**
@@ -166,6 +180,7 @@ public final class Pretraining {
   /** One call: the settings, and the files that were found for them. */
   private final class Run {
     private final List<TrainListener> listeners;
+    private final TrainOptions train; // its element type is settled
     private final boolean resume;
     private final Path folder;
     private final List<Path> shards;
@@ -181,6 +196,7 @@ public final class Pretraining {
       this.listeners = List.of(listeners);
       this.resume = resume;
       folder = out;
+      train = settled(folder);
       shards = Shards.train(settings.data());
       samples = ShardReader.readAll(shards);
     }
@@ -234,12 +250,12 @@ public final class Pretraining {
               .withSteps(settings.vaeSteps())
               .withLearningRate(1e-3)
               .withDecay(TrainOptions.Decay.COSINE)
-              .withCompute(settings.train().compute())
-              .withSeed(settings.train().seed())
-              .withCheckpointEvery(settings.train().checkpointEvery());
-      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.compute())) {
+              .withCompute(train.compute())
+              .withSeed(train.seed())
+              .withCheckpointEvery(train.checkpointEvery());
+      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.compute().dtype())) {
         new TrainingRun(
-                "vae", RunConfig.of(vaeTraining), vaeRun(), resume && isBegun(vaeRun()), listeners)
+                "vae", RunConfig.of(vaeTraining), vaeRun(folder), resume && isBegun(vaeRun(folder)), listeners)
             .run(objective, null, () -> saveScaled(given, trained));
       }
       return AutoencoderKL.load(trained, DType.F32);
@@ -260,14 +276,6 @@ public final class Pretraining {
       return LatentCache.of(vae, samples, shards, folder.resolve("cache/latents.safetensors"));
     }
 
-    private Path vaeRun() {
-      return folder.resolve("vae-run");
-    }
-
-    private static boolean isBegun(Path run) {
-      return Files.exists(run.resolve("checkpoints"));
-    }
-
     private Trainer.Result train(DiffusionModel model, Path target) throws IOException {
       try (LatentCache latents = latents(model.vae());
           Captions captions = Captions.of(model.tokenizer(), samples);
@@ -277,11 +285,11 @@ public final class Pretraining {
         Path base = settings.keepsWeights() ? DeltaFolder.weights(settings.like()) : null;
         Provenance provenance = Provenance.of(base, shards, config.json());
         // what is resumed may have got no further than the VAE
-        boolean goesOn = resume && (isBegun(folder) || !isBegun(vaeRun()));
+        boolean goesOn = resume && (isBegun(folder) || !isBegun(vaeRun(folder)));
         return new TrainingRun("pretrain", config, folder, goesOn, listeners)
             .run(
                 objective,
-                () -> sheet.draw(model, settings.train().compute(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
+                () -> sheet.draw(model, train.compute().dtype(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
                 () -> {
                   model.save(target, DType.F16, provenance.asMetadata());
                   provenance.write(target);
@@ -298,7 +306,7 @@ public final class Pretraining {
               model.unet(),
               model.textEncoder(),
               NoiseSchedule.of(model.schedulerConfig()),
-              settings.train().compute());
+              train.compute().dtype());
       return settings.kept().contains(Keep.TEXT_ENCODER) ? both.keepingText() : both;
     }
   }

@@ -7,11 +7,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
+import org.perflow.tensor.Compute;
 
 /**
  * What a run was told, as the {@code config.json} beside everything it writes: the {@link
@@ -75,6 +77,19 @@ public record RunConfig(ObjectNode json) {
   /** Settings of the trainer; those that are not there have their defaults. */
   public TrainOptions train() {
     return Overrides.apply(TrainOptions.DEFAULTS, section(TRAIN));
+  }
+
+  /**
+   * {@code train} with its element type settled: {@link Compute#AUTO} is the type that the run in
+   * {@code folder} began with, and in a new one whichever is faster here.
+   */
+  public static TrainOptions settled(TrainOptions train, Path folder) throws IOException {
+    if (train.compute() != Compute.AUTO) {
+      return train;
+    }
+    Optional<Path> begun = Checkpoint.latest(folder);
+    Compute before = begun.isEmpty() ? Compute.AUTO : in(begun.get()).train().compute();
+    return train.withCompute(before.settled());
   }
 
   /** What differs between an earlier config and this one, such as "train.batch (was 8, is 16)". */

@@ -2,7 +2,7 @@ package org.perflow.train;
 
 import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.io.Overrides;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.optim.AdamW;
 
 /**
@@ -44,7 +44,7 @@ public record TrainOptions(
     double weightDecay,
     double clip,
     double ema,
-    DType compute,
+    Compute compute,
     boolean gradientCheckpointing,
     long seed,
     int logEvery,
@@ -75,7 +75,7 @@ public record TrainOptions(
           .weightDecay(1e-2)
           .clip(1.0)
           .ema(0.999)
-          .compute(DType.BF16)
+          .compute(Compute.AUTO)
           .gradientCheckpointing(false)
           .seed(0)
           .logEvery(1)
@@ -100,9 +100,6 @@ public record TrainOptions(
     require(warmup >= 0, "warmup must be 0 or more steps; got " + warmup);
     require(clip >= 0, "clip must be 0 (off) or above; got " + clip);
     require(ema >= 0 && ema < 1, "ema must be 0 (off) or a decay below 1; got " + ema);
-    require(
-        compute == DType.F32 || compute == DType.BF16,
-        "compute must be F32 or BF16; got " + compute + " (F16 would need loss scaling)");
     require(
         logEvery > 0 && sampleEvery >= 0 && checkpointEvery >= 0,
         "logEvery must be 1 or more, sampleEvery and checkpointEvery 0 or more");

@@ -12,9 +12,9 @@ import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
 import org.perflow.tensor.NoGrad;
-import org.perflow.tensor.Recompute;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.optim.AdamW;
@@ -174,6 +174,7 @@ public final class Trainer implements AutoCloseable {
     }
     if (step == 0) {
       note(groups());
+      note("computes in " + options.compute().torchName());
       note(objective.check());
       sample();
     }
@@ -254,17 +255,12 @@ public final class Trainer implements AutoCloseable {
   }
 
   private double backward(Objective.Step batch) {
-    try (Scope scope = Scope.open()) {
-      if (!options.gradientCheckpointing()) {
-        Tensor mean = objective.loss(batch);
-        mean.div(options.accumulate()).backward();
-        return mean.item();
-      }
-      try (Recompute tape = Recompute.record()) {
-        Tensor mean = objective.loss(batch);
-        tape.backward(mean.div(options.accumulate()));
-        return mean.item();
-      }
+    Tape.Way way = options.gradientCheckpointing() ? Tape.Way.RECOMPUTED : weights.way();
+    try (Scope scope = Scope.open();
+        Tape tape = Tape.record(way)) {
+      Tensor mean = objective.loss(batch);
+      tape.backward(mean.div(options.accumulate()));
+      return mean.item();
     }
   }
 

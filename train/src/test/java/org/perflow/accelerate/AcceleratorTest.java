@@ -18,6 +18,7 @@ import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.LoraFile;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 import org.perflow.train.Golden;
@@ -30,7 +31,7 @@ import org.perflow.train.TrainingCurve;
 /** From a tiny teacher's folder to a student's. */
 class AcceleratorTest {
   private static final TrainOptions THREE_STEPS =
-      TrainOptions.DEFAULTS.withSteps(3).withBatch(2).withWarmup(0).withCompute(DType.F32);
+      TrainOptions.DEFAULTS.withSteps(3).withBatch(2).withWarmup(0).withCompute(Compute.F32);
 
   @TempDir Path temp;
   private Accelerator accelerator;

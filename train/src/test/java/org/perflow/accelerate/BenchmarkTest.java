@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 
@@ -18,7 +19,7 @@ class BenchmarkTest {
   void drawsAndTrains() throws IOException {
     try (DiffusionModel model = DiffusionModel.load(TINY, DType.F32);
         Rng rng = Rng.seeded(0)) {
-      Benchmark.Measured measured = new Benchmark(32, true, 2).measure(Family.SD1, model, rng);
+      Benchmark.Measured measured = new Benchmark(32, true, 2, Compute.AUTO).measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(measured.sample().coreSeconds()).isPositive();

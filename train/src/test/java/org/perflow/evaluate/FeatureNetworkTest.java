@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.NoGrad;
@@ -38,7 +39,7 @@ class FeatureNetworkTest {
       Tensor large = upsample(pictures);
       double[] losses = new double[150];
       FeatureTraining.Options options =
-          new FeatureTraining.Options(losses.length, 16, 1e-2, 0, 0, DType.F32);
+          new FeatureTraining.Options(losses.length, 16, 1e-2, 0, 0, Compute.F32);
       FeatureTraining.train(network, large, options, (step, loss) -> losses[step] = loss);
       assertThat(losses[0]).isCloseTo(Math.log(4), within(0.3));
       assertThat(losses[losses.length - 1]).isLessThan(0.5);

@@ -25,6 +25,7 @@ import org.perflow.models.lora.AppliedLoras;
 import org.perflow.models.lora.AppliedLoras.Weighted;
 import org.perflow.models.lora.LoraAdapters;
 import org.perflow.models.lora.LoraFile;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -143,7 +144,7 @@ class LoraTrainingTest {
             .withBatch(4)
             .withWarmup(0)
             .withLearningRate(3e-3)
-            .withCompute(DType.F32)
+            .withCompute(Compute.F32)
             .withGradientCheckpointing(true)
             .withCheckpointEvery(2)
             .withEma(0.0);

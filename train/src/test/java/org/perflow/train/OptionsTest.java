@@ -15,6 +15,7 @@ import org.perflow.distill.perflow.PerflowOptions.Reweighting;
 import org.perflow.flow.PiecewiseFlow;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.io.Overrides;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 
 class OptionsTest {
@@ -26,7 +27,7 @@ class OptionsTest {
     Files.writeString(file, "{\"steps\": 70, \"compute\": \"F32\"}");
     TrainOptions options = Overrides.read(file, TrainOptions.DEFAULTS);
     assertThat(options.steps()).isEqualTo(70);
-    assertThat(options.compute()).isEqualTo(DType.F32);
+    assertThat(options.compute()).isEqualTo(Compute.F32);
     assertThat(options.batch()).isEqualTo(TrainOptions.DEFAULTS.batch());
   }
 
@@ -40,8 +41,8 @@ class OptionsTest {
         .hasMessageContaining("stepps");
     assertThatThrownBy(() -> TrainOptions.DEFAULTS.withSteps(0))
         .hasMessageContaining("the run has no end");
-    assertThatThrownBy(() -> TrainOptions.DEFAULTS.withCompute(DType.F16))
-        .hasMessageContaining("F32 or BF16");
+    assertThatThrownBy(() -> Compute.of(DType.F16))
+        .hasMessageContaining("float32 or bfloat16");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withDiscreteTimesteps(50))
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(

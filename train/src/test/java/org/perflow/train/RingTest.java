@@ -21,6 +21,7 @@ import org.perflow.flow.PredictionType;
 import org.perflow.flow.TimeWindows;
 import org.perflow.flow.sampler.PerflowScheduler;
 import org.perflow.flow.sampler.Scheduler;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.Functional;
@@ -79,7 +80,7 @@ class RingTest {
             .withDecay(Decay.COSINE)
             .withWeightDecay(0)
             .withEma(0.995)
-            .withCompute(DType.F32)
+            .withCompute(Compute.F32)
             .withCheckpointEvery(0);
     double[] errors = new double[2];
     try (Student student = new Student(width, depth);

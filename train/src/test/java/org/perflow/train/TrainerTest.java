@@ -17,7 +17,7 @@ import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Json;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.Scope;
 import org.perflow.train.TrainOptions.Decay;
 
@@ -30,7 +30,7 @@ class TrainerTest {
           .withAccumulate(2)
           .withLearningRate(0.01)
           .withDecay(Decay.COSINE)
-          .withCompute(DType.F32)
+          .withCompute(Compute.F32)
           .withCheckpointEvery(5);
 
   @TempDir Path temp;

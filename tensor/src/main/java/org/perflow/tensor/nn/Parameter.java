@@ -6,6 +6,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
+import org.perflow.tensor.Rows;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
@@ -61,7 +62,8 @@ public final class Parameter {
               + Arrays.toString(shape)
               + " has no value: load or initialise the model first");
     }
-    return change == null ? value : change.apply(value);
+    Tensor leaf = Rows.leaf(value);
+    return change == null ? leaf : change.apply(leaf);
   }
 
   /**

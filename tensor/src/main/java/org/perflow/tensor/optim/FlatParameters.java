@@ -3,8 +3,10 @@ package org.perflow.tensor.optim;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 
@@ -14,6 +16,9 @@ import org.perflow.tensor.nn.Parameter;
  * buffers; close it after the modules.
  */
 public final class FlatParameters implements AutoCloseable {
+  /** A gigabyte of float32; networks with more weights have operations large enough for threads. */
+  private static final long MOST_IN_SHARES = 1L << 28;
+
   private final Map<String, Parameter> parameters;
   private final Tensor values;
   private final Tensor gradients;
@@ -64,6 +69,13 @@ public final class FlatParameters implements AutoCloseable {
       offset += size;
     }
     return views;
+  }
+
+  /** In shares where the gradients of all are no great part of a machine's memory. */
+  public Tape.Way way() {
+    return gradients.numel() * Device.threads() <= MOST_IN_SHARES
+        ? Tape.Way.SHARED
+        : Tape.Way.PLAIN;
   }
 
   /** Scales gradients down to a norm of at most {@code maxNorm}; returns the norm before. */

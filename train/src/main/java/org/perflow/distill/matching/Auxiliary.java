@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.function.Supplier;
 import org.perflow.distill.Task;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.optim.AdamW;
@@ -66,9 +67,10 @@ public final class Auxiliary implements AutoCloseable {
   public double step(Supplier<Tensor> loss) {
     weights.zeroGradients();
     double value;
-    try (Scope scope = Scope.open()) {
+    try (Scope scope = Scope.open();
+        Tape tape = Tape.record(weights.way())) {
       Tensor mean = loss.get();
-      mean.backward();
+      tape.backward(mean);
       value = mean.item();
     }
     double norm = weights.clipGradients(clip > 0 ? clip : Double.MAX_VALUE);

@@ -29,7 +29,7 @@ import org.perflow.distill.rectified.ReflowMethod;
 import org.perflow.distill.rectified.ReflowOptions;
 import org.perflow.distill.rectified.ShortcutMethod;
 import org.perflow.distill.rectified.ShortcutOptions;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.Rng;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.TrainOptions.Decay;
@@ -65,7 +65,7 @@ public record RingRecipe<O extends Record>(
           .withWarmup(20)
           .withWeightDecay(0)
           .withEma(0.99)
-          .withCompute(DType.F32)
+          .withCompute(Compute.F32)
           .withCheckpointEvery(0);
 
   /** Of all methods, in the order of {@code Methods.ALL}. */

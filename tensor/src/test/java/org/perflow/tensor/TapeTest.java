@@ -5,15 +5,15 @@ import static org.assertj.core.api.Assertions.within;
 
 import org.junit.jupiter.api.Test;
 
-class RecomputeTest {
+class TapeTest {
   /** Blocks with skips, plain operations and a shared, computed condition, as in a U-Net. */
   private static Tensor loss(Tensor x, Tensor w, Tensor v) {
     Tensor condition = v.tanh();
     Tensor start = x.matmul(w);
-    Tensor a = Recompute.block(in -> in.get(0).matmul(w).add(in.get(1)).sin(), start, condition);
-    Tensor b = Recompute.block(in -> in.get(0).matmul(w).mul(in.get(1)), a, condition);
+    Tensor a = Tape.block(in -> in.get(0).matmul(w).add(in.get(1)).sin(), start, condition);
+    Tensor b = Tape.block(in -> in.get(0).matmul(w).mul(in.get(1)), a, condition);
     Tensor between = b.cos().add(a); // between blocks stands ordinary autograd
-    Tensor c = Recompute.block(in -> in.get(0).add(in.get(1)).matmul(w), between, start);
+    Tensor c = Tape.block(in -> in.get(0).add(in.get(1)).matmul(w), between, start);
     return c.square().mean();
   }
 
@@ -29,7 +29,7 @@ class RecomputeTest {
       float[] vPlain = v.grad().toFloatArray();
       w.grad().zeroInPlace();
       v.grad().zeroInPlace();
-      try (Recompute tape = Recompute.record()) {
+      try (Tape tape = Tape.record(Tape.Way.RECOMPUTED)) {
         tape.backward(loss(x, w, v));
       }
       assertClose(w.grad().toFloatArray(), wPlain);
