@@ -3,7 +3,7 @@ package org.perflow.cli;
 import java.nio.file.Path;
 import org.perflow.compare.Demo;
 import org.perflow.report.EvaluationReport;
-import org.perflow.train.ProgressListener;
+import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -27,15 +27,29 @@ final class DemoCommand extends Verb {
   @Option(names = "--short", description = "A minute or two: less training, fewer pictures.")
   boolean quick;
 
+  private Demo.Listener shown(Progress progress) {
+    return new Demo.Listener() {
+      @Override
+      public void planned(String plan) {
+        err().println(plan);
+      }
+
+      @Override
+      public void at(double part, String doing) {
+        progress.at(part, doing);
+      }
+    };
+  }
+
   @Override
   void run() throws Exception {
-    EvaluationReport shown;
-    try (ProgressListener progress = new ProgressListener();
+    EvaluationReport report;
+    try (Progress progress = new Progress("demo");
         StopOnInterrupt stop = new StopOnInterrupt()) {
-      shown = new Demo(out, quick).run(err()::println, progress, stop);
+      report = new Demo(out, quick).run(shown(progress), stop);
     }
     report(
-        shown.json(),
-        shown.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
+        report.json(),
+        report.table() + "%n%n%s".formatted(out.resolve("report.html").toAbsolutePath()));
   }
 }

@@ -25,7 +25,7 @@ import org.perflow.pipeline.StepListener;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
-import org.perflow.train.ProgressListener;
+import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -367,7 +367,7 @@ final class GenerateCommand extends Verb {
   }
 
   private void progress(int done, int total) {
-    if (!json && ProgressListener.isTerminal() && total > 8) {
+    if (!json && Progress.isTerminal() && total > 8) {
       String back = done == total ? "\r" : ""; // a writer of ours would show these escaped
       spec.commandLine().getErr().printf("\r%d of %d steps%s", done, total, back);
       err().flush();

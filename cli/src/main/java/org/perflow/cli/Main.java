@@ -44,6 +44,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       ConvertCommand.class,
       DataCommand.class,
       BenchmarkCommand.class,
+      DoctorCommand.class,
     },
     footer = {
       "",

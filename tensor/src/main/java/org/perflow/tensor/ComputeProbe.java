@@ -3,6 +3,7 @@ package org.perflow.tensor;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.Reader;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -76,7 +77,7 @@ public record ComputeProbe(double float32, double bfloat16) {
     String machine = machine();
     Properties all = new Properties();
     try {
-      Path file = Loader.getCacheDir().toPath().resolve(FILE);
+      Path file = Device.cache().resolve(FILE);
       if (Files.exists(file)) {
         try (Reader reader = Files.newBufferedReader(file)) {
           all.load(reader);
@@ -90,7 +91,7 @@ public record ComputeProbe(double float32, double bfloat16) {
       all.setProperty(machine, now.float32 + " " + now.bfloat16);
       write(all, file);
       return now;
-    } catch (IOException | IllegalArgumentException e) {
+    } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
       return measure(); // a cache that cannot be read or written only costs the measurement
     }
   }

@@ -6,7 +6,10 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.openblas.global.openblas_full;
 import org.bytedeco.pytorch.global.torch;
 
@@ -21,6 +24,7 @@ public final class Device {
   private static volatile boolean strayed;
 
   static {
+    NativeSettings.settle();
     load();
     // Never faster than oneDNN, and warns at every convolution on CPUs it does not know.
     torch.globalContext().setUserEnabledNNPACK(false);
@@ -57,6 +61,48 @@ public final class Device {
               + e.getMessage()
               + " (-Dorg.bytedeco.javacpp.cachedir chooses another)",
           e);
+    }
+  }
+
+  /**
+   * The libraries that compute, by name, with what they found: {@code libtorch}, {@code kernels}
+   * (the instruction set that libtorch chose), {@code oneDNN}, {@code OpenMP}, {@code BLAS}, and
+   * {@code cuda}, {@code true} where libtorch was built for it and finds a device.
+   */
+  public static Map<String, String> libraries() {
+    Map<String, String> libraries = new LinkedHashMap<>();
+    try (PointerScope scope = new PointerScope()) {
+      String config = torch.show_config().getString();
+      libraries.put("libtorch", version(org.bytedeco.pytorch.presets.torch.class));
+      libraries.put("kernels", after(config, "CPU capability usage: "));
+      libraries.put("oneDNN", after(config, "Intel(R) MKL-DNN "));
+      libraries.put("OpenMP", after(config, "OpenMP "));
+      libraries.put("BLAS", openblas_full.openblas_get_config().getString().strip());
+      libraries.put("cuda", Boolean.toString(torch.hasCUDA() && torch.cuda_is_available()));
+    }
+    return libraries;
+  }
+
+  private static String version(Class<?> presets) {
+    String jar = String.valueOf(presets.getProtectionDomain().getCodeSource().getLocation());
+    return jar.replaceAll(".*/pytorch-|\\.jar.*", "");
+  }
+
+  /** The rest of the line of {@code text} that says {@code name}. */
+  private static String after(String text, String name) {
+    return text.lines()
+        .filter(line -> line.contains(name))
+        .map(line -> line.substring(line.indexOf(name) + name.length()).strip())
+        .findFirst()
+        .orElse("not said");
+  }
+
+  /** Where native libraries are unpacked, and what was measured of this machine is kept. */
+  public static Path cache() {
+    try {
+      return Loader.getCacheDir().toPath();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 

@@ -12,6 +12,10 @@ import org.jspecify.annotations.Nullable;
  * garbage collector.
  */
 public final class Scope implements AutoCloseable {
+  static {
+    Device.prepare();
+  }
+
   private final PointerScope scope = new PointerScope();
 
   private Scope() {}

@@ -299,7 +299,7 @@ public final class Comparison {
             new Evaluation.Measures(network, null, text, 100),
             text == null ? null : text.agreement(heldOut),
             options,
-            progress);
+            done -> progress.accept(done.toString()));
       }
     }
 

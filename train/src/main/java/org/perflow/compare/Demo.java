@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Consumer;
 import org.perflow.accelerate.Accelerator;
 import org.perflow.delta.Provenance;
 import org.perflow.distill.perflow.PerflowMethod;
@@ -28,48 +27,109 @@ import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.report.Charts;
 import org.perflow.report.EvaluationReport;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.Scope;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 
 /**
  * The main job, small: trains a 4-step student from the teacher that comes with the program, then
  * compares the teacher, the student that comes with it and the new one on captions held out from
- * training.
+ * training. It measures the machine first, and trains and draws as much as it can in the time.
  *
  * <pre>{@code
- * EvaluationReport report = new Demo(Path.of("demo"), true).run(System.out::println);
+ * EvaluationReport report =
+ *     new Demo(Path.of("demo"), true).run((part, doing) -> System.out.println(doing));
  * System.out.println(report.table());
  * }</pre>
  *
  * @param out folder of report and runs; every demo trains anew, earlier runs stay
- * @param quick a minute or two: less training, fewer pictures
+ * @param quick a minute or two instead of five: less training, fewer pictures
  */
 public record Demo(Path out, boolean quick) {
   private static final double GUIDANCE = Guidance.DEFAULT; // of the teacher and its students
   private static final long FIRST_SEED = 1_000_000;
+  private static final int BATCH = 16;
+  private static final int[] TEACHER_STEPS = {50, 8, 4};
+  private static final int[] STUDENT_STEPS = {4, 8};
+
+  /** Told how far the demo is. */
+  @FunctionalInterface
+  public interface Listener {
+    /**
+     * @param part of all its time, 0..1, not far from what is done
+     * @param doing what it is at
+     */
+    void at(double part, String doing);
+
+    /** What was measured and how the time will be spent, once, in a sentence. */
+    default void planned(String plan) {}
+  }
+
+  /**
+   * How the time is spent.
+   *
+   * @param pictures that are compared
+   * @param comparison seconds that these will take, about
+   * @param training seconds of the training, or less where all steps are done before
+   * @param total seconds
+   */
+  record Budget(int pictures, double comparison, double training, double total) {
+    private static final double ASIDE = 10; // features, distances and the report
+    private static final double SLACK = 1.15; // what is drawn takes longer beside other work
+
+    /**
+     * No more than two fifths of the time go to pictures, but sixteen are drawn on any machine.
+     *
+     * @param secondsAnEvaluation of the network for one picture of a batch
+     * @param spent seconds so far
+     */
+    static Budget of(boolean quick, double secondsAnEvaluation, double spent) {
+      double total = quick ? 100 : 300;
+      int most = quick ? 16 : 64;
+      int evaluations = 0;
+      for (int steps : TEACHER_STEPS) {
+        evaluations += 2 * steps;
+      }
+      for (int steps : STUDENT_STEPS) {
+        evaluations += 2 * 2 * steps; // two students
+      }
+      double picture = SLACK * secondsAnEvaluation * evaluations;
+      int pictures =
+          (int) Math.max(BATCH, Math.min(most, (0.4 * total - ASIDE) / picture / BATCH * BATCH));
+      pictures -= pictures % BATCH;
+      double comparison = ASIDE + pictures * picture;
+      return new Budget(
+          pictures, comparison, Math.max(total / 5, total - spent - comparison), total);
+    }
+  }
 
   /**
    * Trains, compares and writes the report into {@link #out}.
    *
-   * @param progress is told what is being done, in lines
+   * @param listener told what is being done
    * @param listeners of the training
    */
-  public EvaluationReport run(Consumer<String> progress, TrainListener... listeners)
-      throws IOException {
-    TrainOptions train = training();
+  public EvaluationReport run(Listener listener, TrainListener... listeners) throws IOException {
+    long start = System.nanoTime();
+    listener.at(0, "measures this machine");
+    double pace = secondsAnEvaluation();
+    Budget budget = Budget.of(quick, pace, (System.nanoTime() - start) / 1e9);
+    TrainOptions train = training(budget);
     PerflowOptions perflow = recipe();
-    progress.accept(
-        "1/2  PeRFlow training: %,d steps of %d".formatted(train.steps(), train.batch()));
-    List<Double> losses = new ArrayList<>();
+    listener.planned(
+        "%s, %.0f network evaluations a second: about %.0f s in all, %.0f of them for training, then %d pictures by each"
+            .formatted(
+                Compute.AUTO.why(),
+                1 / pace,
+                budget.total(),
+                budget.training(),
+                budget.pictures()));
+    Curve curve = new Curve(listener, 1 - budget.comparison() / budget.total());
     List<TrainListener> all = new ArrayList<>(List.of(listeners));
-    all.add(
-        new TrainListener() {
-          @Override
-          public void onStep(Report report) {
-            losses.add(report.loss());
-          }
-        });
+    all.add(curve);
     Accelerator.Student student =
         Accelerator.of(Installation.teacher())
             .data(Installation.data())
@@ -77,27 +137,71 @@ public record Demo(Path out, boolean quick) {
             .train(train)
             .out(freshRun())
             .run(all.toArray(TrainListener[]::new));
-    progress.accept("2/2  Comparison on captions held out from training");
-    Evaluated evaluated = compare(student.folder(), progress);
+    Evaluated evaluated = compare(student.folder(), budget.pictures(), curve);
     EvaluationReport report =
         new EvaluationReport(
             "PeRFlow demo",
             evaluated.about(
                 "A 4-step student trained just now for "
-                    + train.steps()
+                    + student.training().steps()
                     + " steps, the one that comes with perflow, and their teacher, from the same"
                     + " noise.",
                 settings(train, perflow, evaluated)),
-            Charts.trainingLoss(losses.stream().mapToDouble(Double::doubleValue).toArray()).stream()
+            Charts.trainingLoss(curve.losses.stream().mapToDouble(Double::doubleValue).toArray())
+                .stream()
                 .toList());
     report.write(out);
+    listener.at(1, "done in %.0f s".formatted((System.nanoTime() - start) / 1e9));
     return report;
   }
 
-  private TrainOptions training() {
+  /** Loss of the training, and how far the demo is: training up to {@code until}, then drawing. */
+  private static final class Curve implements TrainListener {
+    private final Listener listener;
+    private final double until;
+    private final List<Double> losses = new ArrayList<>();
+
+    Curve(Listener listener, double until) {
+      this.listener = listener;
+      this.until = until;
+    }
+
+    @Override
+    public void onStep(Report report) {
+      losses.add(report.loss());
+      listener.at(
+          until * report.progress(),
+          "training, step %d: loss %.4f, %.1f images/s"
+              .formatted(report.step(), report.loss(), report.imagesPerSecond()));
+    }
+
+    void drawn(double part, String doing) {
+      listener.at(until + (1 - until) * part, doing);
+    }
+  }
+
+  /** Of a batch of pictures by the student that comes with the program, the second time. */
+  private static double secondsAnEvaluation() throws IOException {
+    DType type = Compute.AUTO.dtype();
+    try (DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32)) {
+      SampledModel student = student("Student, shipped", shipped, 2);
+      List<Case> cases = Case.of(heldOut(), BATCH, FIRST_SEED);
+      double seconds = 0;
+      for (int i = 0; i < 2; i++) {
+        try (Scope scope = Scope.open();
+            NoGrad guard = NoGrad.enter()) {
+          seconds = student.draw(cases, type).seconds();
+        }
+      }
+      return seconds / (BATCH * student.networkEvaluations());
+    }
+  }
+
+  private TrainOptions training(Budget budget) {
     return TrainOptions.DEFAULTS
-        .withWarmup(quick ? 4 : 20)
+        .withWarmup(4)
         .withSteps(quick ? 16 : 120)
+        .withMinutes(budget.training() / 60)
         .withBatch(64)
         .withLearningRate(1e-4)
         .withBeta2(0.99)
@@ -116,35 +220,37 @@ public record Demo(Path out, boolean quick) {
                 .discreteTimesteps(4));
   }
 
-  private Evaluated compare(Path trained, Consumer<String> progress) throws IOException {
+  private static SampledModel student(String name, DiffusionModel model, int steps) {
+    return new SampledModel(name, model, "perflow", steps, Recommended.of(model).guidance());
+  }
+
+  private Evaluated compare(Path trained, int pictures, Curve progress) throws IOException {
     try (DiffusionModel teacher = DiffusionModel.load(Installation.teacher(), DType.F32);
         DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32);
         DiffusionModel fresh = DiffusionModel.load(trained, DType.F32);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
       List<SampledModel> systems = new ArrayList<>();
-      for (int steps : new int[] {8, 4}) {
+      for (int steps : TEACHER_STEPS) {
         systems.add(new SampledModel("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
       }
-      for (int steps : new int[] {4, 8}) {
-        systems.add(
-            new SampledModel(
-                "Student, shipped", shipped, "perflow", steps, Recommended.of(shipped).guidance()));
-        systems.add(
-            new SampledModel(
-                "Student, trained just now",
-                fresh,
-                "perflow",
-                steps,
-                Recommended.of(fresh).guidance()));
+      for (int steps : STUDENT_STEPS) {
+        systems.add(student("Student, shipped", shipped, steps));
+        systems.add(student("Student, trained just now", fresh, steps));
       }
+      double all = systems.stream().mapToInt(SampledModel::networkEvaluations).sum() * pictures;
+      double[] done = {0};
       return Evaluated.of(
-          new SampledModel("Teacher, DDIM", teacher, "ddim", 50, GUIDANCE),
-          systems,
-          Case.of(heldOut(), quick ? 16 : 64, FIRST_SEED),
+          systems.get(0),
+          systems.subList(1, systems.size()),
+          Case.of(heldOut(), pictures, FIRST_SEED),
           Evaluation.Measures.on(features),
           null,
-          new Evaluation.Options(16, DType.F32, 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
-          line -> progress.accept("     " + line));
+          new Evaluation.Options(
+              BATCH, Compute.AUTO.dtype(), 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
+          drawn -> {
+            done[0] += BATCH * drawn.candidate().networkEvaluations();
+            progress.drawn(Math.min(0.99, done[0] / all), drawn.toString());
+          });
     }
   }
 

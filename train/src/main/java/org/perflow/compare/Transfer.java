@@ -197,7 +197,7 @@ record Transfer(
               new Evaluation.Measures(features, null, null, 100),
               null,
               options,
-              line -> progress.accept("transfer: " + line));
+              done -> progress.accept("transfer: " + done));
       EvaluationReport report =
           new EvaluationReport("Transfer", evaluated.about(summary(pictures), Map.of()));
       report.writeFigures(out);

@@ -36,7 +36,7 @@ public record Evaluated(
    * Draws the cases with every candidate and measures each against the reference.
    *
    * @param textOfReal what real pictures reach in text agreement; null where it was not measured
-   * @param progress told in a line how far it is
+   * @param progress told how far it is
    */
   public static Evaluated of(
       Candidate reference,
@@ -45,13 +45,9 @@ public record Evaluated(
       Evaluation.Measures measures,
       @Nullable Estimate textOfReal,
       Evaluation.Options options,
-      Consumer<String> progress) {
-    Consumer<Evaluation.Progress> each =
-        done ->
-            progress.accept(
-                "%s: %d of %d pictures"
-                    .formatted(done.candidate().title(), done.pictures(), done.of()));
-    try (Evaluation evaluation = Evaluation.against(reference, cases, measures, options, each)) {
+      Consumer<Evaluation.Progress> progress) {
+    try (Evaluation evaluation =
+        Evaluation.against(reference, cases, measures, options, progress)) {
       candidates.forEach(evaluation::measure);
       return new Evaluated(
           measures.features().name(),

@@ -125,7 +125,13 @@ public final class Evaluation implements AutoCloseable {
   }
 
   /** How far a candidate is. */
-  public record Progress(Candidate candidate, long pictures, long of) {}
+  public record Progress(Candidate candidate, long pictures, long of) {
+    /** As people read it. */
+    @Override
+    public String toString() {
+      return "%s: %d of %d pictures".formatted(candidate.title(), pictures, of);
+    }
+  }
 
   /** Straightness of the recorded trajectories. */
   private record Bend(Straightness inWindows, Straightness rectified) {}

@@ -187,7 +187,7 @@ public final class Evaluator {
               network, real == null ? null : set(real, 0), text, resamples(network)),
           text == null ? null : text.agreement(heldOut),
           settings(systems),
-          progress);
+          done -> progress.accept(done.toString()));
     }
   }
 

@@ -121,7 +121,7 @@ public final class TeacherPairs implements AutoCloseable {
     int shards = (count + SHARD - 1) / SHARD;
     refuseGaps(folder, shards);
     List<Part> parts = new ArrayList<>();
-    try (Progress progress = new Progress("pairs of the teacher", count)) {
+    try (Progress progress = new Progress("pairs of the teacher")) {
       for (int shard = 0; shard < shards; shard++) {
         int rows = Math.min(SHARD, count - shard * SHARD);
         Path file = file(folder, shard);
@@ -132,7 +132,7 @@ public final class TeacherPairs implements AutoCloseable {
           SafetensorsWriter.write(file, part.tensors(), header);
         }
         parts.add(part);
-        progress.at((long) shard * SHARD + rows);
+        progress.at((long) shard * SHARD + rows, count);
       }
     }
     Map<String, Tensor> all = new LinkedHashMap<>();
@@ -221,7 +221,7 @@ public final class TeacherPairs implements AutoCloseable {
       int to = Math.min(rows, from + BATCH);
       long[] some = Arrays.copyOfRange(seeds, from, to);
       samples.add(draw(task, settings, some, told.narrow(from, to - from)));
-      progress.at((long) shard * SHARD + to);
+      progress.at((long) shard * SHARD + to, settings.count());
     }
     Map<String, Tensor> part = new LinkedHashMap<>();
     part.put("seed", Tensor.of(Arrays.copyOf(seeds, rows)));
