@@ -74,9 +74,14 @@ public record Demo(Path out, boolean quick) {
    * @param pictures that are compared
    * @param comparison seconds that these will take, about
    * @param training seconds of the training, or less where all steps are done before
+   * @param batch of the training
    * @param total seconds
    */
-  record Budget(int pictures, double comparison, double training, double total) {
+  record Budget(int pictures, double comparison, double training, int batch, double total) {
+    /** Of a picture in training: the teacher's eight guided steps, the student back and forth. */
+    private static final double TRAINING_EVALUATIONS = 23;
+
+    private static final int LEAST_STEPS = 40; // fewer teach nothing, however large the batch
     private static final double ASIDE = 10; // features, distances and the report
     private static final double SLACK = 1.15; // what is drawn takes longer beside other work
 
@@ -101,8 +106,10 @@ public record Demo(Path out, boolean quick) {
           (int) Math.max(BATCH, Math.min(most, (0.4 * total - ASIDE) / picture / BATCH * BATCH));
       pictures -= pictures % BATCH;
       double comparison = ASIDE + pictures * picture;
-      return new Budget(
-          pictures, comparison, Math.max(total / 5, total - spent - comparison), total);
+      double training = Math.max(total / 5, total - spent - comparison);
+      double seen = training / (TRAINING_EVALUATIONS * secondsAnEvaluation);
+      int batch = (int) Math.max(8, Math.min(64, seen / LEAST_STEPS));
+      return new Budget(pictures, comparison, training, batch, total);
     }
   }
 
@@ -184,7 +191,7 @@ public record Demo(Path out, boolean quick) {
   private static double secondsAnEvaluation() throws IOException {
     DType type = Compute.AUTO.dtype();
     try (DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32)) {
-      SampledModel student = student("Student, shipped", shipped, 2);
+      SampledModel student = student("Student, shipped", shipped, 4);
       List<Case> cases = Case.of(heldOut(), BATCH, FIRST_SEED);
       double seconds = 0;
       for (int i = 0; i < 2; i++) {
@@ -202,7 +209,7 @@ public record Demo(Path out, boolean quick) {
         .withWarmup(4)
         .withSteps(quick ? 16 : 120)
         .withMinutes(budget.training() / 60)
-        .withBatch(64)
+        .withBatch(budget.batch())
         .withLearningRate(1e-4)
         .withBeta2(0.99)
         .withEma(0.97)

@@ -16,6 +16,7 @@ class DemoTest {
       assertThat(budget.total()).isEqualTo(quick ? 100 : 300);
       assertThat(budget.pictures() % 16).isZero();
       assertThat(budget.pictures()).isBetween(16, quick ? 16 : 64);
+      assertThat(budget.batch()).isBetween(8, 64);
       double evaluations = 2 * (50 + 8 + 4) + 2 * 2 * (4 + 8);
       assertThat(budget.comparison())
           .isBetween(
