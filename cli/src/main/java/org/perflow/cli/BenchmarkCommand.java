@@ -55,7 +55,8 @@ final class BenchmarkCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    Benchmark.Measured measured = new Benchmark(size, train, solvingSteps, Compute.parse(dtype)).run(family);
+    Benchmark.Measured measured =
+        new Benchmark(size, train, solvingSteps, Compute.parse(dtype)).run(family);
     report(measured, text(measured));
   }
 

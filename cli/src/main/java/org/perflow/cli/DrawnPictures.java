@@ -10,7 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.locks.ReentrantLock;
 import org.perflow.io.Images;
-import org.perflow.train.ProgressListener;
+import org.perflow.train.Progress;
 
 /**
  * The pictures of one drawing, each written as soon as it is drawn, and the files beside them.
@@ -73,7 +73,7 @@ final class DrawnPictures implements AutoCloseable {
 
   private void stopped() {
     writing.lock(); // for good: no other file is begun
-    if (ProgressListener.isTerminal()) {
+    if (Progress.isTerminal()) {
       err.println(); // after the progress, and what the terminal shows of Ctrl-C
     }
     int done = written.size();

@@ -14,6 +14,7 @@ import org.perflow.train.Progress;
 final class ImportProgress implements ImportListener, AutoCloseable {
   private final PrintWriter err;
   private @Nullable Progress progress;
+  private int total;
 
   ImportProgress(PrintWriter err) {
     this.err = err;
@@ -32,13 +33,14 @@ final class ImportProgress implements ImportListener, AutoCloseable {
 
   @Override
   public void onStart(int pictures) {
-    progress = new Progress("import", pictures);
+    total = pictures;
+    progress = new Progress("import");
   }
 
   @Override
   public void onProgress(int done) {
     if (progress != null) {
-      progress.at(done);
+      progress.at(done, total);
     }
   }
 

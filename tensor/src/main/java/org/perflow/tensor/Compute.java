@@ -11,7 +11,9 @@ public enum Compute {
   F32,
   BF16;
 
-  /** The element type: for {@link #AUTO} what {@link ComputeProbe} finds, at most once a process. */
+  /**
+   * The element type: for {@link #AUTO} what {@link ComputeProbe} finds, at most once a process.
+   */
   public DType dtype() {
     return settled() == F32 ? DType.F32 : DType.BF16;
   }

@@ -146,8 +146,7 @@ public final class Tape implements AutoCloseable {
   }
 
   static void backward(Tensor output, Tensor gradient, boolean again) {
-    output.raw.backward(
-        gradient.raw, new BoolOptional(again), false, new TensorArrayRefOptional());
+    output.raw.backward(gradient.raw, new BoolOptional(again), false, new TensorArrayRefOptional());
   }
 
   private static void differentiate(Segment segment, Map<Tensor, Tensor> pending) {

@@ -4,8 +4,8 @@
  * <p>Read in this order: {@link org.perflow.tensor.Tensor} (values and operations), {@link
  * org.perflow.tensor.Scope} (who owns native memory), {@link org.perflow.tensor.NoGrad} (grad mode
  * of a thread), {@link org.perflow.tensor.Rng} (PyTorch-compatible random numbers), {@link
- * org.perflow.tensor.Functional} (the network operations), {@link org.perflow.tensor.Tape}
- * (how gradients go back), {@link org.perflow.tensor.Rows} (a batch shared out among threads).
+ * org.perflow.tensor.Functional} (the network operations), {@link org.perflow.tensor.Tape} (how
+ * gradients go back), {@link org.perflow.tensor.Rows} (a batch shared out among threads).
  *
  * <pre>{@code
  * try (Scope scope = Scope.open(); NoGrad guard = NoGrad.enter()) {

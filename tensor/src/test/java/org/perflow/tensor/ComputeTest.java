@@ -6,7 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import org.junit.jupiter.api.Test;
 
 class ComputeTest {
-  /** A convolution of another size, timed here, agrees with what was chosen where the gap is wide. */
+  /**
+   * A convolution of another size, timed here, agrees with what was chosen where the gap is wide.
+   */
   @Test
   void choosesTheTypeThatIsFasterHere() {
     double ratio = bestMillis(DType.BF16) / bestMillis(DType.F32);

@@ -43,8 +43,8 @@ import org.perflow.train.TrainOptions;
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
  * download: a picture in {@value #STEPS} steps from caption to pixels and, where wanted, one
- * training step of PeRFlow on one picture. Training keeps float32
- * weights, gradients and moments, shares the weights with the teacher and recomputes activations.
+ * training step of PeRFlow on one picture. Training keeps float32 weights, gradients and moments,
+ * shares the weights with the teacher and recomputes activations.
  *
  * <pre>{@code
  * Benchmark.Measured measured = new Benchmark(512, false, 8, Compute.AUTO).run(WeightsKind.Family.SD1);
@@ -65,7 +65,8 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
   /** Measures a model of that family, made for the purpose. */
   public Measured run(Family family) throws IOException {
     try (Rng rng = Rng.seeded(0);
-        DiffusionModel model = DiffusionModel.random(family, train ? DType.F32 : compute.dtype(), rng)) {
+        DiffusionModel model =
+            DiffusionModel.random(family, train ? DType.F32 : compute.dtype(), rng)) {
       return measure(family, model, rng);
     }
   }
@@ -83,7 +84,12 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             family,
             compute.settled().torchName(),
             model.unet().parameterCount(),
-            size, sampled, memory, null, null, null);
+            size,
+            sampled,
+            memory,
+            null,
+            null,
+            null);
   }
 
   /** How long something took: on the clock, and in seconds of one core, which load changes less. */
@@ -160,7 +166,11 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             compute.settled().torchName(),
             weights,
             size,
-            sampled, sampledMemory, since(start), peakGigabytes(), loss);
+            sampled,
+            sampledMemory,
+            since(start),
+            peakGigabytes(),
+            loss);
       }
     } finally {
       AtomicFiles.deleteDirectory(folder);

@@ -118,11 +118,9 @@ public record StudentRun<O extends Record>(
     // both compute with.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
         DiffusionModel model = studentToBe();
-        UNet2DConditionModel frozen =
-            UNet2DConditionModel.load(teacher.resolve("unet"), type);
+        UNet2DConditionModel frozen = UNet2DConditionModel.load(teacher.resolve("unet"), type);
         CachedExamples examples =
-            CachedExamples.of(
-                model, shards, cache, type, method.mixedCaptions(options));
+            CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
         LoraAdapters adapters = adapters(model);
         Net teacherNet = UnetNet.of(frozen, type, null);
         Net studentNet = UnetNet.of(model.unet(), type, adapters);

@@ -63,7 +63,8 @@ public final class FeatureTraining {
       for (int step = 0; step < options.steps(); step++) {
         try (Scope scope = Scope.open()) {
           Tensor concepts = Tensor.randint(rng, count, options.batch());
-          Tensor views = augment(pictures.indexSelect(0, concepts), rng).to(options.compute().dtype());
+          Tensor views =
+              augment(pictures.indexSelect(0, concepts), rng).to(options.compute().dtype());
           parameters.zeroGradients();
           Tensor loss = crossEntropy(network.classify(network.features(views)), concepts);
           loss.backward();

@@ -143,7 +143,8 @@ public final class Pretraining {
     inputs.put("vaeSteps", settings.vaeSteps());
     List<Path> shards = Shards.train(settings.data());
     inputs.set("data", Json.MAPPER.valueToTree(shards.stream().map(Installation::name).toList()));
-    return RunConfig.of(settings.out() == null ? settings.train() : settled(settings.out())).with("inputs", inputs);
+    return RunConfig.of(settings.out() == null ? settings.train() : settled(settings.out()))
+        .with("inputs", inputs);
   }
 
   /** The VAE is trained first, in a run of its own that the element type may be known from. */
@@ -253,9 +254,14 @@ public final class Pretraining {
               .withCompute(train.compute())
               .withSeed(train.seed())
               .withCheckpointEvery(train.checkpointEvery());
-      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.compute().dtype())) {
+      try (VaeObjective objective =
+          new VaeObjective(given, samples, vaeTraining.compute().dtype())) {
         new TrainingRun(
-                "vae", RunConfig.of(vaeTraining), vaeRun(folder), resume && isBegun(vaeRun(folder)), listeners)
+                "vae",
+                RunConfig.of(vaeTraining),
+                vaeRun(folder),
+                resume && isBegun(vaeRun(folder)),
+                listeners)
             .run(objective, null, () -> saveScaled(given, trained));
       }
       return AutoencoderKL.load(trained, DType.F32);

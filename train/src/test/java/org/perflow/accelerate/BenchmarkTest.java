@@ -19,7 +19,8 @@ class BenchmarkTest {
   void drawsAndTrains() throws IOException {
     try (DiffusionModel model = DiffusionModel.load(TINY, DType.F32);
         Rng rng = Rng.seeded(0)) {
-      Benchmark.Measured measured = new Benchmark(32, true, 2, Compute.AUTO).measure(Family.SD1, model, rng);
+      Benchmark.Measured measured =
+          new Benchmark(32, true, 2, Compute.AUTO).measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(measured.sample().coreSeconds()).isPositive();
