@@ -25,6 +25,7 @@ import org.perflow.pipeline.StepListener;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
+import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
