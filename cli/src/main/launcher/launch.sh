@@ -25,14 +25,9 @@ esac
 launch() {
   local flags=("@$(dirname "${BASH_SOURCE[0]}")/jvm.options" "-Dorg.bytedeco.javacpp.cachedir=$2")
   [ "$version" -lt 24 ] || flags+=(--enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow)
-  # OpenMP's threads spinning would take the cores from OpenBLAS's, which multiply float32 matrices, and from the shares
-  # of a batch that run side by side: no faster in bfloat16 training (GOMP_SPINCOUNT=300000), for two thirds more
-  # processor time.
-  export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
-  # glibc hands freed memory back at once, and the next tensor faults its pages in again: a training step takes a tenth
-  # longer. Up to 1 GiB stays; tensors over 32 MiB come and go as before.
-  export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}"
-  export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-1073741824}"
+  # Huge pages for all that malloc takes from the system, where it gives them on request. glibc reads it before main; all
+  # else that makes libtorch fast the library sets itself (NativeSettings).
+  export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
   # PERFLOW_JAVA_OPTS (say, -Xmx8g) comes last, so it wins.
   # shellcheck disable=SC2086
   exec "$java" "${flags[@]}" ${PERFLOW_JAVA_OPTS:-} -cp "$1" org.perflow.cli.Main "${@:3}"

@@ -199,8 +199,6 @@ class PublishedFormsTest {
     Process child = // this one's memory is full of what was freed, which loading would fill again
         new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Dorg.bytedeco.javacpp.maxBytes=0",
-                "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
                 "-cp",
                 System.getProperty("java.class.path"),
                 LoadingProbe.class.getName(),
