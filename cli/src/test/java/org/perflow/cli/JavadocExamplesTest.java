@@ -32,6 +32,7 @@ class JavadocExamplesTest {
           "DeltaFolder",
           "DeltaLora",
           "Demo",
+          "Doctor",
           "EmojiDataset",
           "Evaluation",
           "EvaluationReport",

@@ -166,7 +166,7 @@ public record Doctor(Map<String, Map<String, String>> sections, List<String> adv
           while (there != null && !Files.exists(there)) {
             there = there.getParent(); // made when it is needed
           }
-          boolean writable = there != null && Files.isWritable(there);
+          boolean writable = there != null && Files.isDirectory(there) && Files.isWritable(there);
           long free = there == null ? 0 : there.toFile().getUsableSpace();
           facts.put(
               name,

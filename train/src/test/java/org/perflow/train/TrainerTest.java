@@ -93,6 +93,20 @@ class TrainerTest {
     }
   }
 
+  /** Where neither type was asked for; one of the two is not what this machine would choose. */
+  @Test
+  void aResumedRunKeepsTheElementTypeThatItBeganWith() throws IOException {
+    TrainOptions choosing = OPTIONS.withCompute(Compute.AUTO);
+    assertThat(RunConfig.settled(choosing, temp.resolve("new")).compute())
+        .isEqualTo(Compute.AUTO.settled());
+    for (Compute type : List.of(Compute.F32, Compute.BF16)) {
+      Path run = temp.resolve(type.name());
+      train(run, OPTIONS.withCompute(type), false);
+      assertThat(RunConfig.settled(choosing, run).compute()).isEqualTo(type);
+      assertThat(RunConfig.settled(OPTIONS, run).compute()).isEqualTo(Compute.F32); // as asked for
+    }
+  }
+
   @Test
   void theCurveOfAResumedRunHasEveryStepOnce() throws IOException {
     Path file = temp.resolve("training.csv");
