@@ -1,8 +1,10 @@
 package org.perflow.cli;
 
+import org.jspecify.annotations.Nullable;
 import org.perflow.accelerate.Benchmark;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.Device;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -53,25 +55,38 @@ final class BenchmarkCommand extends Verb {
               + " ${DEFAULT-VALUE}).")
   String dtype;
 
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      description = "Threads to compute with (default: a core each).")
+  @Nullable Integer threads;
+
   @Override
   void run() throws Exception {
+    if (threads != null) {
+      Device.threads(threads);
+    }
     Benchmark.Measured measured =
         new Benchmark(size, train, solvingSteps, Compute.parse(dtype)).run(family);
     report(measured, text(measured));
   }
 
   private static String text(Benchmark.Measured m) {
+    Benchmark.Sampled sampled = m.sample();
     String drawn =
-        "%s, %,d weights, %s: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB"
+        "%s, %,d weights, %s: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB; %.3f TFLOP/s, %.0f %% of the %.3f that large products reach here"
             .formatted(
                 m.family(),
                 m.unetWeights(),
                 m.dtype(),
                 Benchmark.STEPS,
                 m.size(),
-                m.sample().seconds(),
-                m.sample().coreSeconds(),
-                m.sampleGigabytes());
+                sampled.cost().seconds(),
+                sampled.cost().coreSeconds(),
+                sampled.gigabytes(),
+                sampled.teraflops(),
+                100 * sampled.teraflops() / m.limitTeraflops(),
+                m.limitTeraflops());
     return m.train() == null
         ? drawn
         : drawn

@@ -16,6 +16,7 @@ public final class Functional {
 
   /** x Wᵀ + b; x [..., in], weight [out, in]. */
   public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
+    Flops.products(x.numel() / weight.size(1) * weight.size(0), weight.size(1));
     return new Tensor(torch.linear(x.raw, weight.to(x.dtype()).raw, optional(bias, x.dtype())));
   }
 
@@ -62,7 +63,9 @@ public final class Functional {
     long[] once = {1, 1};
     long[] strides = {stride, stride};
     long[] paddings = {padding, padding};
-    return new Tensor(torch.conv2d(x, weight, bias, strides, paddings, once, 1));
+    Tensor y = new Tensor(torch.conv2d(x, weight, bias, strides, paddings, once, 1));
+    Flops.products(y.numel(), weight.size(1) * weight.size(2) * weight.size(3));
+    return y;
   }
 
   /** Normalises {@code groups} groups of channels of x [B, C, ...]. */
@@ -95,6 +98,7 @@ public final class Functional {
    * 2¹⁶) take the fused kernel, whose memory does not grow with Lq × Lk.
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
+    Flops.products(2 * q.numel() / q.size(-1) * k.size(-2), q.size(-1)); // q kᵀ and times v
     if (!causal && q.size(-2) * k.size(-2) <= 1 << 16) {
       double scale = 1 / Math.sqrt((double) q.size(-1));
       return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);

@@ -81,4 +81,22 @@ class FunctionalTest {
           .isLessThan(ROUNDING);
     }
   }
+
+  @Test
+  void operationsAreCountedAsTheirFormulasSay() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      Tensor maps = Tensor.zeros(DType.F32, 2, 3, 10, 8);
+      Tensor filters = Tensor.zeros(DType.F32, 5, 3, 3, 3);
+      Tensor tokens = Tensor.zeros(DType.F32, 2, 7, 6);
+      Tensor matrix = Tensor.zeros(DType.F32, 4, 6);
+      Tensor heads = Tensor.zeros(DType.F32, 2, 3, 7, 6);
+      assertThat(Flops.of(() -> Functional.conv2d(maps, filters, null, 2, 1)))
+          .isEqualTo(2L * (2 * 5 * 5 * 4) * (3 * 3 * 3));
+      assertThat(Flops.of(() -> Functional.linear(tokens, matrix, null)))
+          .isEqualTo(2L * (2 * 7) * 6 * 4);
+      assertThat(Flops.of(() -> Functional.attention(heads, heads, heads, false)))
+          .isEqualTo(2 * 2L * (2 * 3) * 7 * 7 * 6);
+    }
+  }
 }

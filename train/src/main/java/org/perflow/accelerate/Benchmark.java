@@ -30,6 +30,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Flops;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tape;
@@ -48,7 +49,7 @@ import org.perflow.train.TrainOptions;
  *
  * <pre>{@code
  * Benchmark.Measured measured = new Benchmark(512, false, 8, Compute.AUTO).run(WeightsKind.Family.SD1);
- * double seconds = measured.sample().seconds();
+ * double seconds = measured.sample().cost().seconds();
  * }</pre>
  *
  * @param size pixels of a side
@@ -76,17 +77,17 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
    * needs. The model stays the caller's to close.
    */
   public Measured measure(Family family, DiffusionModel model, Rng rng) throws IOException {
-    Cost sampled = sample(model);
-    double memory = peakGigabytes();
+    Sampled sampled = sample(model);
+    double limit = Flops.limit(compute.dtype()) / 1e12;
     return train
-        ? trained(family, model, rng, sampled, memory)
+        ? trained(family, model, rng, sampled, limit)
         : new Measured(
             family,
             compute.settled().torchName(),
             model.unet().parameterCount(),
             size,
             sampled,
-            memory,
+            limit,
             null,
             null,
             null);
@@ -108,14 +109,27 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
     return new Cost(end.seconds - start.seconds, end.coreSeconds - start.coreSeconds);
   }
 
-  /** What was measured; memory is the process's peak until then, NaN where nothing tells. */
+  /**
+   * From caption to picture.
+   *
+   * @param gigabytes the process's peak until then, NaN where nothing tells
+   * @param teraflops operations a second, in 10¹²
+   */
+  public record Sampled(Cost cost, double gigabytes, double teraflops) {}
+
+  /**
+   * What was measured.
+   *
+   * @param limitTeraflops what a product of large matrices reaches on this machine
+   * @param trainGigabytes the process's peak
+   */
   public record Measured(
       Family family,
       String dtype,
       long unetWeights,
       int size,
-      Cost sample,
-      double sampleGigabytes,
+      Sampled sample,
+      double limitTeraflops,
       @Nullable Cost train,
       @Nullable Double trainGigabytes,
       @Nullable Double loss) {}
@@ -127,21 +141,23 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
   }
 
   /** From caption to picture. */
-  private Cost sample(DiffusionModel model) {
+  private Sampled sample(DiffusionModel model) throws IOException {
     DiffusionModel student =
         StudentWriter.student(
             model,
             model.unet(),
             PerflowMethod.MEASURED.scheduler(
                 model.schedulerConfig(), options(model.schedulerConfig())));
+    Pipeline pipeline = new Pipeline(student, compute.dtype());
+    Request request = Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size);
     Cost start = now();
-    new Pipeline(student, compute.dtype())
-        .draw(Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size));
-    return since(start);
+    long operations = Flops.of(() -> pipeline.draw(request));
+    Cost cost = since(start);
+    return new Sampled(cost, peakGigabytes(), operations / cost.seconds() / 1e12);
   }
 
   private Measured trained(
-      Family family, DiffusionModel model, Rng rng, Cost sampled, double sampledMemory)
+      Family family, DiffusionModel model, Rng rng, Sampled sampled, double limit)
       throws IOException {
     ObjectNode scheduler = model.schedulerConfig();
     long weights = model.unet().parameterCount();
@@ -167,7 +183,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             weights,
             size,
             sampled,
-            sampledMemory,
+            limit,
             since(start),
             peakGigabytes(),
             loss);

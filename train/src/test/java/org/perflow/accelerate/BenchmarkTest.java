@@ -23,7 +23,9 @@ class BenchmarkTest {
           new Benchmark(32, true, 2, Compute.AUTO).measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
-      assertThat(measured.sample().coreSeconds()).isPositive();
+      assertThat(measured.sample().cost().coreSeconds()).isPositive();
+      assertThat(measured.sample().teraflops()).isPositive();
+      assertThat(measured.limitTeraflops()).isPositive();
     }
   }
 }
