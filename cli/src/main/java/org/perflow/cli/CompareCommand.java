@@ -3,6 +3,7 @@ package org.perflow.cli;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.compare.Compared;
 import org.perflow.compare.Comparison;
 import org.perflow.train.ProgressListener;

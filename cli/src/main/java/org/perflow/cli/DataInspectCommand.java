@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.terminal.TerminalWriter;
 import org.perflow.io.Images;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;

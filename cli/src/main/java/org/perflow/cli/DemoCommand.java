@@ -1,6 +1,7 @@
 package org.perflow.cli;
 
 import java.nio.file.Path;
+import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.compare.Demo;
 import org.perflow.report.EvaluationReport;
 import org.perflow.train.Progress;

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.RecordOptions;
 import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluator;
 import org.perflow.evaluate.EvaluatorOptions;

@@ -11,6 +11,8 @@ import java.nio.file.NotDirectoryException;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
+import org.perflow.cli.options.OptionsFromRecords;
+import org.perflow.cli.terminal.TerminalWriter;
 import org.perflow.io.FormatException;
 import org.perflow.io.Suggestions;
 import picocli.CommandLine;

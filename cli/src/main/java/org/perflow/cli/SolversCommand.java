@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.RecordOptions;
 import org.perflow.evaluate.Case;
 import org.perflow.evaluate.SolverErrors;
 import org.perflow.evaluate.SolverErrors.Setting;

@@ -6,6 +6,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import org.perflow.cli.terminal.TerminalWriter;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.Json;
 import org.perflow.io.Reading;

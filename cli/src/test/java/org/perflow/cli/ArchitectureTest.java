@@ -20,7 +20,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
-import org.perflow.train.ProgressListener;
+import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
 
 /**
@@ -40,7 +40,7 @@ class ArchitectureTest {
       Set.of("org.perflow.tensor.Tensor", "org.perflow.tensor.Scope", "org.perflow.tensor.Rng");
 
   private static final Set<String> NAMED =
-      Set.of("org.perflow.tensor.DType", "org.perflow.tensor.Device");
+      Set.of("org.perflow.tensor.DType", "org.perflow.tensor.Device", "org.perflow.tensor.Compute");
 
   static final JavaClasses CLASSES =
       new ClassFileImporter()
@@ -207,7 +207,7 @@ class ArchitectureTest {
   void onlyOneClassAsksForTheConsole() {
     noClasses()
         .that()
-        .doNotHaveFullyQualifiedName(ProgressListener.class.getName())
+        .doNotHaveFullyQualifiedName(Progress.class.getName())
         .should()
         .callMethod(System.class, "console")
         .check(CLASSES);

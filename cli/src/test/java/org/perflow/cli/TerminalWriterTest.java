@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.perflow.cli.terminal.TerminalWriter;
 import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardWriter;

@@ -20,7 +20,7 @@ public enum Compute {
 
   /** {@link #F32} or {@link #BF16}. */
   public Compute settled() {
-    return this == AUTO ? ComputeProbe.here().faster() : this;
+    return this == AUTO ? of(ComputeProbe.here().faster()) : this;
   }
 
   /**

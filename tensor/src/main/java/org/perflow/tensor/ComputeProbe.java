@@ -50,8 +50,8 @@ public record ComputeProbe(double float32, double bfloat16) {
   }
 
   /** The faster one; float32 where both are alike. */
-  public Compute faster() {
-    return float32 > WORTH * bfloat16 ? Compute.BF16 : Compute.F32;
+  public DType faster() {
+    return float32 > WORTH * bfloat16 ? DType.BF16 : DType.F32;
   }
 
   @Override
@@ -65,11 +65,9 @@ public record ComputeProbe(double float32, double bfloat16) {
     if (said == null) {
       return kept();
     }
-    return switch (Compute.parse(said)) {
-      case F32 -> new ComputeProbe(0, Double.POSITIVE_INFINITY);
-      case BF16 -> new ComputeProbe(Double.POSITIVE_INFINITY, 0);
-      case AUTO -> kept();
-    };
+    return DType.parse(said) == DType.BF16
+        ? new ComputeProbe(Double.POSITIVE_INFINITY, 0)
+        : new ComputeProbe(0, Double.POSITIVE_INFINITY);
   }
 
   private static ComputeProbe kept() {

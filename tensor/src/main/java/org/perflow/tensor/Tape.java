@@ -77,6 +77,7 @@ public final class Tape implements AutoCloseable {
   public static Tape record(Way way) {
     Tape tape = new Tape(way, ACTIVE.get());
     ACTIVE.set(tape);
+    Tensor.BACKWARD_BY_TAPE.set(false);
     return tape;
   }
 
@@ -86,14 +87,9 @@ public final class Tape implements AutoCloseable {
     return tape != null && tape.way == way && GradMode.is_enabled() ? tape : null;
   }
 
-  /** Whether gradients would stop at a segment's output. */
-  static boolean cutsGraph() {
-    Tape tape = ACTIVE.get();
-    return tape != null && !tape.segments.isEmpty();
-  }
-
   void add(Segment segment) {
     segments.add(segment);
+    Tensor.BACKWARD_BY_TAPE.set(true);
   }
 
   /**
@@ -120,7 +116,7 @@ public final class Tape implements AutoCloseable {
 
   /** Accumulates d(loss)/d(leaf) in every leaf, through the recorded segments, latest first. */
   public void backward(Tensor loss) {
-    ACTIVE.set(outer); // computing a block again must not record it
+    leave(); // computing a block again must not record it
     Map<Tensor, Tensor> pending = new IdentityHashMap<>();
     IdentityHashMap<Tensor, Integer> firstUse = new IdentityHashMap<>();
     for (int i = segments.size() - 1; i >= 0; i--) {
@@ -197,8 +193,13 @@ public final class Tape implements AutoCloseable {
   @Override
   public void close() {
     if (ACTIVE.get() == this) {
-      ACTIVE.set(outer);
+      leave();
     }
     segments.forEach(Segment::close);
+  }
+
+  private void leave() {
+    ACTIVE.set(outer);
+    Tensor.BACKWARD_BY_TAPE.set(outer != null && !outer.segments.isEmpty());
   }
 }

@@ -33,6 +33,9 @@ public final class Tensor implements AutoCloseable {
     Device.prepare();
   }
 
+  /** On this thread a {@link Tape} has recorded parts that plain autograd would end at. */
+  static final ThreadLocal<Boolean> BACKWARD_BY_TAPE = ThreadLocal.withInitial(() -> false);
+
   final org.bytedeco.pytorch.Tensor raw;
 
   Tensor(org.bytedeco.pytorch.Tensor raw) {
@@ -637,7 +640,7 @@ public final class Tensor implements AutoCloseable {
    * @throws IllegalStateException while a {@link Tape} records what gradients must go through
    */
   public void backward() {
-    if (Tape.cutsGraph()) {
+    if (BACKWARD_BY_TAPE.get()) {
       throw new IllegalStateException(
           "a tape records parts of this pass: use its backward, else gradients end there");
     }

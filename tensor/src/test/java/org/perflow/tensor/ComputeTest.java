@@ -42,9 +42,9 @@ class ComputeTest {
 
   @Test
   void isFloat32WhereNeitherTypeIsMuchFaster() {
-    assertThat(new ComputeProbe(10, 9.5).faster()).isEqualTo(Compute.F32);
-    assertThat(new ComputeProbe(10, 50).faster()).isEqualTo(Compute.F32);
-    assertThat(new ComputeProbe(10, 3).faster()).isEqualTo(Compute.BF16);
+    assertThat(new ComputeProbe(10, 9.5).faster()).isEqualTo(DType.F32);
+    assertThat(new ComputeProbe(10, 50).faster()).isEqualTo(DType.F32);
+    assertThat(new ComputeProbe(10, 3).faster()).isEqualTo(DType.BF16);
   }
 
   @Test

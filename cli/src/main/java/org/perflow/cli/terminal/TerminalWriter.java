@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.cli.terminal;
 
 import java.io.FilterWriter;
 import java.io.IOException;
@@ -11,14 +11,14 @@ import java.io.Writer;
  * there) and marks that turn the direction of reading. They come out as in Java and JSON: {@code
  * \}{@code u001b}. Line feeds and tabs stay. Everything that the commands print goes through here.
  */
-final class TerminalWriter extends FilterWriter {
+public final class TerminalWriter extends FilterWriter {
   private static final String JOINERS = "\u200c\u200d"; // parts of emoji and of some scripts
 
   private TerminalWriter(Writer out) {
     super(out);
   }
 
-  static PrintWriter on(Writer out) {
+  public static PrintWriter on(Writer out) {
     return new PrintWriter(new TerminalWriter(out), true);
   }
 
@@ -38,7 +38,7 @@ final class TerminalWriter extends FilterWriter {
   }
 
   /** {@code text} on a single line: line breaks are shown, too. */
-  static String line(String text) {
+  public static String line(String text) {
     return escape(text).replace("\n", "\\n");
   }
 

@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.cli.options;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.reflect.RecordComponent;
@@ -25,7 +25,7 @@ import picocli.CommandLine.TypeConversionException;
  * {@code --learning-rate}. So the library's records are the one list of settings, and a setting
  * without a description in {@code options.properties} is a failing test.
  */
-final class RecordOptions {
+public final class RecordOptions {
   private static final ResourceBundle DESCRIPTIONS =
       ResourceBundle.getBundle("org.perflow.cli.options", Locale.ROOT);
 
@@ -35,7 +35,7 @@ final class RecordOptions {
    * Adds an option for each component of the records, which are shown in the help. A component that
    * several records have is one option, whose default depends on which is used.
    */
-  RecordOptions(CommandSpec spec, Record... records) {
+  public RecordOptions(CommandSpec spec, Record... records) {
     Map<String, Class<?>> types = new LinkedHashMap<>();
     Map<String, Set<String>> usual = new LinkedHashMap<>();
     for (Record record : records) {
@@ -56,7 +56,7 @@ final class RecordOptions {
   }
 
   /** The options of one of the records, with its defaults: for the help. */
-  List<OptionSpec> of(Record record) {
+  public List<OptionSpec> of(Record record) {
     ObjectNode shown = Json.MAPPER.valueToTree(record);
     return Arrays.stream(record.getClass().getRecordComponents())
         .map(
@@ -84,17 +84,17 @@ final class RecordOptions {
   }
 
   /** What was given on the command line, by the record's names. */
-  ObjectNode changes() {
+  public ObjectNode changes() {
     return changes;
   }
 
   /** {@code learningRate} as {@code --learning-rate}. */
-  static String option(String component) {
+  public static String option(String component) {
     return "--" + component.replaceAll("([A-Z])", "-$1").toLowerCase(Locale.ROOT);
   }
 
   /** A record's refusal, by the option's name where it begins with a component's. */
-  static IllegalArgumentException named(
+  public static IllegalArgumentException named(
       IllegalArgumentException refusal, Class<? extends Record> type) {
     String message = String.valueOf(refusal.getMessage());
     for (RecordComponent component : type.getRecordComponents()) {
@@ -156,7 +156,7 @@ final class RecordOptions {
   }
 
   /** {@code PSEUDO_HUBER} as {@code pseudo-huber}. */
-  static String word(String constant) {
+  public static String word(String constant) {
     return constant.toLowerCase(Locale.ROOT).replace('_', '-');
   }
 }

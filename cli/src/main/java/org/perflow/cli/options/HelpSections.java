@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.cli.options;
 
 import java.util.List;
 import java.util.function.Supplier;
@@ -9,9 +9,9 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.UsageMessageSpec;
 
 /** The options of a verb that has many: in sections, where picocli's help has one list. */
-final class HelpSections {
+public final class HelpSections {
   /** Names of options that say what is printed and kept, by whichever verb trains. */
-  static final List<String> OUTPUT =
+  public static final List<String> OUTPUT =
       List.of(
           "--save-dtype",
           "--sample-every",
@@ -25,10 +25,10 @@ final class HelpSections {
   private HelpSections() {}
 
   /** Some of the options under a heading. */
-  record Section(String heading, List<OptionSpec> options) {}
+  public record Section(String heading, List<OptionSpec> options) {}
 
   /** Shows {@code sections}, asked for when the command line is parsed, in place of the list. */
-  static void show(CommandSpec spec, Supplier<List<Section>> sections) {
+  public static void show(CommandSpec spec, Supplier<List<Section>> sections) {
     spec.usageMessage().optionListHeading("");
     spec.usageMessage()
         .sectionMap()
@@ -46,12 +46,12 @@ final class HelpSections {
   }
 
   /** The verb's options of these names, in this order; those it has not are left out. */
-  static List<OptionSpec> named(CommandSpec spec, List<String> names) {
+  public static List<OptionSpec> named(CommandSpec spec, List<String> names) {
     return names.stream().filter(spec.optionsMap()::containsKey).map(spec::findOption).toList();
   }
 
   /** Those of {@code options} that are neither in {@code first} nor in {@link #OUTPUT}. */
-  static List<OptionSpec> rest(List<OptionSpec> options, List<String> first) {
+  public static List<OptionSpec> rest(List<OptionSpec> options, List<String> first) {
     return options.stream()
         .filter(option -> !first.contains(option.longestName()))
         .filter(option -> !OUTPUT.contains(option.longestName()))

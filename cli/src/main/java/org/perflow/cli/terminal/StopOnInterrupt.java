@@ -1,4 +1,4 @@
-package org.perflow.cli;
+package org.perflow.cli.terminal;
 
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -10,7 +10,7 @@ import org.perflow.train.TrainListener;
  * checkpoint before the program ends: the virtual machine waits for its shutdown hooks, and this
  * one waits for the thread that trains.
  */
-final class StopOnInterrupt implements TrainListener, AutoCloseable {
+public final class StopOnInterrupt implements TrainListener, AutoCloseable {
   private static final int PATIENCE_SECONDS = 120;
 
   private volatile boolean asked;

@@ -1,6 +1,6 @@
-package org.perflow.cli;
+package org.perflow.cli.options;
 
 /** A verb that adds {@link RecordOptions} to its own once picocli has made its spec. */
-interface OptionsFromRecords {
+public interface OptionsFromRecords {
   void addOptions();
 }
