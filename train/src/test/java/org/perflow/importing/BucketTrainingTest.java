@@ -17,6 +17,7 @@ import org.perflow.flow.Conditioning;
 import org.perflow.io.Shards;
 import org.perflow.models.AddedConditions;
 import org.perflow.models.DiffusionModel;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -30,7 +31,7 @@ import org.perflow.train.TrainOptions;
 class BucketTrainingTest {
   private static final Path XL = Golden.FOLDER.resolveSibling("sdxl");
   private static final TrainOptions FEW_STEPS =
-      TrainOptions.DEFAULTS.withSteps(6).withBatch(2).withWarmup(0).withCompute(DType.F32);
+      TrainOptions.DEFAULTS.withSteps(6).withBatch(2).withWarmup(0).withCompute(Compute.F32);
 
   @TempDir private Path temp;
   private Path data;
