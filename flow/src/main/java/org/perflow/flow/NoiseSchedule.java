@@ -3,6 +3,7 @@ package org.perflow.flow;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.DoubleUnaryOperator;
 import org.perflow.io.Json;
 import org.perflow.io.Suggestions;
 import org.perflow.models.SchedulerConfig;
@@ -21,6 +22,9 @@ import org.perflow.tensor.Tensor;
  * teacher's {@code set_alpha_to_one}; here both read this one value.
  */
 public final class NoiseSchedule {
+  private static final List<String> SCHEDULES =
+      List.of("linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "exp", "sigmoid");
+
   private final DType precision;
   private final double[] alphaBars;
   private final double finalAlphaBar;
@@ -77,38 +81,56 @@ public final class NoiseSchedule {
       throw new IllegalArgumentException(
           config.type() + " is for flow-matching models, which have no table of noise levels");
     }
-    if (config.has("trained_betas")) {
-      return Tensor.of(config.numbers("trained_betas")).to(precision);
-    }
     int count = config.integer("num_train_timesteps");
+    if (config.has("trained_betas")) {
+      double[] trained = config.numbers("trained_betas");
+      if (trained.length != count) {
+        throw new IllegalArgumentException(
+            String.format(
+                "trained_betas: got %d numbers, expected as many as num_train_timesteps, %d",
+                trained.length, count));
+      }
+      return Tensor.of(trained).to(precision);
+    }
     double start = config.number("beta_start");
     double end = config.number("beta_end");
-    String kind = config.text("beta_schedule");
+    String key = "beta_schedule";
+    String kind = config.text(key);
     return switch (kind) {
       case "linear" -> Tensor.linspace(start, end, count, precision);
       // Latent diffusion's own: linear in √β.
       case "scaled_linear" ->
           Tensor.linspace(Math.sqrt(start), Math.sqrt(end), count, precision).square();
-      case "squaredcos_cap_v2" -> Tensor.of(cosineBetas(count)).to(precision);
-      default ->
-          throw new IllegalArgumentException(
-              Suggestions.unknown(
-                  "beta_schedule", kind, List.of("linear", "scaled_linear", "squaredcos_cap_v2")));
+      case "squaredcos_cap_v2" -> Tensor.of(betas(count, NoiseSchedule::cosine)).to(precision);
+      case "laplace" -> Tensor.of(betas(count, NoiseSchedule::laplace)).to(precision);
+      case "exp" -> Tensor.of(betas(count, t -> Math.exp(-12 * t))).to(precision);
+      case "sigmoid" ->
+          Tensor.linspace(-6, 6, count, precision).sigmoid().mul(end - start).add(start);
+      default -> throw new IllegalArgumentException(Suggestions.unknown(key, kind, SCHEDULES));
     };
   }
 
-  /** Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17, betas capped at 0.999. */
-  private static double[] cosineBetas(int count) {
+  /** Those of ᾱ(t), capped at 0.999. */
+  private static double[] betas(int count, DoubleUnaryOperator alphaBar) {
     double[] betas = new double[count];
     for (int i = 0; i < count; i++) {
-      betas[i] = Math.min(1 - cosine((i + 1.0) / count) / cosine((double) i / count), 0.999);
+      double next = alphaBar.applyAsDouble((i + 1.0) / count);
+      betas[i] = Math.min(1 - next / alphaBar.applyAsDouble((double) i / count), 0.999);
     }
     return betas;
   }
 
+  /** Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17. */
   private static double cosine(double t) {
     double c = Math.cos((t + 0.008) / 1.008 * Math.PI / 2);
     return c * c;
+  }
+
+  /** Hang et al. 2024 (arXiv 2407.03297), with the root that diffusers draws from it. */
+  private static double laplace(double t) {
+    double away = Math.abs(0.5 - t);
+    double snr = Math.exp(-0.5 * Math.copySign(1, 0.5 - t) * Math.log(1 - 2 * away + 1e-6));
+    return Math.sqrt(snr / (1 + snr));
   }
 
   /** Lin et al. 2023 (arXiv 2305.08891), algorithm 1: shifts √ᾱ so that the last is exactly 0. */

@@ -3,6 +3,7 @@ package org.perflow.flow;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.junit.jupiter.api.Test;
@@ -76,9 +77,24 @@ public class NoiseScheduleTest {
     assertThat(NoiseSchedule.of(cosine).alphaBar(499))
         .isCloseTo(half * half / (start * start), within(1e-5));
     ObjectNode explicit = Json.MAPPER.createObjectNode();
-    explicit.putArray("trained_betas").add(0.5).add(0.25);
+    explicit.put("num_train_timesteps", 2).putArray("trained_betas").add(0.5).add(0.25);
     assertThat(NoiseSchedule.of(explicit).alphaBar(1)).isEqualTo(0.375);
     assertThat(NoiseSchedule.of(explicit).size()).isEqualTo(2);
+    assertThatThrownBy(() -> NoiseSchedule.of(explicit.put("num_train_timesteps", 3)))
+        .hasMessage("trained_betas: got 2 numbers, expected as many as num_train_timesteps, 3");
+  }
+
+  @ParameterizedTest // of diffusers' DDPMScheduler and HeunDiscreteScheduler
+  @CsvSource({
+    "sigmoid, 0.3019309938, 3.968182136e-5",
+    "laplace, 0.7074603438, 0.0316227749",
+    "exp, 0.002478785813, 6.144378858e-6"
+  })
+  void rarerSchedules(String kind, double middle, double last) {
+    ObjectNode config = Json.MAPPER.createObjectNode().put("beta_schedule", kind);
+    NoiseSchedule schedule = NoiseSchedule.of(config);
+    assertThat(schedule.alphaBar(499)).isCloseTo(middle, withinPercentage(1e-3));
+    assertThat(schedule.alphaBar(999)).isCloseTo(last, withinPercentage(1e-3));
   }
 
   @Test

@@ -267,11 +267,6 @@ public final class SchedulerConfig {
     }
   }
 
-  /** The bound that predicted data is clipped to; ∞ where it is not. */
-  public double clip() {
-    return flag("clip_sample") ? number("clip_sample_range") : Double.POSITIVE_INFINITY;
-  }
-
   /** How much of the noise is drawn anew, 0 (deterministic) to 1. */
   public double eta() {
     double eta = number("eta");

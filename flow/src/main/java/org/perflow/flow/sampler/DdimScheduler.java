@@ -16,18 +16,17 @@ public final class DdimScheduler implements Scheduler {
   private final NoiseSchedule schedule;
   private final PredictionType prediction;
   private final double[] timesteps;
-  private final double clip;
+  private final DataBound bound;
   private final double eta;
 
   /** As {@code config} says. */
   DdimScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse("thresholding");
     this.schedule = schedule;
     this.prediction = PredictionType.of(config);
     this.timesteps =
         TimestepSpacing.of(config).points(schedule.size(), steps, config.integer("steps_offset"));
     Arrays.setAll(timesteps, i -> Math.rint(timesteps[i]));
-    this.clip = config.clip();
+    this.bound = DataBound.of(config);
     this.eta = config.eta();
   }
 
@@ -40,12 +39,12 @@ public final class DdimScheduler implements Scheduler {
   public Tensor step(Tensor output, int index, Tensor z, NoiseSource source) {
     int from = (int) timesteps[index];
     int to = from - schedule.size() / timesteps.length; // negative: the final level
-    if (eta == 0 && Double.isInfinite(clip)) {
+    if (eta == 0 && bound.isNone()) {
       return prediction.ddim(schedule, from, to).apply(z, output);
     }
     double alpha = schedule.alpha(from);
     double sigma = schedule.sigma(from);
-    Tensor data = prediction.data(alpha, sigma).apply(z, output).clamp(-clip, clip);
+    Tensor data = bound.data(prediction, alpha, sigma, z, output);
     Tensor noise = prediction.noise(alpha, sigma).apply(z, output);
     double deviation = eta * Math.sqrt(variance(from, to)); // eq. 16
     double direction = Math.sqrt(1 - schedule.alphaBar(to) - deviation * deviation);

@@ -17,11 +17,10 @@ final class DdpmScheduler implements Scheduler {
   private final NoiseSchedule schedule;
   private final PredictionType prediction;
   private final double[] timesteps;
-  private final double clip;
+  private final DataBound bound;
   private final boolean large;
 
   DdpmScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse("thresholding");
     String variance = config.text("variance_type");
     SchedulerConfig.oneOf(
         "variance_type", variance, "fixed_small", "fixed_small_log", "fixed_large");
@@ -30,7 +29,7 @@ final class DdpmScheduler implements Scheduler {
     this.timesteps =
         TimestepSpacing.of(config).points(schedule.size(), steps, config.integer("steps_offset"));
     Arrays.setAll(timesteps, i -> Math.rint(timesteps[i]));
-    this.clip = config.clip();
+    this.bound = DataBound.of(config);
     this.large = variance.equals("fixed_large"); // the log of fixed_small is the same number
   }
 
@@ -47,8 +46,7 @@ final class DdpmScheduler implements Scheduler {
     double next = schedule.alphaBar(to);
     double alpha = now / next; // of this step alone
     double beta = 1 - alpha;
-    Affine toData = prediction.data(schedule.alpha(from), schedule.sigma(from));
-    Tensor data = toData.apply(z, output).clamp(-clip, clip);
+    Tensor data = bound.data(prediction, schedule.alpha(from), schedule.sigma(from), z, output);
     Tensor mean =
         new Affine(Math.sqrt(next) * beta / (1 - now), Math.sqrt(alpha) * (1 - next) / (1 - now))
             .apply(data, z);

@@ -12,16 +12,22 @@ import org.perflow.tensor.Tensor;
  * DEISMultistepScheduler: Adams-Bashforth in ln ρ, ρ = σ. The noise predicted at the last {@code
  * solver_order} levels is interpolated by a polynomial in ln ρ and integrated exactly over ρ. It
  * ends at the cleanest level that was trained, not at 0.
+ *
+ * <p>A coefficient of order 3 is a difference of numbers that agree up to the cube of the step:
+ * float32, which diffusers computes it in, loses .4% of it in 100 steps of Stable Diffusion's
+ * schedule and all of it in 500. Here it is double, good to 1e-8 in 1000 steps, so that results
+ * part there.
  */
 final class DeisScheduler implements Scheduler {
   private final PredictionType prediction;
   private final Sigmas sigmas;
   private final int order;
   private final boolean lowerLast;
+  private final DataBound bound;
   private final History noises;
 
   DeisScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse("thresholding", "use_flow_sigmas", "use_dynamic_shifting");
+    config.refuse("use_flow_sigmas", "use_dynamic_shifting");
     config.refuseZeroSnr();
     // What DPM-Solver and UniPC call theirs stands for this class's only kind, as in diffusers.
     String algorithm = config.text("algorithm_type");
@@ -29,13 +35,16 @@ final class DeisScheduler implements Scheduler {
     String type = config.text("solver_type");
     SchedulerConfig.oneOf("solver_type", type, "logrho", "midpoint", "heun", "bh1", "bh2");
     this.prediction = PredictionType.of(config);
-    this.sigmas = // diffusers leaves it no choice of the end
-        Sigmas.ofIntervals(config, schedule, steps, Sigmas.End.SIGMA_MIN, Sigmas.Timestep.NEAREST);
+    this.sigmas =
+        Sigmas.ofIntervals(
+            config, schedule, steps, Sigmas.SpreadEnd.LAST_LEVEL, Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
     if (order < 1 || order > 3) {
       throw new IllegalArgumentException("solver_order is " + order + "; want 1, 2 or 3");
     }
+    sigmas.requireSlopes(index -> order);
     this.lowerLast = config.flag("lower_order_final") && steps < DpmMultistepScheduler.SHORT_RUN;
+    this.bound = DataBound.of(config);
     this.noises = new History(order);
   }
 
@@ -48,8 +57,8 @@ final class DeisScheduler implements Scheduler {
   public Tensor step(Tensor output, int index, Tensor z, NoiseSource source) {
     try (Scope scope = Scope.open()) {
       noises.begin(index);
-      Affine toNoise = prediction.noise(sigmas.alpha(index), sigmas.noise(index));
-      noises.push(scope, toNoise.apply(z, output));
+      noises.push(
+          scope, bound.noise(prediction, sigmas.alpha(index), sigmas.noise(index), z, output));
       int left = sigmas.steps() - index;
       int points = Math.min(noises.size(), lowerLast && left < order ? left : order);
       double alpha = sigmas.alpha(index + 1);

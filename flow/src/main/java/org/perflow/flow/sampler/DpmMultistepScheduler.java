@@ -35,9 +35,10 @@ final class DpmMultistepScheduler implements Scheduler {
             config,
             schedule,
             steps,
-            Sigmas.End.ZERO,
+            Sigmas.SpreadEnd.TABLE,
             cosine ? Sigmas.Timestep.BELOW : Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
+    sigmas.requireSlopes(index -> order);
     this.lowerSecondLast = config.flag("lower_order_final") && steps < SHORT_RUN;
     this.lowerLast = lowerSecondLast || config.flag("euler_at_final") || sigmas.sigma(steps) == 0;
     this.answers = new History(order);
@@ -52,7 +53,7 @@ final class DpmMultistepScheduler implements Scheduler {
   public Tensor step(Tensor output, int index, Tensor z, NoiseSource source) {
     try (Scope scope = Scope.open()) {
       answers.begin(index);
-      answers.push(scope, solver.answer(prediction, sigmas, index).apply(z, output));
+      answers.push(scope, solver.answer(prediction, sigmas, index, z, output));
       DpmSolver.Step step = solver.step(sigmas, index, index + 1);
       Tensor next =
           switch (orderAt(index)) {

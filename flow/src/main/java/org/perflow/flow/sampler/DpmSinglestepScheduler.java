@@ -24,8 +24,11 @@ final class DpmSinglestepScheduler implements Scheduler {
     config.refuseZeroSnr();
     this.solver = new DpmSolver(config, "dpmsolver++", "dpmsolver", "sde-dpmsolver++");
     this.prediction = PredictionType.of(config);
-    this.sigmas = Sigmas.ofIntervals(config, schedule, steps);
+    this.sigmas =
+        Sigmas.ofIntervals(
+            config, schedule, steps, Sigmas.SpreadEnd.TABLE, Sigmas.Timestep.NEAREST);
     this.orders = orders(config, steps, sigmas.sigma(steps) == 0);
+    sigmas.requireSlopes(index -> orders[index]);
     this.answers = new History(config.integer("solver_order"));
   }
 
@@ -54,7 +57,7 @@ final class DpmSinglestepScheduler implements Scheduler {
     try (Scope scope = Scope.open()) {
       answers.begin(index);
       base.begin(index);
-      answers.push(scope, solver.answer(prediction, sigmas, index).apply(z, output));
+      answers.push(scope, solver.answer(prediction, sigmas, index, z, output));
       int order = Math.min(orders[index], answers.size()); // lower where a run starts in a group
       if (order == 1) {
         base.push(scope, z.copy());

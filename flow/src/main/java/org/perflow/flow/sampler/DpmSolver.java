@@ -1,8 +1,8 @@
 package org.perflow.flow.sampler;
 
-import org.perflow.flow.Affine;
 import org.perflow.flow.PredictionType;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.Tensor;
 
 /**
  * The exact solution of the diffusion ODE (or SDE) for an answer that is constant or linear in λ =
@@ -15,6 +15,7 @@ import org.perflow.models.SchedulerConfig;
 final class DpmSolver {
   private final String algorithm;
   private final boolean midpoint;
+  private final DataBound bound;
 
   /**
    * The algorithm of a config.
@@ -22,7 +23,7 @@ final class DpmSolver {
    * @throws IllegalArgumentException on names that are not among {@code algorithms}
    */
   DpmSolver(SchedulerConfig config, String... algorithms) {
-    config.refuse("thresholding", "use_flow_sigmas", "use_dynamic_shifting", "variance_type");
+    config.refuse("use_flow_sigmas", "use_dynamic_shifting", "variance_type");
     String given = config.text("algorithm_type");
     // What another class calls its own way is this class's usual one, as in diffusers.
     this.algorithm =
@@ -30,6 +31,7 @@ final class DpmSolver {
             ? "dpmsolver++"
             : SchedulerConfig.oneOf("algorithm_type", given, algorithms);
     this.midpoint = midpoint(config.text("solver_type"));
+    this.bound = DataBound.of(config);
     int order = config.integer("solver_order");
     if (order < 1 || order > 3) {
       throw new IllegalArgumentException("solver_order is " + order + "; want 1, 2 or 3");
@@ -67,11 +69,13 @@ final class DpmSolver {
     return midpoint;
   }
 
-  /** A network's output at level {@code index} as an answer: a·z + b·output. */
-  Affine answer(PredictionType prediction, Sigmas sigmas, int index) {
+  /** A network's output at state {@code z} of level {@code index} as an answer. */
+  Tensor answer(PredictionType prediction, Sigmas sigmas, int index, Tensor z, Tensor output) {
     double alpha = sigmas.alpha(index);
     double noise = sigmas.noise(index);
-    return predictsData() ? prediction.data(alpha, noise) : prediction.noise(alpha, noise);
+    return predictsData()
+        ? bound.data(prediction, alpha, noise, z, output)
+        : bound.noise(prediction, alpha, noise, z, output);
   }
 
   /** From level {@code from} to {@code to}, which is not noisier. */

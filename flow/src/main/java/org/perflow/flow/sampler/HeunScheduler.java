@@ -17,7 +17,7 @@ final class HeunScheduler implements Scheduler {
   private final PredictionType prediction;
   private final Sigmas sigmas;
   private final double initial;
-  private final double clip;
+  private final DataBound bound;
   private final History slope = new History(1);
   private final History base = new History(1);
 
@@ -26,7 +26,7 @@ final class HeunScheduler implements Scheduler {
     this.prediction = PredictionType.of(config);
     this.sigmas = Sigmas.ofPoints(config, schedule, steps);
     this.initial = EulerScheduler.initial(config, sigmas);
-    this.clip = config.clip();
+    this.bound = DataBound.of(config);
   }
 
   /** The level that evaluation {@code index} takes place at: 0, 1, 1, 2, 2, ... */
@@ -67,7 +67,7 @@ final class HeunScheduler implements Scheduler {
             "Heun's steps start at even indices; got a first step at " + index);
       }
       double sigma = sigmas.sigma(level(index));
-      Tensor data = prediction.dataAtSigma(sigma).apply(y, output).clamp(-clip, clip);
+      Tensor data = bound.apply(prediction.dataAtSigma(sigma).apply(y, output));
       Tensor here = y.sub(data).div(sigma);
       if (second) {
         double width = sigma - sigmas.sigma(level(index) - 1);

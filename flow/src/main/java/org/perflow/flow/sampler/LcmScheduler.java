@@ -18,15 +18,14 @@ final class LcmScheduler implements Scheduler {
   private final NoiseSchedule schedule;
   private final PredictionType prediction;
   private final double[] timesteps;
-  private final double clip;
+  private final DataBound bound;
   private final double scaling;
 
   LcmScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse("thresholding");
     this.schedule = schedule;
     this.prediction = PredictionType.of(config);
     this.timesteps = timesteps(config, schedule.size(), steps);
-    this.clip = config.clip();
+    this.bound = DataBound.of(config);
     this.scaling = config.number("timestep_scaling");
   }
 
@@ -57,8 +56,7 @@ final class LcmScheduler implements Scheduler {
   @Override
   public Tensor step(Tensor output, int index, Tensor z, NoiseSource source) {
     int from = (int) timesteps[index];
-    Affine toData = prediction.data(schedule.alpha(from), schedule.sigma(from));
-    Tensor data = toData.apply(z, output).clamp(-clip, clip);
+    Tensor data = bound.data(prediction, schedule.alpha(from), schedule.sigma(from), z, output);
     // The boundary condition of Song et al. 2023 (arXiv 2303.01469), eq. 5.
     double scaled = from * scaling;
     double norm = scaled * scaled + SIGMA_DATA * SIGMA_DATA;

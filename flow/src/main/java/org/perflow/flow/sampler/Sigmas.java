@@ -1,7 +1,7 @@
 package org.perflow.flow.sampler;
 
 import java.util.Arrays;
-import java.util.function.DoubleUnaryOperator;
+import java.util.function.IntUnaryOperator;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.models.SchedulerConfig;
 
@@ -12,14 +12,21 @@ import org.perflow.models.SchedulerConfig;
  * float32 as diffusers keeps them; arithmetic is double. Immutable.
  */
 final class Sigmas {
-  private static final double KARRAS_RHO = 7;
-
   private final double[] timesteps; // [N]
   private final double[] sigmas; // [N + 1], the last is where the run ends
 
   private Sigmas(double[] timesteps, double[] sigmas) {
     this.timesteps = timesteps;
     this.sigmas = sigmas;
+    for (int i = 0; i < timesteps.length; i++) {
+      if (!(sigmas[i] > 0)) {
+        throw new IllegalArgumentException(
+            String.format(
+                "step %d of %d is at a noise level of %s, and only the end of a run may be clean;"
+                    + " beta_start or sigma_min is too small",
+                i + 1, timesteps.length, sigmas[i]));
+      }
+    }
   }
 
   /** N timesteps (fractional with linspace) and their levels, then 0: Euler and Heun. */
@@ -28,24 +35,29 @@ final class Sigmas {
     int offset = config.integer("steps_offset");
     double[] timesteps = floats(TimestepSpacing.of(config).points(table.length, steps, offset));
     double[] sigmas = Arrays.stream(timesteps).map(t -> interpolate(table, t)).toArray();
-    double end = last(config, table[0], End.ZERO);
-    if (config.has("interpolation_type") && logLinear(config)) {
-      double[] all = geometric(table[table.length - 1], table[0], steps + 1);
+    double least = sigmas[steps - 1];
+    double end = endsAtZero(config, true) ? 0 : table[0];
+    boolean logLinear = config.has("interpolation_type") && logLinear(config);
+    if (logLinear) {
+      double max = Math.log(table[table.length - 1]);
+      double[] all = SigmaSpacing.geometric(max, Math.log(table[0]), steps + 1);
       sigmas = Arrays.copyOf(all, steps);
-      end = all[steps];
+      least = all[steps];
     }
-    double[] spread = spread(config, sigmas[0], sigmas[steps - 1], steps);
-    if (spread.length > 0) {
-      sigmas = spread;
-      timesteps = floats(Arrays.stream(spread).map(s -> timestep(table, s)).toArray());
+    SigmaSpacing spacing = SigmaSpacing.of(config);
+    if (spacing != null) {
+      sigmas = spacing.levels(config, sigmas[0], least, steps);
+      timesteps = floats(Arrays.stream(sigmas).map(s -> timestep(table, s)).toArray());
+    } else if (logLinear) {
+      end = least;
     }
     return new Sigmas(timesteps, withEnd(sigmas, end));
   }
 
-  /** Where a run ends: at clean data, or at the least noise of the table. */
-  enum End {
-    ZERO,
-    SIGMA_MIN
+  /** Where a run through levels of a spacing in σ ends that does not end at clean data. */
+  enum SpreadEnd {
+    TABLE,
+    LAST_LEVEL
   }
 
   /** Which whole timestep goes with a level of a spacing in σ. */
@@ -54,41 +66,43 @@ final class Sigmas {
     BELOW
   }
 
-  /** The noisy ends of N intervals, whole timesteps: the exponential integrators. */
-  static Sigmas ofIntervals(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    return ofIntervals(config, schedule, steps, End.ZERO, Timestep.NEAREST);
-  }
-
   /**
-   * The same.
+   * The noisy ends of N intervals, whole timesteps: the exponential integrators.
    *
-   * @param byDefault the end where the config's class has no {@code final_sigmas_type}
+   * @param ending at the least level of the table, or at the last of the spacing, which makes the
+   *     last step (and a run of one) go nowhere: diffusers' classes differ in that
    * @param timestep of Karras' and Lu's spacing; others take the one below
    */
   static Sigmas ofIntervals(
-      SchedulerConfig config, NoiseSchedule schedule, int steps, End byDefault, Timestep timestep) {
+      SchedulerConfig config,
+      NoiseSchedule schedule,
+      int steps,
+      SpreadEnd ending,
+      Timestep timestep) {
     double[] table = table(schedule);
-    int size = table.length - clipped(config, table);
-    double[] timesteps =
-        config.has("timestep_spacing")
-            ? TimestepSpacing.of(config).intervals(size, steps, config.integer("steps_offset"))
-            : TimestepSpacing.LINSPACE.intervals(size, steps, 0);
-    double[] sigmas = Arrays.stream(timesteps).map(t -> table[(int) t]).toArray();
-    double end = last(config, table[0], byDefault);
-    double[] spread = spread(config, table[table.length - 1], table[0], steps);
-    if (spread.length > 0) {
-      sigmas = spread;
-      boolean rounded =
-          timestep == Timestep.NEAREST
-              && (config.flag("use_karras_sigmas") || config.flag("use_lu_lambdas"));
-      timesteps =
-          Arrays.stream(spread)
-              .map(s -> timestep(table, s))
-              .map(t -> rounded ? Math.rint(t) : Math.floor(t))
-              .toArray();
-      end = end == 0 ? 0 : spread[steps - 1];
+    double end = endsAtZero(config, false) ? 0 : table[0];
+    SigmaSpacing spacing = SigmaSpacing.of(config);
+    if (spacing == null) {
+      double[] timesteps = intervals(config, table, steps);
+      double[] sigmas = Arrays.stream(timesteps).map(t -> table[(int) t]).toArray();
+      return new Sigmas(timesteps, withEnd(sigmas, end));
     }
-    return new Sigmas(timesteps, withEnd(sigmas, end));
+    TimestepSpacing.check(table.length, steps);
+    double[] sigmas = spacing.levels(config, table[table.length - 1], table[0], steps);
+    boolean nearest =
+        timestep == Timestep.NEAREST
+            && (spacing == SigmaSpacing.KARRAS || spacing == SigmaSpacing.LU);
+    double[] timesteps = Arrays.stream(sigmas).map(s -> timestep(table, s)).toArray();
+    Arrays.setAll(timesteps, i -> nearest ? Math.rint(timesteps[i]) : Math.floor(timesteps[i]));
+    boolean stands = end != 0 && ending == SpreadEnd.LAST_LEVEL;
+    return new Sigmas(timesteps, withEnd(sigmas, stands ? sigmas[steps - 1] : end));
+  }
+
+  private static double[] intervals(SchedulerConfig config, double[] table, int steps) {
+    int size = table.length - clipped(config, table);
+    return config.has("timestep_spacing")
+        ? TimestepSpacing.of(config).intervals(size, steps, config.integer("steps_offset"))
+        : TimestepSpacing.LINSPACE.intervals(size, steps, 0);
   }
 
   /** Flow matching: σ in (0, 1], z = (1 − σ) z0 + σ ε, timesteps T σ; then 0. */
@@ -105,10 +119,14 @@ final class Sigmas {
     double min = (float) shift(shift, (float) (1.0 / size)) * size;
     double[] sigmas =
         trailing(config)
-            ? Arrays.copyOf(ramp(steps + 1, x -> shift(shift, 1 - x)), steps) // but the last, 0
-            : ramp(steps, x -> shift(shift, (max + x * (min - max)) / size));
-    double[] spread = spread(config, sigmas[0], sigmas[steps - 1], steps);
-    double[] levels = floats(spread.length > 0 ? spread : sigmas);
+            ? Arrays.copyOf( // but the last, 0
+                SigmaSpacing.ramp(steps + 1, x -> shift(shift, 1 - x)), steps)
+            : SigmaSpacing.ramp(steps, x -> shift(shift, (max + x * (min - max)) / size));
+    SigmaSpacing spacing = SigmaSpacing.of(config);
+    if (spacing != null) {
+      sigmas = spacing.levels(config, sigmas[0], sigmas[steps - 1], steps);
+    }
+    double[] levels = floats(sigmas);
     double[] timesteps = floats(Arrays.stream(levels).map(sigma -> sigma * size).toArray());
     return new Sigmas(timesteps, withEnd(levels, 0));
   }
@@ -133,13 +151,11 @@ final class Sigmas {
     return table;
   }
 
-  private static double last(SchedulerConfig config, double sigmaMin, End byDefault) {
+  private static boolean endsAtZero(SchedulerConfig config, boolean byDefault) {
     String key = "final_sigmas_type";
-    boolean zero =
-        config.has(key)
-            ? SchedulerConfig.oneOf(key, config.text(key), "zero", "sigma_min").equals("zero")
-            : byDefault == End.ZERO;
-    return zero ? 0 : sigmaMin;
+    return config.has(key)
+        ? SchedulerConfig.oneOf(key, config.text(key), "zero", "sigma_min").equals("zero")
+        : byDefault;
   }
 
   private static boolean logLinear(SchedulerConfig config) {
@@ -165,100 +181,28 @@ final class Sigmas {
     return clipped;
   }
 
-  /**
-   * N levels from max to min in the spacing that the config asks for; empty if it asks for none.
-   */
-  private static double[] spread(SchedulerConfig config, double first, double last, int steps) {
-    double max = config.has("sigma_max") ? config.number("sigma_max") : first;
-    double min = config.has("sigma_min") ? config.number("sigma_min") : last;
-    boolean karras = config.flag("use_karras_sigmas");
-    boolean exponential = config.flag("use_exponential_sigmas") || config.flag("use_lu_lambdas");
-    boolean beta = config.flag("use_beta_sigmas");
-    if ((karras ? 1 : 0) + (exponential ? 1 : 0) + (beta ? 1 : 0) > 1) {
-      throw new IllegalArgumentException(
-          "use_karras_sigmas, use_exponential_sigmas, use_lu_lambdas and use_beta_sigmas exclude"
-              + " one another; set one of them");
-    }
-    if (karras) {
-      return karras(max, min, steps);
-    }
-    if (exponential) {
-      return geometric(max, min, steps);
-    }
-    return beta ? beta(max, min, steps) : new double[0];
-  }
-
-  /** Karras et al. 2022 (arXiv 2206.00364), eq. 5. */
-  private static double[] karras(double max, double min, int steps) {
-    double from = Math.pow(max, 1 / KARRAS_RHO);
-    double to = Math.pow(min, 1 / KARRAS_RHO);
-    return ramp(steps, x -> Math.pow(from + x * (to - from), KARRAS_RHO));
-  }
-
-  /** Uniform in λ (Lu et al. 2022, arXiv 2206.00927, section 3.3). */
-  private static double[] geometric(double max, double min, int steps) {
-    double from = Math.log(max);
-    double to = Math.log(min);
-    return ramp(steps, x -> Math.exp(from + x * (to - from)));
-  }
-
-  /** Quantiles of Beta(0.6, 0.6) (Lee et al. 2024, arXiv 2407.12173). */
-  private static double[] beta(double max, double min, int steps) {
-    return ramp(steps, x -> min + betaQuantile(1 - x) * (max - min));
-  }
-
-  private static double[] ramp(int steps, DoubleUnaryOperator value) {
-    double[] levels = new double[steps];
-    Arrays.setAll(levels, i -> value.applyAsDouble(steps == 1 ? 0 : i / (steps - 1.0)));
-    return levels;
-  }
-
-  /** The distribution is symmetric, so halves suffice and Γ cancels. */
-  private static double betaQuantile(double p) {
-    if (p > 0.5) {
-      return 1 - betaQuantile(1 - p);
-    }
-    double low = 0;
-    double high = 0.5;
-    double half = incompleteBeta(0.5);
-    for (int i = 0; i < 60; i++) {
-      double middle = (low + high) / 2;
-      if (incompleteBeta(middle) / half < 2 * p) {
-        low = middle;
-      } else {
-        high = middle;
-      }
-    }
-    return (low + high) / 2;
-  }
-
-  /** ∫₀ˣ u^(a−1) (1−u)^(a−1) du for x ≤ ½ by its power series, a = 0.6. */
-  private static double incompleteBeta(double x) {
-    double a = 0.6;
-    double term = 1;
-    double sum = 0;
-    for (int k = 0; k < 80; k++) {
-      sum += term / (a + k);
-      term *= x * (k + 1 - a) / (k + 1);
-    }
-    return Math.pow(x, a) * sum;
-  }
-
   private static double interpolate(double[] table, double timestep) {
-    int below = Math.min((int) timestep, table.length - 2);
+    int below = (int) timestep;
+    if (below == table.length - 1) {
+      return table[below];
+    }
     return table[below] + (table[below + 1] - table[below]) * (timestep - below);
   }
 
   /** The fractional training index of a level, linear in ln σ. */
   private static double timestep(double[] table, double sigma) {
-    double log = Math.log(Math.max(sigma, 1e-10));
-    int below = 0;
-    while (below < table.length - 2 && (float) Math.log(table[below + 1]) <= log) {
-      below++;
+    if (table.length == 1) {
+      return 0;
     }
+    double log = Math.log(Math.max(sigma, 1e-10));
+    int below = table.length - 1; // from there, since 4096 at pure noise may not be the most
+    while (below > 0 && (float) Math.log(table[below]) > log) {
+      below--;
+    }
+    below = Math.min(below, table.length - 2);
     double low = (float) Math.log(table[below]);
     double high = (float) Math.log(table[below + 1]);
-    double weight = Math.min(Math.max((low - log) / (low - high), 0), 1);
+    double weight = Math.min(Math.max((low - log) / (float) (low - high), 0), 1);
     return (1 - weight) * below + weight * (below + 1);
   }
 
@@ -270,6 +214,24 @@ final class Sigmas {
 
   private static double[] floats(double[] values) {
     return Arrays.stream(values).map(value -> (float) value).toArray();
+  }
+
+  /**
+   * Refuses two steps at one level, as N = T steps of a linspace have, where a method takes the
+   * slope between them.
+   *
+   * @param order of the method at each step: how many levels up to that step's it looks at
+   */
+  void requireSlopes(IntUnaryOperator order) {
+    for (int i = 1; i < steps(); i++) {
+      if (order.applyAsInt(i) > 1 && sigmas[i] == sigmas[i - 1]) {
+        throw new IllegalArgumentException(
+            String.format(
+                "got %d steps, two of which are at one noise level, σ = %s, so that there is no slope"
+                    + " between them; use fewer steps, another spacing or solver_order 1",
+                steps(), sigmas[i]));
+      }
+    }
   }
 
   /** N. */

@@ -10,7 +10,7 @@ import org.perflow.tensor.Tensor;
  * Strategic stochastic sampling of trajectory consistency distillation (Zheng et al. 2024, arXiv
  * 2402.19159, algorithm 4): jump past the next timestep to (1 − eta) of it, then add noise back up
  * to it. {@code eta} 0 is deterministic, 1 is LCM; 0.3 is diffusers' default of the scheduler (its
- * pipelines pass 0 unless told).
+ * pipelines pass 0 unless told). As there, {@code clip_sample} and {@code thresholding} do nothing.
  */
 final class TcdScheduler implements Scheduler {
   private final NoiseSchedule schedule;
@@ -19,7 +19,6 @@ final class TcdScheduler implements Scheduler {
   private final double eta;
 
   TcdScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse("thresholding", "clip_sample");
     this.schedule = schedule;
     this.prediction = PredictionType.of(config);
     this.timesteps = LcmScheduler.timesteps(config, schedule.size(), steps);

@@ -53,6 +53,13 @@ enum TimestepSpacing {
   /** The noisy ends of N intervals, whole numbers; the clean end of the last is left out. */
   double[] intervals(int size, int steps, int offset) {
     check(size, steps);
+    if (this == LEADING && steps == size) {
+      throw new IllegalArgumentException(
+          String.format(
+              "got %d steps with timestep_spacing leading, which lays %d times over %d noise levels;"
+                  + " use fewer steps, linspace or trailing",
+              steps, steps + 1, size));
+    }
     double[] starts = new double[steps];
     for (int i = 0; i < steps; i++) {
       int ascending = steps - i;
@@ -66,11 +73,14 @@ enum TimestepSpacing {
     return checkStart(starts, size, offset);
   }
 
+  /** The width is rounded as in NumPy's {@code arange}, which halves like 968.5 are rounded by. */
   private static double trailing(int size, int steps, int i) {
-    return Math.rint(size - i * ((double) size / steps)) - 1;
+    double width = size - (size - (double) size / steps);
+    return Math.rint(size - i * width) - 1;
   }
 
-  private static void check(int size, int steps) {
+  /** Refuses fewer steps than one and more than there are noise levels. */
+  static void check(int size, int steps) {
     if (steps < 1 || steps > size) {
       throw new IllegalArgumentException(
           "got " + steps + " steps; want 1 to " + size + ", the noise levels of the model");

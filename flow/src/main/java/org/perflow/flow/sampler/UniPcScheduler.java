@@ -22,29 +22,37 @@ final class UniPcScheduler implements Scheduler {
   private final boolean predictsData;
   private final boolean bh1;
   private final boolean lowerLast;
+  private final DataBound bound;
   private final double[] uncorrected;
   private final History answers;
   private final History before = new History(1); // the state that the last predictor set out from
   private int lastOrder;
 
   UniPcScheduler(SchedulerConfig config, NoiseSchedule schedule, int steps) {
-    config.refuse(
-        "thresholding", "use_flow_sigmas", "use_dynamic_shifting", "shift_terminal", "solver_p");
+    config.refuse("use_flow_sigmas", "use_dynamic_shifting", "shift_terminal", "solver_p");
     this.prediction = PredictionType.of(config);
-    this.sigmas = Sigmas.ofIntervals(config, schedule, steps);
+    this.sigmas =
+        Sigmas.ofIntervals(
+            config, schedule, steps, Sigmas.SpreadEnd.LAST_LEVEL, Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
     this.predictsData = config.flag("predict_x0");
+    if (!predictsData) {
+      config.refuse("thresholding"); // diffusers leaves it out there
+    }
+    this.bound = DataBound.of(config);
     this.lowerLast = config.flag("lower_order_final");
     this.bh1 = bh1(config.text("solver_type"));
     this.uncorrected = config.numbers("disable_corrector");
     if (order < 1 || order > 8) {
       throw new IllegalArgumentException("solver_order is " + order + "; want 1 to 8");
     }
-    if (sigmas.sigma(steps) == 0 && !(predictsData && lowerLast)) {
+    boolean endsWithOrderOne = lowerLast || order == 1 || steps == 1;
+    if (sigmas.sigma(steps) == 0 && !(predictsData && endsWithOrderOne)) {
       throw new IllegalArgumentException(
           "UniPC steps to final_sigmas_type zero only with predict_x0 and lower_order_final; set"
               + " both to true or the final to sigma_min");
     }
+    sigmas.requireSlopes(index -> order);
     this.answers = new History(order);
   }
 
@@ -67,9 +75,10 @@ final class UniPcScheduler implements Scheduler {
       before.begin(index);
       double alpha = sigmas.alpha(index);
       double noise = sigmas.noise(index);
-      Affine convert =
-          predictsData ? prediction.data(alpha, noise) : prediction.noise(alpha, noise);
-      Tensor answer = convert.apply(z, output);
+      Tensor answer =
+          predictsData
+              ? bound.data(prediction, alpha, noise, z, output)
+              : prediction.noise(alpha, noise).apply(z, output);
       boolean corrects =
           done > 0 && Arrays.stream(uncorrected).noneMatch(skip -> skip == index - 1);
       // The network is not asked again at the corrected state.

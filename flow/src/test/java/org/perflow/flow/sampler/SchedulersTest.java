@@ -98,7 +98,6 @@ class SchedulersTest {
 
   @Test
   void whatIsNotBuiltIsNamed() {
-    refused("DPMSolverMultistepScheduler", "thresholding", true, "thresholding = true");
     refused("DPMSolverMultistepScheduler", "use_flow_sigmas", true, "use_flow_sigmas = true");
     refused("DDPMScheduler", "variance_type", "learned_range", "variance_type 'learned_range'");
     refused("UniPCMultistepScheduler", "solver_p", "x", "solver_p");
