@@ -114,11 +114,6 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(torch.arange(new Scalar(end), options(DType.I64)));
   }
 
-  /** {@code count} evenly spaced values from {@code start} to {@code end}, both included. */
-  public static Tensor linspace(double start, double end, long count, DType type) {
-    return new Tensor(torch.linspace(new Scalar(start), new Scalar(end), count, options(type)));
-  }
-
   /** Standard normal float32, as {@code torch.randn(shape, generator=rng)}. */
   public static Tensor randn(Rng rng, long... shape) {
     return new Tensor(torch.randn(shape, rng.option, options(DType.F32)));
@@ -516,11 +511,6 @@ public final class Tensor implements AutoCloseable {
   /** Euclidean length of all elements, a scalar tensor. */
   public Tensor norm() {
     return new Tensor(raw.norm());
-  }
-
-  /** Running product along one dimension. */
-  public Tensor cumprod(int dim) {
-    return new Tensor(raw.cumprod(dim));
   }
 
   /** Whether no element is NaN or infinite. */
