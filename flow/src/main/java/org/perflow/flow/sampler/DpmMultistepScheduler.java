@@ -38,6 +38,7 @@ final class DpmMultistepScheduler implements Scheduler {
             Sigmas.SpreadEnd.TABLE,
             cosine ? Sigmas.Timestep.BELOW : Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
+    solver.refuseStochasticThird(order);
     sigmas.requireSlopes(index -> order);
     this.lowerSecondLast = config.flag("lower_order_final") && steps < SHORT_RUN;
     this.lowerLast = lowerSecondLast || config.flag("euler_at_final") || sigmas.sigma(steps) == 0;

@@ -28,6 +28,9 @@ final class DpmSinglestepScheduler implements Scheduler {
         Sigmas.ofIntervals(
             config, schedule, steps, Sigmas.SpreadEnd.TABLE, Sigmas.Timestep.NEAREST);
     this.orders = orders(config, steps, sigmas.sigma(steps) == 0);
+    if (!solver.isMidpoint()) { // the midpoint rule takes D1 alone
+      solver.refuseStochasticThird(config.integer("solver_order"));
+    }
     sigmas.requireSlopes(index -> orders[index]);
     this.answers = new History(config.integer("solver_order"));
   }

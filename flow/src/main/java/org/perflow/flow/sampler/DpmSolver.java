@@ -36,10 +36,6 @@ final class DpmSolver {
     if (order < 1 || order > 3) {
       throw new IllegalArgumentException("solver_order is " + order + "; want 1, 2 or 3");
     }
-    if (order == 3 && stochastic()) {
-      throw new IllegalArgumentException(
-          algorithm + " has no third order here (diffusers' has a wrong sign); set solver_order 2");
-    }
     if (!predictsData() && config.text("final_sigmas_type").equals("zero")) {
       throw new IllegalArgumentException(
           algorithm + " cannot step to final_sigmas_type zero; set it to sigma_min");
@@ -63,6 +59,14 @@ final class DpmSolver {
 
   boolean stochastic() {
     return algorithm.startsWith("sde-");
+  }
+
+  /** Refuses what takes D2 with fresh noise: diffusers has a wrong sign there. */
+  void refuseStochasticThird(int order) {
+    if (order == 3 && stochastic()) {
+      throw new IllegalArgumentException(
+          algorithm + " has no third order here (diffusers' has a wrong sign); set solver_order 2");
+    }
   }
 
   boolean isMidpoint() {
