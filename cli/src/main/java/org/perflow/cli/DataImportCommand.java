@@ -36,7 +36,8 @@ import picocli.CommandLine.Parameters;
       "  perflow data import my-photos --out data/mine",
       "  perflow data import my-photos --out data/mine --size 1024 --captions filename",
       "  perflow data import my-photos=3 drawings --out data/both --caption \"a photo of sks dog\"",
-      "  perflow data import photos.csv --out data/mine --buckets 512"
+      "  perflow data import photos.csv --out data/mine --buckets 512",
+      "  perflow data import downloads/laion.tar --caption-key json.caption --out data/laion"
     })
 final class DataImportCommand extends Verb implements OptionsFromRecords {
   private static final int MOST_SHOWN = 10;
@@ -45,8 +46,8 @@ final class DataImportCommand extends Verb implements OptionsFromRecords {
       arity = "1..*",
       paramLabel = "SOURCE",
       description =
-          "Folder of pictures, or table of files and captions (.csv, .tsv); SOURCE=N is seen N times"
-              + " as often as the others.")
+          "Folder of pictures, table of files and captions (.csv, .tsv), Parquet file or WebDataset"
+              + " shard of others, or folder of such; SOURCE=N is seen N times as often as the others.")
   List<String> sources;
 
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder to write to.")

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiConsumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
@@ -32,7 +33,22 @@ import org.jspecify.annotations.Nullable;
  * neither picture nor caption. One thread.
  */
 public final class ShardReader implements AutoCloseable {
-  private static final Set<String> PICTURES = Set.of("png", "jpg", "jpeg", "webp");
+  /**
+   * Endings by which members are told.
+   *
+   * @param pictures of pictures, in small letters
+   * @param caption of captions; {@code json.FIELD} for a text in the JSON
+   */
+  public record Keys(Set<String> pictures, String caption) {
+    private static final String FIELD = "json.";
+
+    /** Those that {@link ShardWriter} writes. */
+    public static final Keys OWN = new Keys(Set.of("png", "jpg", "jpeg", "webp"), "txt");
+
+    public Keys {
+      pictures = Set.copyOf(pictures);
+    }
+  }
 
   /** How the webdataset library splits a name into key and ending ({@code base_plus_ext}). */
   private static final Pattern NAME = Pattern.compile("((?:.*/|)[^./]+)[.]([^/]*)", Pattern.DOTALL);
@@ -48,6 +64,8 @@ public final class ShardReader implements AutoCloseable {
   private static final String TOGETHER = " (tar --sort=name puts them together)";
 
   private final Path tar;
+  private final Keys keys;
+  private final @Nullable BiConsumer<String, String> incomplete;
   private final Tape tape;
   private final TarArchiveInputStream in;
   private @Nullable Member ahead; // first member of the next sample
@@ -67,7 +85,19 @@ public final class ShardReader implements AutoCloseable {
    * @throws FormatException where it is truncated or compressed
    */
   public ShardReader(Path tar) throws IOException {
+    this(tar, Keys.OWN, null);
+  }
+
+  /**
+   * Opens a shard of others.
+   *
+   * @param incomplete is told the key of a sample that cannot be taken, and why; null for an error
+   */
+  public ShardReader(Path tar, Keys keys, @Nullable BiConsumer<String, String> incomplete)
+      throws IOException {
     this.tar = tar;
+    this.keys = keys;
+    this.incomplete = incomplete;
     if (!Files.isRegularFile(tar)) {
       throw new NoSuchFileException(tar.toString(), null, "there is no such file");
     }
@@ -116,42 +146,55 @@ public final class ShardReader implements AutoCloseable {
     return List.copyOf(others);
   }
 
-  /** The members of {@code key} as a sample; empty where they are none. */
+  /** The members of {@code key} as a sample; empty where they are none that can be taken. */
   private Optional<Sample> sample(String key) throws IOException {
     byte @Nullable [] picture = null;
     String caption = null;
     JsonNode json = Json.MAPPER.createObjectNode();
+    String problem = null;
     List<String> names = new ArrayList<>();
     while (ahead != null && ahead.key.equals(key)) {
       Member member = ahead;
       names.add(member.name());
-      if (PICTURES.contains(member.ending)) {
-        if (picture != null) {
-          throw bad(member.name() + ": a second picture for '" + key + "'");
-        }
+      if (keys.pictures().contains(member.ending)) {
+        problem = picture == null ? problem : member.name() + ": a second picture for '" + key + "'";
         picture = content(member.entry, MAX_PICTURE);
-      } else if (member.ending.equals("txt")) {
+      } else if (member.ending.equals(keys.caption())) {
         caption = text(member.name(), content(member.entry, MAX_TEXT));
       } else if (member.ending.equals("json")) {
         json = json(member.name(), content(member.entry, MAX_TEXT));
       }
       ahead = nextMember();
     }
-    if (picture == null && caption == null) {
+    if (keys.caption().startsWith(Keys.FIELD)) {
+      JsonNode text = json.path(keys.caption().substring(Keys.FIELD.length()));
+      caption = text.isTextual() ? text.asText().strip() : caption;
+    }
+    if (problem == null && picture == null && caption == null) {
       others.addAll(names);
       return Optional.empty();
     }
+    problem = problem == null ? missing(key, picture, caption, names.get(0)) : problem;
+    if (problem == null) {
+      return Optional.of(new Sample(fileName(), key, picture, caption, json));
+    }
+    if (incomplete == null) {
+      throw bad(problem);
+    }
+    incomplete.accept(key, problem);
+    return Optional.empty();
+  }
+
+  private @Nullable String missing(
+      String key, byte @Nullable [] picture, @Nullable String caption, String first) {
     if (picture == null) {
-      throw bad(
-          "sample '%s' has no picture: expected %s.png, .jpg or .webp next to %s%s"
-              .formatted(key, key, names.get(0), TOGETHER));
+      return "sample '%s' has no picture: expected %s.png, .jpg or .webp next to %s%s"
+          .formatted(key, key, first, TOGETHER);
     }
-    if (caption == null) {
-      throw bad(
-          "sample '%s' has no caption: expected %s.txt next to %s%s"
-              .formatted(key, key, names.get(0), TOGETHER));
-    }
-    return Optional.of(new Sample(fileName(), key, picture, caption, json));
+    return caption == null
+        ? "sample '%s' has no caption: expected %s.%s next to %s%s"
+            .formatted(key, key, keys.caption(), first, TOGETHER)
+        : null;
   }
 
   /** The next file whose name has a key, null after the last. */

@@ -67,7 +67,10 @@ public final class DataImport {
     this.out = out;
   }
 
-  /** Of folders with all that is in them, or tables of files (CSV). */
+  /**
+   * Of folders with all that is in them, tables of files (CSV), and Parquet files and WebDataset
+   * shards of others, alone or in folders.
+   */
   public static DataImport of(Path... sources) {
     return new DataImport(
         Arrays.stream(sources).map(path -> new Weighted(path, 1)).toList(),
@@ -115,7 +118,9 @@ public final class DataImport {
       throw new IllegalArgumentException(
           "an import needs sources and a folder to write to; got " + sources + " and " + out);
     }
-    return run(folder, plan(), listeners);
+    try (ImportPlan plan = plan()) {
+      return run(folder, plan, listeners);
+    }
   }
 
   private Imported run(Path folder, ImportPlan plan, ImportListener... listeners)
@@ -149,9 +154,12 @@ public final class DataImport {
         of(source)
             .options(ImportOptions.DEFAULTS.withSize(DiffusionModel.pixels(model)))
             .tokenizer(CLIPTokenizer.load(model.resolve("tokenizer")));
-    ImportPlan plan = made.plan();
-    Path folder = cache.resolve("imports/" + plan.fingerprint().substring(0, KEY));
-    Imported imported = made.run(folder, plan, listeners);
+    Path folder;
+    Imported imported;
+    try (ImportPlan plan = made.plan()) {
+      folder = cache.resolve("imports/" + plan.fingerprint().substring(0, KEY));
+      imported = made.run(folder, plan, listeners);
+    }
     String note =
         "%s: %,d pictures to train with, %,d held out, %,d left out; more in %s"
             .formatted(
@@ -168,8 +176,11 @@ public final class DataImport {
 
   private ImportPlan plan() throws IOException {
     Listing listing = new Listing();
+    List<Source> opened = new ArrayList<>();
     for (Weighted source : sources) {
-      Sources.of(source.path(), source.weight(), options).list(listing);
+      Source one = Sources.of(source.path(), source.weight(), options);
+      one.list(listing);
+      opened.add(one);
     }
     for (LeftOut leftOut : listing.leftOut()) {
       ShardImport.refuse(options.strict(), leftOut);
@@ -177,7 +188,7 @@ public final class DataImport {
     if (listing.entries().isEmpty()) {
       throw new FormatException(nothing(listing.leftOut()));
     }
-    return ImportPlan.of(listing, options);
+    return ImportPlan.of(opened, listing, options);
   }
 
   private String nothing(List<LeftOut> leftOut) {

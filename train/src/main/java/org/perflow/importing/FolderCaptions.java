@@ -49,7 +49,7 @@ final class FolderCaptions {
       List<Path> files, ImportOptions options, Function<Path, String> names, Listing listing)
       throws IOException {
     FolderCaptions captions = new FolderCaptions();
-    if (options.caption() != null || options.captions() != ImportOptions.Captions.BESIDE) {
+    if (!options.ownCaptions()) {
       return captions;
     }
     for (Path file : files) {

@@ -118,6 +118,11 @@ public record ImportOptions(
     }
   }
 
+  /** Whether pictures have captions of their own to be looked for. */
+  boolean ownCaptions() {
+    return caption == null && captions == Captions.BESIDE;
+  }
+
   Color ground() {
     return Color.decode(background);
   }

@@ -1,5 +1,6 @@
 package org.perflow.importing;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -13,8 +14,11 @@ import org.perflow.io.Json;
  * @param shards train-0000.tar, ... and test.tar, each with its pictures in the sources' order
  * @param leftOut what the sources themselves could not give
  * @param fingerprint of all that the shards depend on
+ * @param sources of the pictures, closed with the plan
  */
-record ImportPlan(List<Shard> shards, List<LeftOut> leftOut, String fingerprint) {
+record ImportPlan(
+    List<Shard> shards, List<LeftOut> leftOut, String fingerprint, List<Source> sources)
+    implements AutoCloseable {
   private static final int VERSION = 1; // of how pictures are prepared
 
   /** One file of the result. */
@@ -24,7 +28,7 @@ record ImportPlan(List<Shard> shards, List<LeftOut> leftOut, String fingerprint)
     }
   }
 
-  static ImportPlan of(Listing listing, ImportOptions options) {
+  static ImportPlan of(List<Source> sources, Listing listing, ImportOptions options) {
     List<Entry> all = listing.entries();
     Set<String> held = Split.heldOut(all, options.heldOut());
     List<Entry> train = all.stream().filter(entry -> !held.contains(entry.caption())).toList();
@@ -37,7 +41,7 @@ record ImportPlan(List<Shard> shards, List<LeftOut> leftOut, String fingerprint)
     if (!test.isEmpty()) {
       shards.add(new Shard("test", test));
     }
-    return new ImportPlan(shards, listing.leftOut(), fingerprint(all, options));
+    return new ImportPlan(shards, listing.leftOut(), fingerprint(all, options), sources);
   }
 
   private static String fingerprint(List<Entry> entries, ImportOptions options) {
@@ -48,6 +52,13 @@ record ImportPlan(List<Shard> shards, List<LeftOut> leftOut, String fingerprint)
       lines.add(Integer.toString(entry.repeats()));
     }
     return Fingerprint.of(lines);
+  }
+
+  @Override
+  public void close() throws IOException {
+    for (Source source : sources) {
+      source.close();
+    }
   }
 
   /** Pictures in all shards. */

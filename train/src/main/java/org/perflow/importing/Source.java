@@ -3,7 +3,7 @@ package org.perflow.importing;
 import java.io.IOException;
 
 /** Pictures with captions in one place. */
-interface Source {
+interface Source extends AutoCloseable {
   /** What it is called in names of pictures and in the report. */
   String name();
 
@@ -14,4 +14,8 @@ interface Source {
    * @throws IOException where nothing can be listed, such as of a table without captions
    */
   void list(Listing listing) throws IOException;
+
+  /** Closes what reading pictures has opened. */
+  @Override
+  default void close() throws IOException {}
 }

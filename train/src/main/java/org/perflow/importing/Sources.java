@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import org.perflow.io.FormatException;
 
@@ -14,21 +16,30 @@ final class Sources {
   /** Whether training reads no shards there, and an import could make some. */
   static boolean isToBeImported(Path path) throws IOException {
     if (!Files.isDirectory(path)) {
-      return Files.exists(path) && isTable(path);
+      return Files.exists(path) && (isTable(path) || ends(path, ".parquet"));
     }
-    try (var shards = Files.newDirectoryStream(path, "train-*.tar")) {
-      return !shards.iterator().hasNext() && FolderSource.hasPictures(path);
-    }
+    return within(path, "train-*.tar").isEmpty()
+        && (FolderSource.hasPictures(path) || !within(path, "*.parquet").isEmpty());
   }
 
   private static boolean isTable(Path path) {
-    String name = String.valueOf(path.getFileName()).toLowerCase(Locale.ROOT);
-    return name.endsWith(".csv") || name.endsWith(".tsv");
+    return ends(path, ".csv") || ends(path, ".tsv");
+  }
+
+  private static boolean ends(Path path, String ending) {
+    return path.toString().toLowerCase(Locale.ROOT).endsWith(ending);
   }
 
   static Source of(Path path, int repeats, ImportOptions options) throws IOException {
     if (Files.isDirectory(path)) {
-      return new FolderSource(path, repeats, options);
+      List<Path> parquet = within(path, "*.parquet");
+      List<Path> tars = within(path, "*.tar");
+      if (FolderSource.hasPictures(path) || parquet.isEmpty() && tars.isEmpty()) {
+        return new FolderSource(path, repeats, options);
+      }
+      return parquet.isEmpty()
+          ? new ShardSource(tars, repeats, options)
+          : new ParquetSource(parquet, repeats, options);
     }
     if (!Files.exists(path)) {
       throw new NoSuchFileException(
@@ -36,8 +47,25 @@ final class Sources {
     }
     if (isTable(path)) {
       return new TableSource(path, repeats, options);
+    } else if (ends(path, ".parquet")) {
+      return new ParquetSource(List.of(path), repeats, options);
+    } else if (ends(path, ".tar")) {
+      return new ShardSource(List.of(path), repeats, options);
     }
     throw new FormatException(
-        path + " is no source of pictures: expected a folder, or a .csv or .tsv file");
+        path
+            + " is no source of pictures: expected a folder, or a .parquet, .tar, .csv or .tsv file");
+  }
+
+  private static List<Path> within(Path folder, String glob) throws IOException {
+    List<Path> found = new ArrayList<>();
+    try (var files = Files.newDirectoryStream(folder, glob)) {
+      for (Path file : files) {
+        if (!String.valueOf(file.getFileName()).startsWith(".")) { // macOS' "._x.tar"
+          found.add(file);
+        }
+      }
+    }
+    return found.stream().sorted().toList();
   }
 }

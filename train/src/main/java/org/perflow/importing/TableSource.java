@@ -27,9 +27,7 @@ final class TableSource implements Source {
 
   @Override
   public void list(Listing listing) throws IOException {
-    boolean captioned =
-        options.caption() == null && options.captions() == ImportOptions.Captions.BESIDE;
-    for (Table.Row row : Table.read(file, file.toString(), options, captioned)) {
+    for (Table.Row row : Table.read(file, file.toString(), options, options.ownCaptions())) {
       Path picture = file.resolveSibling(row.picture());
       String name = name() + ": " + row.picture();
       String caption = FolderCaptions.oneLine(caption(row, picture));
