@@ -157,7 +157,8 @@ public final class ShardReader implements AutoCloseable {
       Member member = ahead;
       names.add(member.name());
       if (keys.pictures().contains(member.ending)) {
-        problem = picture == null ? problem : member.name() + ": a second picture for '" + key + "'";
+        problem =
+            picture == null ? problem : member.name() + ": a second picture for '" + key + "'";
         picture = content(member.entry, MAX_PICTURE);
       } else if (member.ending.equals(keys.caption())) {
         caption = text(member.name(), content(member.entry, MAX_TEXT));

@@ -114,16 +114,16 @@ class ArchiveSourcesTest {
     Files.move(parquet("b", CompressionCodecName.SNAPPY, 3), folder.resolve("b.parquet"));
     Path out = temp.resolve("out");
     // held-out pictures are read again from the beginning
-    DataImport.of(folder).options(SMALL.withSize(24).withEnlarge(true).withHeldOut(0.2)).out(out).run();
+    DataImport.of(folder)
+        .options(SMALL.withSize(24).withEnlarge(true).withHeldOut(0.2))
+        .out(out)
+        .run();
     Path alone = temp.resolve("alone");
     PhotoFolder photos = new PhotoFolder(temp.resolve("photos"));
     for (int i = 0; i < 12; i++) {
       photos.put("p%02d.png".formatted(i), png(i)).put("p%02d.txt".formatted(i), "caption " + i);
     }
-    DataImport.of(photos.path())
-        .options(SMALL.withSize(24).withEnlarge(true))
-        .out(alone)
-        .run();
+    DataImport.of(photos.path()).options(SMALL.withSize(24).withEnlarge(true)).out(alone).run();
     Map<String, byte[]> wanted =
         ShardReader.readAll(Shards.train(List.of(alone))).stream()
             .collect(Collectors.toMap(Sample::caption, Sample::picture));
@@ -221,8 +221,7 @@ class ArchiveSourcesTest {
                 "3.txt", utf8("no picture"),
                 "4.jpg", utf8("broken"),
                 "4.txt", utf8("broken")));
-    Imported imported =
-        DataImport.of(file).options(SMALL).out(temp.resolve("out")).run();
+    Imported imported = DataImport.of(file).options(SMALL).out(temp.resolve("out")).run();
     assertThat(imported.train()).isEqualTo(1);
     assertThat(imported.leftOut())
         .extracting(LeftOut::name)
