@@ -71,9 +71,11 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   @Option(
       names = "--teacher",
-      paramLabel = "DIR",
-      description = "Diffusers folder to accelerate (default: the one that comes with perflow).")
-  @Nullable Path teacher;
+      paramLabel = "MODEL",
+      description =
+          "Diffusers folder to accelerate, or its name on the hub, ORG/NAME[@REVISION] (default: the"
+              + " one that comes with perflow).")
+  @Nullable String teacher;
 
   @Option(
       names = "--method",
@@ -84,10 +86,10 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
 
   @Option(
       names = "--start",
-      paramLabel = "DIR",
+      paramLabel = "MODEL",
       description =
           "Diffusers folder of an earlier student to go on from (default: the teacher's weights).")
-  @Nullable Path start;
+  @Nullable String start;
 
   @Option(
       names = "--data",
@@ -214,7 +216,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       throws IOException {
     ObjectNode chosen = settings(file, how.name(), ofMethods.changes());
     refuseOthersSettings(how, chosen);
-    Path from = teacher == null ? Installation.teacher() : teacher;
+    Path from = fetch(teacher, Installation.teacher());
     Accelerator accelerator =
         Accelerator.of(from)
             .data(ImportProgress.shards(from, data, err()))
@@ -223,7 +225,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             .lora(Overrides.apply(how.lora(), settings(file, "lora", lora.changes())))
             .saveAs(DType.parse(saveDtype))
             .out(out);
-    return start == null ? accelerator : accelerator.start(start);
+    return start == null ? accelerator : accelerator.start(fetch(start));
   }
 
   private static void refuseOthersSettings(Method<?> how, ObjectNode chosen) {

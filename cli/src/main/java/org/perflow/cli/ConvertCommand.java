@@ -25,8 +25,9 @@ final class ConvertCommand extends Verb {
   @Parameters(
       index = "0",
       paramLabel = "FROM",
-      description = "A diffusers folder, or a .safetensors, .ckpt or .pt file.")
-  Path from;
+      description =
+          "A diffusers folder, or a .safetensors, .ckpt or .pt file, or its name on the hub.")
+  String from;
 
   @Parameters(
       index = "1",
@@ -45,14 +46,15 @@ final class ConvertCommand extends Verb {
   @Override
   void run() throws Exception {
     DType floats = dtype == null ? null : DType.parse(dtype);
-    if (!Files.isDirectory(from)) {
-      ModelConversion.toFolder(from, to, floats);
+    Path source = fetch(from);
+    if (!Files.isDirectory(source)) {
+      ModelConversion.toFolder(source, to, floats);
     } else if (to.toString().endsWith(".safetensors")) {
-      ModelConversion.toSingleFile(from, to, floats);
+      ModelConversion.toSingleFile(source, to, floats);
     } else {
       throw new IllegalArgumentException(
           from + " is a folder and becomes a file: name one that ends in .safetensors, not " + to);
     }
-    report(new Written(from.toString(), to.toString()), to.toString());
+    report(new Written(from, to.toString()), to.toString());
   }
 }

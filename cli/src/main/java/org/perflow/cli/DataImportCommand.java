@@ -55,9 +55,11 @@ final class DataImportCommand extends Verb implements OptionsFromRecords {
 
   @Option(
       names = "--tokenizer",
-      paramLabel = "DIR",
-      description = "Tokenizer's folder of the model, to count captions by (default: CLIP's own).")
-  @Nullable Path tokenizer;
+      paramLabel = "MODEL",
+      description =
+          "Tokenizer's folder of the model, or ORG/NAME:tokenizer of the hub, to count captions by"
+              + " (default: CLIP's own).")
+  @Nullable String tokenizer;
 
   private @Nullable RecordOptions options;
 
@@ -79,7 +81,7 @@ final class DataImportCommand extends Verb implements OptionsFromRecords {
       chosen = with(chosen, source);
     }
     if (tokenizer != null) {
-      chosen = chosen.tokenizer(CLIPTokenizer.load(tokenizer));
+      chosen = chosen.tokenizer(CLIPTokenizer.load(fetch(tokenizer)));
     }
     Imported imported;
     try (ImportProgress progress = new ImportProgress(err())) {

@@ -82,14 +82,14 @@ final class DeltaCommand implements Runnable {
         required = true,
         paramLabel = "MODEL",
         description = "Teacher: a diffusers folder or a weights file of any kind.")
-    Path base;
+    String base;
 
     @Option(
         names = "--student",
         required = true,
         paramLabel = "MODEL",
         description = "Student: a diffusers folder or a weights file of any kind.")
-    Path student;
+    String student;
 
     @Option(
         names = "--dtype",
@@ -105,7 +105,7 @@ final class DeltaCommand implements Runnable {
 
     @Override
     void run() throws Exception {
-      DeltaFolder.extract(base, student, out, type(dtype));
+      DeltaFolder.extract(fetch(base), fetch(student), out, type(dtype));
       report(new Written(out.toString()), out.toString());
     }
   }
@@ -118,7 +118,7 @@ final class DeltaCommand implements Runnable {
         paramLabel = "FILE",
         description =
             "What delta extract wrote, or a published delta: a weights file or its folder.")
-    Path delta;
+    String delta;
 
     @Option(
         names = "--scale",
@@ -167,7 +167,7 @@ final class DeltaCommand implements Runnable {
         required = true,
         paramLabel = "MODEL",
         description = "Weights to add to: a diffusers folder or a weights file of any kind.")
-    Path base;
+    String base;
 
     @Option(
         names = "--any-base",
@@ -198,19 +198,21 @@ final class DeltaCommand implements Runnable {
 
     @Override
     void run() throws Exception {
-      Path from = DeltaFolder.weights(base);
-      Path change = DeltaFolder.weights(delta);
+      Path folder = fetch(base);
+      Path from = DeltaFolder.weights(folder);
+      Path published = fetch(delta);
+      Path change = DeltaFolder.weights(published);
       Map<String, String> about = Provenance.of(from, "apply", change, scale).asMetadata();
       if (out.toString().endsWith(".safetensors")) {
         Delta.apply(from, change, out, options(anyBase), about);
-      } else if (!Files.isDirectory(base)) {
+      } else if (!Files.isDirectory(folder)) {
         throw new IllegalArgumentException(
             "--out %s is a folder, which needs a diffusers folder as --base; got the file %s: perflow convert makes a folder of it"
                 .formatted(out, base));
       } else {
         var kind = parameterization == null ? null : Parameterization.parse(parameterization);
         var sampler = new DeltaFolder.Sampler(kind, windows);
-        DeltaFolder.apply(base, delta, out, sampler, options(anyBase), about);
+        DeltaFolder.apply(folder, published, out, sampler, options(anyBase), about);
       }
       if (Delta.info(change).baseSha256().isEmpty()) {
         err().println("note: " + change + " does not say what it was taken against");
@@ -235,15 +237,15 @@ final class DeltaCommand implements Runnable {
         required = true,
         paramLabel = "MODEL",
         description = "Weights to take it from: a diffusers folder or a weights file of any kind.")
-    Path student;
+    String student;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
     Path out;
 
     @Override
     void run() throws Exception {
-      Path from = DeltaFolder.weights(student);
-      Path change = DeltaFolder.weights(delta);
+      Path from = DeltaFolder.weights(fetch(student));
+      Path change = DeltaFolder.weights(fetch(delta));
       Map<String, String> about = Provenance.of(from, "unapply", change, scale).asMetadata();
       Delta.unapply(from, change, out, options(true), about);
       report(new Written(out.toString()), out.toString());
@@ -257,7 +259,7 @@ final class DeltaCommand implements Runnable {
       footer = {"", "Example:", "  perflow delta scale d.safetensors --by 0.7 --out e.safetensors"})
   static final class Scale extends Verb {
     @Parameters(paramLabel = "DELTA", description = "What delta extract wrote, or its folder.")
-    Path delta;
+    String delta;
 
     @Option(names = "--by", required = true, paramLabel = "X", description = "The factor.")
     double factor;
@@ -267,7 +269,7 @@ final class DeltaCommand implements Runnable {
 
     @Override
     void run() throws Exception {
-      Delta.scale(DeltaFolder.weights(delta), factor, out);
+      Delta.scale(DeltaFolder.weights(fetch(delta)), factor, out);
       report(new Written(out.toString()), out.toString());
     }
   }
@@ -290,7 +292,7 @@ final class DeltaCommand implements Runnable {
         paramLabel = "DELTA",
         arity = "2..*",
         description = "What delta extract wrote, or its folder; two or more.")
-    List<Path> deltas;
+    List<String> deltas;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "File to write.")
     Path out;
@@ -298,8 +300,8 @@ final class DeltaCommand implements Runnable {
     @Override
     void run() throws Exception {
       List<Path> files = new ArrayList<>();
-      for (Path delta : deltas) {
-        files.add(DeltaFolder.weights(delta));
+      for (String delta : deltas) {
+        files.add(DeltaFolder.weights(fetch(delta)));
       }
       Delta.mean(files, out);
       report(new Written(out.toString()), out.toString());
@@ -314,13 +316,13 @@ final class DeltaCommand implements Runnable {
       footer = {"", "Example:", "  perflow delta inspect runs/first/student/delta.safetensors"})
   static final class Inspect extends Verb {
     @Parameters(paramLabel = "FILE", description = "What delta extract wrote, or its folder.")
-    Path delta;
+    String delta;
 
     private record Inspection(Delta.Info about, double norm, List<Delta.Layer> layers) {}
 
     @Override
     void run() throws Exception {
-      Path file = DeltaFolder.weights(delta);
+      Path file = DeltaFolder.weights(fetch(delta));
       Delta.Info info = Delta.info(file);
       List<Delta.Layer> layers = Delta.inspect(file);
       double norm = Delta.norm(layers);

@@ -24,7 +24,7 @@ import picocli.CommandLine.Parameters;
     })
 final class DeltaToLoraCommand extends Verb {
   @Parameters(paramLabel = "DELTA", description = "What delta extract wrote, or its folder.")
-  Path delta;
+  String delta;
 
   @Option(
       names = "--rank",
@@ -56,7 +56,7 @@ final class DeltaToLoraCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    Path file = DeltaFolder.weights(delta);
+    Path file = DeltaFolder.weights(fetch(delta));
     DeltaLora.Report energy = DeltaLora.write(file, rank, format, DType.parse(dtype), out);
     StringBuilder text = new StringBuilder("%8s %6s  layer".formatted("kept", "rank"));
     for (DeltaLora.Layer layer : energy.layers()) {

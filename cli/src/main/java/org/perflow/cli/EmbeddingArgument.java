@@ -3,19 +3,14 @@ package org.perflow.cli;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
-import org.perflow.models.AppliedEmbeddings;
 
 /** {@code --embedding} as it is written: {@code cat-toy.pt} or {@code <toy>=cat-toy.pt}. */
-record EmbeddingArgument(Path file, @Nullable String placeholder) {
+record EmbeddingArgument(String file, @Nullable String placeholder) {
   static EmbeddingArgument parse(String text) {
     int equals = text.indexOf('=');
     boolean named = equals > 0 && !Files.exists(Path.of(text));
     return named
-        ? new EmbeddingArgument(Path.of(text.substring(equals + 1)), text.substring(0, equals))
-        : new EmbeddingArgument(Path.of(text), null);
-  }
-
-  AppliedEmbeddings.Source source() {
-    return new AppliedEmbeddings.Source(file, placeholder);
+        ? new EmbeddingArgument(text.substring(equals + 1), text.substring(0, equals))
+        : new EmbeddingArgument(text, null);
   }
 }

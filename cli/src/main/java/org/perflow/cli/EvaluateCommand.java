@@ -37,26 +37,28 @@ import picocli.CommandLine.Option;
 final class EvaluateCommand extends Verb {
   @Option(
       names = "--teacher",
-      paramLabel = "DIR",
-      description = "Diffusers folder (default: the one that comes with perflow).")
-  @Nullable Path teacher;
+      paramLabel = "MODEL",
+      description =
+          "Diffusers folder, or its name on the hub (default: the one that comes with perflow).")
+  @Nullable String teacher;
 
   @Option(
       names = "--student",
-      paramLabel = "DIR",
+      paramLabel = "MODEL",
       description =
-          "Diffusers folder of a PeRFlow model (default: the one that comes with perflow).")
-  @Nullable Path student;
+          "Diffusers folder of a PeRFlow model, or its name on the hub (default: the one that comes"
+              + " with perflow).")
+  @Nullable String student;
 
   @Option(
       names = "--model",
-      paramLabel = "DIR",
+      paramLabel = "MODEL",
       description =
-          "Any diffusers folder, with or without PeRFlow's scheduler, instead of teacher and student"
+          "Any diffusers folder, or its name on the hub, with or without PeRFlow's scheduler, instead of teacher and student"
               + " that come with perflow, drawn with by its own sampler; may be repeated. The first"
               + " model named is the reference. Students draw in --student-steps, others in"
               + " --teacher-steps.")
-  @Nullable List<Path> models;
+  @Nullable List<String> models;
 
   @Option(
       names = "--sampler",
@@ -253,17 +255,21 @@ final class EvaluateCommand extends Verb {
   }
 
   /** Teacher and student, those that come with perflow unless others are named; then the models. */
-  private Evaluator withModels(Evaluator evaluator) {
+  private Evaluator withModels(Evaluator evaluator) throws IOException {
     if (sampler != null && models == null) {
       throw new IllegalArgumentException(
           "--sampler says how the models of --model are drawn with, and there is none; teachers are"
               + " drawn with by DDIM and students by their own");
     }
-    Path first = teacher == null && models == null ? Installation.teacher() : teacher;
-    Path second = student == null && models == null ? Installation.student() : student;
-    Evaluator with = first == null ? evaluator : evaluator.teacher(first);
-    with = second == null ? with : with.student(second);
-    for (Path folder : models == null ? List.<Path>of() : models) {
+    Evaluator with = evaluator;
+    if (teacher != null || models == null) {
+      with = with.teacher(fetch(teacher, Installation.teacher()));
+    }
+    if (student != null || models == null) {
+      with = with.student(fetch(student, Installation.student()));
+    }
+    for (String named : models == null ? List.<String>of() : models) {
+      Path folder = fetch(named);
       with = sampler == null ? with.model(folder) : with.model(folder, sampler);
     }
     return with;

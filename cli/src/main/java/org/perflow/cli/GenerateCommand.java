@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
+import org.perflow.hub.Hub;
 import org.perflow.io.Images;
 import org.perflow.io.Installation;
 import org.perflow.io.SafetensorsWriter;
@@ -49,9 +50,12 @@ import picocli.CommandLine.Option;
 final class GenerateCommand extends Verb {
   @Option(
       names = "--model",
-      paramLabel = "DIR",
-      description = "Diffusers folder (default: the 4-step student that comes with perflow).")
-  @Nullable Path model;
+      paramLabel = "MODEL",
+      description =
+          "Diffusers folder or single-file checkpoint, or its name on the hub,"
+              + " ORG/NAME[@REVISION][:PATH], from where it is fetched, as can be all models here"
+              + " (default: the 4-step student that comes with perflow).")
+  @Nullable String model;
 
   @Option(
       names = "--prompt",
@@ -206,10 +210,10 @@ final class GenerateCommand extends Verb {
 
   @Option(
       names = "--preview",
-      paramLabel = "DIR",
+      paramLabel = "MODEL",
       description =
           "Tiny autoencoder (TAESD) folder; NAME-preview.png shows the pictures after every step.")
-  @Nullable Path preview;
+  @Nullable String preview;
 
   /** What was done. */
   record Summary(
@@ -231,7 +235,7 @@ final class GenerateCommand extends Verb {
       throw new IllegalArgumentException("--count is " + count + ", expected 1 or more");
     }
     DType compute = Compute.parse(dtype).dtype();
-    Path folder = model == null ? Installation.student() : model;
+    Path folder = fetch(model, Installation.student());
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions());
         AppliedLoras added = AppliedLoras.fuse(embedded.model(), sources())) {
@@ -239,9 +243,9 @@ final class GenerateCommand extends Verb {
       embedded.placeholders().stream()
           .filter(placeholder -> !isSaid(placeholder))
           .forEach(name -> err().println("note: no prompt says " + name + ", so it is not used"));
-      List<ControlNetModel> nets = pictures.loadNets(DType.F32);
+      List<ControlNetModel> nets = pictures.loadNets(this::fetch, DType.F32);
       try (AutoencoderTiny tiny =
-          preview == null ? null : AutoencoderTiny.load(preview, DType.F32)) {
+          preview == null ? null : AutoencoderTiny.load(fetch(preview), DType.F32)) {
         draw(folder, pipeline(embedded.model(), added, compute), nets, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
@@ -249,11 +253,14 @@ final class GenerateCommand extends Verb {
     }
   }
 
-  private List<AppliedEmbeddings.Source> inversions() {
-    return embeddings.stream()
-        .map(EmbeddingArgument::parse)
-        .map(EmbeddingArgument::source)
-        .toList();
+  private List<AppliedEmbeddings.Source> inversions() throws IOException {
+    List<AppliedEmbeddings.Source> sources = new ArrayList<>();
+    for (String each : embeddings) {
+      EmbeddingArgument embedding = EmbeddingArgument.parse(each);
+      sources.add(
+          new AppliedEmbeddings.Source(fetch(embedding.file()), embedding.placeholder()));
+    }
+    return sources;
   }
 
   private boolean isSaid(String placeholder) {
@@ -261,8 +268,13 @@ final class GenerateCommand extends Verb {
     return all.toLowerCase(Locale.ROOT).contains(placeholder.toLowerCase(Locale.ROOT));
   }
 
-  private List<AppliedLoras.Source> sources() {
-    return loras.stream().map(LoraArgument::parse).map(LoraArgument::source).toList();
+  private List<AppliedLoras.Source> sources() throws IOException {
+    List<AppliedLoras.Source> sources = new ArrayList<>();
+    for (String each : loras) {
+      LoraArgument lora = LoraArgument.parse(each);
+      sources.add(new AppliedLoras.Source(fetch(lora.file()), lora.weight()));
+    }
+    return sources;
   }
 
   private Pipeline pipeline(DiffusionModel loaded, AppliedLoras added, DType compute) {
@@ -466,7 +478,7 @@ final class GenerateCommand extends Verb {
       settings.put("embedding", String.join(" ", embeddings));
     }
     settings.put("dtype", Compute.parse(dtype).settled().torchName());
-    settings.put("model", folder.toAbsolutePath().normalize().getFileName().toString());
+    settings.put("model", Hub.nameOf(folder));
     settings.put("software", Main.VERSION);
     return settings;
   }

@@ -1,7 +1,6 @@
 package org.perflow.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
 import org.perflow.delta.Delta;
@@ -25,8 +24,10 @@ import picocli.CommandLine.Parameters;
 final class InspectCommand extends Verb {
   @Parameters(
       paramLabel = "MODEL",
-      description = "A diffusers folder, one of its parts, or a weights file of any kind.")
-  Path model;
+      description =
+          "A diffusers folder, one of its parts, or a weights file of any kind, or its name on the"
+              + " hub.")
+  String model;
 
   @Option(
       names = "--largest",
@@ -37,7 +38,7 @@ final class InspectCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    Inspection contents = Inspection.of(model, largest);
+    Inspection contents = Inspection.of(fetch(model), largest);
     report(contents, text(contents));
   }
 

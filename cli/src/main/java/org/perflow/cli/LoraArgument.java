@@ -1,32 +1,34 @@
 package org.perflow.cli;
 
-import java.nio.file.Path;
-import org.perflow.models.lora.AppliedLoras;
+import org.perflow.hub.HubName;
 
-/** {@code --lora} as it is written: {@code style.safetensors} or {@code style.safetensors:0.8}. */
-record LoraArgument(Path file, double weight) {
+/**
+ * {@code --lora} as it is written: {@code style.safetensors} or {@code style.safetensors:0.8}; of the
+ * hub {@code org/name:style.safetensors}, or with {@code :0.8} behind it.
+ */
+record LoraArgument(String file, double weight) {
   static LoraArgument parse(String text) {
     int colon = text.lastIndexOf(':');
     String after = text.substring(colon + 1);
     if (colon > 0 && !after.contains("/") && !after.contains("\\")) {
       try {
-        return new LoraArgument(Path.of(text.substring(0, colon)), Double.parseDouble(after));
+        return new LoraArgument(text.substring(0, colon), Double.parseDouble(after));
       } catch (NumberFormatException e) {
-        throw new IllegalArgumentException(
-            "--lora %s: expected FILE or FILE:WEIGHT, such as style.safetensors:0.8"
-                .formatted(text),
-            e);
+        if (HubName.parse(text).isEmpty()) {
+          throw new IllegalArgumentException(
+              "--lora %s: expected FILE or FILE:WEIGHT, such as style.safetensors:0.8"
+                  .formatted(text),
+              e);
+        }
       }
     }
-    return new LoraArgument(Path.of(text), 1);
+    return new LoraArgument(text, 1);
   }
 
-  AppliedLoras.Source source() {
-    return new AppliedLoras.Source(file, weight);
-  }
-
+  /** Without the folders that it lies in. */
   @Override
   public String toString() {
-    return file.getFileName() + ":" + weight;
+    String name = file.substring(Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
+    return (HubName.parse(file).isPresent() ? file : name) + ":" + weight;
   }
 }

@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Set;
 import org.perflow.cli.options.OptionsFromRecords;
 import org.perflow.cli.terminal.TerminalWriter;
+import org.perflow.hub.HubException;
 import org.perflow.io.FormatException;
 import org.perflow.io.Suggestions;
 import picocli.CommandLine;
@@ -42,6 +43,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       TrajectoriesCommand.class,
       PretrainCommand.class,
       DeltaCommand.class,
+      ModelsCommand.class,
       InspectCommand.class,
       ConvertCommand.class,
       DataCommand.class,
@@ -62,6 +64,9 @@ public final class Main implements Runnable {
   static final int OK = 0;
   static final int FAILED = 1;
   static final int BAD_INPUT = 2;
+
+  private static final Set<HubException.Kind> NO_SUCH_MODEL =
+      Set.of(HubException.Kind.ABSENT, HubException.Kind.DENIED, HubException.Kind.OFFLINE);
 
   @Spec private CommandSpec spec;
 
@@ -143,7 +148,8 @@ public final class Main implements Runnable {
   private static boolean isBadInput(Exception e) {
     return e instanceof IllegalArgumentException
         || e instanceof FormatException
-        || e instanceof FileSystemException;
+        || e instanceof FileSystemException
+        || (e instanceof HubException hub && NO_SUCH_MODEL.contains(hub.kind()));
   }
 
   private static String bare(FileSystemException e) {

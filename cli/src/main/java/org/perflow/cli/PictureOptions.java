@@ -49,9 +49,9 @@ final class PictureOptions {
     @Option(
         names = "--controlnet",
         required = true,
-        paramLabel = "DIR",
+        paramLabel = "MODEL",
         description = "ControlNet folder; may be given several times, each with its own options.")
-    Path net;
+    String net;
 
     @Option(
         names = "--control-image",
@@ -78,18 +78,31 @@ final class PictureOptions {
     double end = 1;
   }
 
+  /** Finds the folder of what is named, as {@link Verb#fetch(String)}. */
+  @FunctionalInterface
+  interface Fetching {
+    Path fetch(String named) throws IOException;
+  }
+
   /** Loads the ControlNets, in order. The caller closes them. */
-  List<ControlNetModel> loadNets(DType type) throws IOException {
+  List<ControlNetModel> loadNets(Fetching fetching, DType type) throws IOException {
     List<ControlNetModel> nets = new ArrayList<>();
     for (ControlOptions control : controls) {
-      if (!Files.isDirectory(control.net)) {
+      try {
+        nets.add(loadNet(fetching.fetch(control.net), type));
+      } catch (IOException | RuntimeException e) {
         nets.forEach(ControlNetModel::close);
-        throw new NoSuchFileException(
-            control.net.toString(), null, "there is no such ControlNet folder");
+        throw e;
       }
-      nets.add(ControlNetModel.load(control.net, type));
     }
     return nets;
+  }
+
+  static ControlNetModel loadNet(Path folder, DType type) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      throw new NoSuchFileException(folder.toString(), null, "there is no such ControlNet folder");
+    }
+    return ControlNetModel.load(folder, type);
   }
 
   /** {@code request} with the pictures that were named. */
@@ -124,7 +137,7 @@ final class PictureOptions {
             control ->
                 "%s (%s, scale %s, %s to %s)"
                     .formatted(
-                        control.net.toAbsolutePath().normalize().getFileName(),
+                        control.net.replaceFirst("[/\\\\]+$", "").replaceFirst(".*[/\\\\]", ""),
                         (control.picture == null ? image : control.picture).getFileName(),
                         control.scale,
                         control.start,

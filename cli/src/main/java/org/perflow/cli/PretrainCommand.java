@@ -62,9 +62,11 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
 
   @Option(
       names = "--like",
-      paramLabel = "DIR",
-      description = "Diffusers folder to take the architecture from (default: models/emoji-64).")
-  @Nullable Path like;
+      paramLabel = "MODEL",
+      description =
+          "Diffusers folder to take the architecture from, or its name on the hub (default:"
+              + " models/emoji-64).")
+  @Nullable String like;
 
   @Option(
       names = "--data",
@@ -124,7 +126,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
 
   @Override
   void run() throws Exception {
-    Path from = like == null ? Installation.teacher() : like;
+    Path from = fetch(like, Installation.teacher());
     Pretraining pretraining =
         Pretraining.like(from)
             .data(ImportProgress.shards(from, data, err()))

@@ -1,14 +1,13 @@
 package org.perflow.cli;
 
 import java.awt.image.BufferedImage;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
+import org.perflow.hub.Hub;
 import org.perflow.io.Images;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
@@ -35,16 +34,16 @@ final class RefineCommand extends Verb {
   @Option(
       names = "--model",
       required = true,
-      paramLabel = "DIR",
-      description = "Diffusers folder of a PeRFlow student.")
-  Path model;
+      paramLabel = "MODEL",
+      description = "Diffusers folder of a PeRFlow student, or its name on the hub.")
+  String model;
 
   @Option(
       names = "--controlnet",
       required = true,
-      paramLabel = "DIR",
-      description = "Folder of a tile ControlNet of the model's family.")
-  Path controlNet;
+      paramLabel = "MODEL",
+      description = "Folder of a tile ControlNet of the model's family, or its name on the hub.")
+  String controlNet;
 
   @Option(
       names = "--prompt",
@@ -113,20 +112,18 @@ final class RefineCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    if (!Files.isDirectory(controlNet)) {
-      throw new NoSuchFileException(
-          controlNet.toString(), null, "there is no such ControlNet folder");
-    }
+    Path net = fetch(controlNet);
+    Path folder = fetch(model);
     long start = System.nanoTime();
-    try (DiffusionModel loaded = DiffusionModel.load(model, DType.F32);
-        ControlNetModel tile = ControlNetModel.load(controlNet, DType.F32)) {
+    try (ControlNetModel tile = PictureOptions.loadNet(net, DType.F32);
+        DiffusionModel loaded = DiffusionModel.load(folder, DType.F32)) {
       Pipeline pipe = new Pipeline(loaded);
       Request first = pipe.complete(settings(Request.of(prompt)));
       GenerateCommand.refuseCut(pipe, List.of(first), "shorten it");
       BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
       Request refine = settings(Request.refine(prompt, small, factor, tile));
       BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));
-      Images.writePng(out, large, text(first));
+      Images.writePng(out, large, text(first, folder, net));
       double seconds = (System.nanoTime() - start) / 1e9;
       report(
           new Summary(out.toString(), large.getWidth(), large.getHeight(), first.steps(), seconds),
@@ -141,14 +138,14 @@ final class RefineCommand extends Verb {
     return guidance == null ? full : full.withGuidance(Guidance.parse(guidance));
   }
 
-  private Map<String, String> text(Request drawn) {
+  private Map<String, String> text(Request drawn, Path folder, Path net) {
     Map<String, String> text = new LinkedHashMap<>();
     text.put("prompt", prompt);
     text.put("seed", Long.toString(seed));
     text.put("steps", Integer.toString(drawn.steps()));
     text.put("guidance", drawn.guidance().toString());
-    text.put("refined", "%d times by %s".formatted(factor, controlNet.getFileName()));
-    text.put("model", model.toAbsolutePath().normalize().getFileName().toString());
+    text.put("refined", "%d times by %s".formatted(factor, Hub.nameOf(net)));
+    text.put("model", Hub.nameOf(folder));
     text.put("software", Main.VERSION);
     return text;
   }

@@ -33,9 +33,10 @@ import picocli.CommandLine.Option;
 final class SolversCommand extends Verb {
   @Option(
       names = "--teacher",
-      paramLabel = "DIR",
-      description = "Diffusers folder (default: the one that comes with perflow).")
-  @Nullable Path teacher;
+      paramLabel = "MODEL",
+      description =
+          "Diffusers folder, or its name on the hub (default: the one that comes with perflow).")
+  @Nullable String teacher;
 
   @Option(
       names = "--data",
@@ -111,7 +112,7 @@ final class SolversCommand extends Verb {
                     .sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
-        DiffusionModel.load(teacher == null ? Installation.teacher() : teacher, DType.F32)) {
+        DiffusionModel.load(fetch(teacher, Installation.teacher()), DType.F32)) {
       List<SolverErrors> errors =
           SolverErrors.of(
               model,

@@ -6,7 +6,10 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import org.perflow.cli.terminal.FetchProgress;
 import org.perflow.cli.terminal.TerminalWriter;
+import org.perflow.hub.Hub;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.Json;
 import org.perflow.io.Reading;
@@ -58,6 +61,21 @@ abstract class Verb implements Callable<Integer> {
     }
     out().flush();
     return Main.OK;
+  }
+
+  /**
+   * The file or folder of a model that is named by its path or, where there is none, by its name on
+   * the hub; it is fetched, as far as it is not here yet. Every option that names a model comes here.
+   */
+  final Path fetch(String named) throws IOException {
+    try (FetchProgress progress = new FetchProgress(err())) {
+      return Hub.ofEnvironment().withListener(progress).resolve(named);
+    }
+  }
+
+  /** The same of a model that may be left out. */
+  final Path fetch(@Nullable String named, Path otherwise) throws IOException {
+    return named == null ? otherwise : fetch(named);
   }
 
   /** What would help; who was reading a file has said so before ({@link Reading}). */

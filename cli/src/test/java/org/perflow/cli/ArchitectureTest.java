@@ -50,7 +50,7 @@ class ArchitectureTest {
   private static Map<String, List<String>> modules() {
     Map<String, List<String>> modules = new LinkedHashMap<>();
     modules.put("tensor", List.of("org.perflow.tensor.."));
-    modules.put("io", List.of("org.perflow.io.."));
+    modules.put("io", List.of("org.perflow.io..", "org.perflow.hub.."));
     modules.put("models", List.of("org.perflow.models.."));
     modules.put("flow", List.of("org.perflow.flow..", "org.perflow.pipeline.."));
     modules.put(

@@ -1,6 +1,7 @@
 package org.perflow.io;
 
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
@@ -11,6 +12,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * Keeps a folder for one writer at a time: the file {@code .lock} in it is locked until closed, and
@@ -19,6 +21,7 @@ import java.util.Map;
  */
 public final class FolderLock implements AutoCloseable {
   private static final String NAME = ".lock";
+  private static final int PAUSE_MILLIS = 200;
   private static final long FAR = Long.MAX_VALUE - 1; // Windows keeps others from what is locked
 
   /** Of this process: closing any channel of a file would give up its lock on Linux. */
@@ -51,9 +54,38 @@ public final class FolderLock implements AutoCloseable {
       } else if (held.thread == Thread.currentThread()) {
         held.times++;
       } else {
-        throw taken(folder, owner());
+        throw new Taken(folder, owner());
       }
       return held;
+    }
+  }
+
+  /**
+   * The same, but waits for as long as somebody else has it.
+   *
+   * @param onWait told once who that is
+   */
+  public static FolderLock await(Path folder, Consumer<String> onWait) throws IOException {
+    boolean told = false;
+    while (true) {
+      try {
+        return take(folder);
+      } catch (Taken e) {
+        if (!told) {
+          onWait.accept(e.owner);
+          told = true;
+        }
+        pause();
+      }
+    }
+  }
+
+  private static void pause() throws IOException {
+    try {
+      Thread.sleep(PAUSE_MILLIS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new InterruptedIOException("stopped while waiting for another perflow");
     }
   }
 
@@ -66,7 +98,7 @@ public final class FolderLock implements AutoCloseable {
             StandardOpenOption.WRITE);
     try {
       if (channel.tryLock(FAR, 1, false) == null) {
-        throw taken(folder, read(channel));
+        throw new Taken(folder, read(channel));
       }
       channel.truncate(0);
       channel.write(ByteBuffer.wrap(owner().getBytes(StandardCharsets.UTF_8)), 0);
@@ -77,10 +109,16 @@ public final class FolderLock implements AutoCloseable {
     }
   }
 
-  private static IOException taken(Path folder, String owner) {
-    return new IOException(
-        "%s is being written by another perflow (%s): wait for it, stop it, or name another folder"
-            .formatted(folder, owner));
+  /** Somebody else has it. */
+  private static final class Taken extends IOException {
+    private final String owner;
+
+    Taken(Path folder, String owner) {
+      super(
+          "%s is being written by another perflow (%s): wait for it, stop it, or name another folder"
+              .formatted(folder, owner));
+      this.owner = owner;
+    }
   }
 
   private static String owner() {

@@ -61,17 +61,21 @@ public final class Inside {
     } catch (IOException e) { // links in a circle
       throw new FormatException(path + " is a link that cannot be followed: " + e.getMessage(), e);
     }
-    Path snapshots = root.getParent();
-    boolean cached =
-        snapshots != null
-            && snapshots.endsWith("snapshots")
-            && real.startsWith(snapshots.resolveSibling("blobs"));
-    if (!real.startsWith(root) && !cached) {
+    if (!real.startsWith(root) && !isCached(root, real)) {
       throw new FormatException(
           "%s is a link that leaves %s, to %s: put what is meant there itself"
               .formatted(path, folder, real));
     }
     return path;
+  }
+
+  /** Whether {@code root} is a snapshot of the hub's cache, or within one, and that is its content. */
+  private static boolean isCached(Path root, Path content) {
+    Path above = root.getParent();
+    while (above != null && !above.endsWith("snapshots")) {
+      above = above.getParent();
+    }
+    return above != null && content.startsWith(above.resolveSibling("blobs"));
   }
 
   /**

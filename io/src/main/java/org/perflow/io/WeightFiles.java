@@ -10,15 +10,19 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Weights as model folders hold them: one safetensors file, several with an index (shards), a
@@ -153,7 +157,7 @@ public final class WeightFiles {
 
   // ---------------------------------------------------------------- folders
 
-  private record Candidate(Path file, boolean pickle, String variant) {}
+  private record Candidate(String file, boolean pickle, String variant) {}
 
   /**
    * The weights of a model folder, in diffusers' order: {@code NAME.safetensors}, else its shards,
@@ -166,27 +170,68 @@ public final class WeightFiles {
    */
   public static Path find(Path folder, String name, String... others) throws IOException {
     String stem = name.replaceFirst("\\.safetensors$", "");
-    List<Candidate> found = candidates(folder, stem);
-    for (int i = 0; found.isEmpty() && i < others.length; i++) {
-      found = candidates(folder, others[i]);
+    List<String> stems = new ArrayList<>(List.of(stem));
+    stems.addAll(List.of(others));
+    String chosen = choose(content(folder), stems, null, folder);
+    if (chosen == null) {
+      throw new FormatException(
+          "%s is missing, and so are its shards (%s.safetensors.index.json), variants (%s.fp16.safetensors) and %s.bin"
+              .formatted(folder.resolve(stem + ".safetensors"), stem, stem, pickleStem(stem)));
     }
-    for (boolean variant : new boolean[] {false, true}) {
+    return folder.resolve(chosen);
+  }
+
+  private static List<String> content(Path folder) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      return List.of();
+    }
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.map(file -> file.getFileName().toString()).sorted().toList();
+    }
+  }
+
+  /**
+   * The same choice of the names in a folder, which may be elsewhere.
+   *
+   * @param stems such as {@code diffusion_pytorch_model}; the first that there is anything of counts
+   * @param variant such as {@code fp16}, taken where it is there; null = none is preferred
+   * @param folder for messages
+   * @return the file, or the index of shards; null where there are none
+   * @throws FormatException where there are several variants to choose from
+   */
+  public static @Nullable String choose(
+      Collection<String> names, List<String> stems, @Nullable String variant, Object folder)
+      throws FormatException {
+    for (String stem : stems) {
+      List<Candidate> found = candidates(names, stem);
+      if (!found.isEmpty()) {
+        return choose(folder, fitting(found, variant));
+      }
+    }
+    return null;
+  }
+
+  /** Those of the first kind that there is any of. */
+  private static List<Candidate> fitting(List<Candidate> found, @Nullable String variant) {
+    List<Predicate<Candidate>> kinds = new ArrayList<>();
+    if (variant != null) {
+      kinds.add(c -> c.variant.equals(variant));
+    }
+    kinds.add(c -> c.variant.isEmpty());
+    kinds.add(c -> true);
+    for (Predicate<Candidate> kind : kinds) {
       for (boolean pickle : new boolean[] {false, true}) {
         List<Candidate> fitting =
-            found.stream()
-                .filter(c -> c.pickle == pickle && c.variant.isEmpty() != variant)
-                .toList();
+            found.stream().filter(c -> c.pickle == pickle).filter(kind).toList();
         if (!fitting.isEmpty()) {
-          return choose(folder, fitting);
+          return fitting;
         }
       }
     }
-    throw new FormatException(
-        "%s is missing, and so are its shards (%s.safetensors.index.json), variants (%s.fp16.safetensors) and %s.bin"
-            .formatted(folder.resolve(stem + ".safetensors"), stem, stem, pickleStem(stem)));
+    return found;
   }
 
-  private static Path choose(Path folder, List<Candidate> fitting) throws FormatException {
+  private static String choose(Object folder, List<Candidate> fitting) throws FormatException {
     List<String> variants = fitting.stream().map(Candidate::variant).distinct().sorted().toList();
     String wanted = variants.contains("fp16") ? "fp16" : variants.get(0);
     if (variants.size() > 1 && !wanted.equals("fp16")) {
@@ -195,27 +240,22 @@ public final class WeightFiles {
     }
     return fitting.stream()
         .filter(c -> c.variant.equals(wanted))
-        .min((a, b) -> a.file.compareTo(b.file)) // .safetensors comes before .safetensors.index
-        .orElseThrow()
-        .file;
+        .map(Candidate::file)
+        .min(Comparator.naturalOrder()) // .safetensors comes before .safetensors.index
+        .orElseThrow();
   }
 
-  private static List<Candidate> candidates(Path folder, String stem) throws IOException {
+  private static List<Candidate> candidates(Collection<String> names, String stem) {
     Pattern safetensors = pattern(stem, "safetensors");
     Pattern bin = pattern(pickleStem(stem), "bin");
     List<Candidate> found = new ArrayList<>();
-    if (!Files.isDirectory(folder)) {
-      return found;
-    }
-    try (Stream<Path> files = Files.list(folder)) {
-      for (Path file : files.sorted().toList()) {
-        for (Pattern pattern : new Pattern[] {safetensors, bin}) {
-          Matcher matcher = pattern.matcher(file.getFileName().toString());
-          if (matcher.matches()) {
-            String before = matcher.group("before");
-            String variant = before == null ? matcher.group("after") : before;
-            found.add(new Candidate(file, pattern == bin, variant == null ? "" : variant));
-          }
+    for (String name : names) {
+      for (Pattern pattern : new Pattern[] {safetensors, bin}) {
+        Matcher matcher = pattern.matcher(name);
+        if (matcher.matches()) {
+          String before = matcher.group("before");
+          String variant = before == null ? matcher.group("after") : before;
+          found.add(new Candidate(name, pattern == bin, variant == null ? "" : variant));
         }
       }
     }

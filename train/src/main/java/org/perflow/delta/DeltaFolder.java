@@ -100,9 +100,12 @@ public final class DeltaFolder {
     Path beside = target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID());
     try {
       for (var part : index.properties()) {
-        boolean present = part.getValue().isArray() && !part.getValue().path(0).isNull();
-        if (present) {
-          copy(base, Inside.child(base, part.getKey(), base.resolve(INDEX)), beside);
+        boolean named = part.getValue().isArray() && !part.getValue().path(0).isNull();
+        Path from = Inside.child(base, part.getKey(), base.resolve(INDEX));
+        if (named && Files.isDirectory(from)) {
+          copy(base, from, beside);
+        } else if (named) { // such as the safety checker, which is not fetched
+          part.setValue(index.arrayNode().addNull().addNull());
         }
       }
       Path unet = beside.resolve("unet").resolve(WEIGHTS + ".safetensors");
@@ -228,11 +231,8 @@ public final class DeltaFolder {
 
   // ---------------------------------------------------------------- files
 
-  /** A part of the base, if it is a folder, less the weights that are written anew. */
+  /** A part of the base, less the weights that are written anew. */
   private static void copy(Path base, Path part, Path to) throws IOException {
-    if (!Files.isDirectory(part)) {
-      return;
-    }
     boolean unet = part.endsWith("unet");
     for (Path source : Inside.tree(base, part)) {
       Path target = to.resolve(base.relativize(source).toString());
