@@ -236,9 +236,11 @@ final class GenerateCommand extends Verb {
     }
     DType compute = Compute.parse(dtype).dtype();
     Path folder = fetch(model, Installation.student());
+    List<AppliedEmbeddings.Source> inversions = inversions();
+    List<AppliedLoras.Source> additions = additions();
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
-        AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions());
-        AppliedLoras added = AppliedLoras.fuse(embedded.model(), sources())) {
+        AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions);
+        AppliedLoras added = AppliedLoras.fuse(embedded.model(), additions)) {
       added.notes().forEach(note -> err().println("note: " + note));
       embedded.placeholders().stream()
           .filter(placeholder -> !isSaid(placeholder))
@@ -268,7 +270,7 @@ final class GenerateCommand extends Verb {
     return all.toLowerCase(Locale.ROOT).contains(placeholder.toLowerCase(Locale.ROOT));
   }
 
-  private List<AppliedLoras.Source> sources() throws IOException {
+  private List<AppliedLoras.Source> additions() throws IOException {
     List<AppliedLoras.Source> sources = new ArrayList<>();
     for (String each : loras) {
       LoraArgument lora = LoraArgument.parse(each);

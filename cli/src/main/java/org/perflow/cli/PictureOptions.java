@@ -8,8 +8,10 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.perflow.hub.Hub;
 import org.perflow.io.Images;
 import org.perflow.models.ControlNetModel;
 import org.perflow.pipeline.Control;
@@ -53,6 +55,8 @@ final class PictureOptions {
         description = "ControlNet folder; may be given several times, each with its own options.")
     String net;
 
+    private @Nullable Path folder;
+
     @Option(
         names = "--control-image",
         paramLabel = "FILE",
@@ -89,7 +93,8 @@ final class PictureOptions {
     List<ControlNetModel> nets = new ArrayList<>();
     for (ControlOptions control : controls) {
       try {
-        nets.add(loadNet(fetching.fetch(control.net), type));
+        control.folder = fetching.fetch(control.net);
+        nets.add(loadNet(control.folder, type));
       } catch (IOException | RuntimeException e) {
         nets.forEach(ControlNetModel::close);
         throw e;
@@ -137,7 +142,7 @@ final class PictureOptions {
             control ->
                 "%s (%s, scale %s, %s to %s)"
                     .formatted(
-                        control.net.replaceFirst("[/\\\\]+$", "").replaceFirst(".*[/\\\\]", ""),
+                        Hub.nameOf(Objects.requireNonNull(control.folder, "loaded before")),
                         (control.picture == null ? image : control.picture).getFileName(),
                         control.scale,
                         control.start,

@@ -25,6 +25,7 @@ class DocsExamplesTest {
               "org.perflow.accelerate.*",
               "org.perflow.delta.*",
               "org.perflow.flow.*",
+              "org.perflow.hub.*",
               "org.perflow.pipeline.*",
               "org.perflow.io.*",
               "org.perflow.models.*",

@@ -38,6 +38,7 @@ class JavadocExamplesTest {
           "EvaluationReport",
           "Evaluator",
           "FashionMnist",
+          "Hub",
           "Inspection",
           "ModelConversion",
           "Pipeline",

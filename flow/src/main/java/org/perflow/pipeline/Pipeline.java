@@ -15,6 +15,7 @@ import org.perflow.flow.Recommended;
 import org.perflow.flow.sampler.Sampling;
 import org.perflow.flow.sampler.Scheduler;
 import org.perflow.flow.sampler.Schedulers;
+import org.perflow.hub.Hub;
 import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.Compute;
@@ -61,6 +62,14 @@ public final class Pipeline implements AutoCloseable {
    */
   public static Pipeline load(Path folder) throws IOException {
     return load(folder, Compute.AUTO.dtype());
+  }
+
+  /**
+   * The same of a model by its name: a path, or one of the hub such as {@code
+   * stabilityai/sdxl-turbo}, from where it is fetched ({@link Hub}).
+   */
+  public static Pipeline load(String named) throws IOException {
+    return load(Hub.fetch(named));
   }
 
   /** The same with weights in {@code type}, F32 or BF16, which it computes in, too. */

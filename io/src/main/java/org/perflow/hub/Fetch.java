@@ -147,7 +147,6 @@ final class Fetch {
       for (RepositoryFile file : missing) {
         fetch(commit, file, before);
         before += file.size();
-        listener.onProgress(before);
       }
       listener.onEnd();
     } catch (InterruptedException e) {
@@ -181,7 +180,9 @@ final class Fetch {
     }
     Path blob = cache.blob(file);
     boolean fresh = !HubCache.isWhole(blob, file);
-    if (fresh) {
+    if (!fresh) {
+      listener.onProgress(before + file.size());
+    } else {
       new BlobDownload(
               client(),
               name,

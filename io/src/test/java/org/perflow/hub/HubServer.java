@@ -11,6 +11,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -152,7 +153,7 @@ public final class HubServer implements AutoCloseable {
   /** Makes what is in a folder now the newest commit of a branch. */
   Repository commit(String name, String branch, Path folder) throws IOException {
     SortedMap<String, byte[]> files = new TreeMap<>();
-    try (Stream<Path> all = Files.walk(folder)) {
+    try (Stream<Path> all = Files.walk(folder, FileVisitOption.FOLLOW_LINKS)) {
       for (Path file : all.filter(Files::isRegularFile).toList()) {
         String path = folder.relativize(file).toString().replace('\\', '/');
         files.put(path, Files.readAllBytes(file));
@@ -334,8 +335,8 @@ public final class HubServer implements AutoCloseable {
           "http://localhost:%d/%s?response-content-disposition=inline; filename=\"%s\""
               .formatted(store.getAddress().getPort(), hash(content), path);
       exchange.getResponseHeaders().set("Location", at); // unescaped, as some servers send it
-      exchange.sendResponseHeaders(302, -1);
       stored.put(hash(content), new Stored(path, content));
+      exchange.sendResponseHeaders(302, -1);
     } else {
       exchange.getResponseHeaders().set("ETag", "\"" + gitHash(content) + "\"");
       give(exchange, content, fault);

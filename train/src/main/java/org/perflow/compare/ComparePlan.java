@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.evaluate.EvaluatorOptions;
 import org.perflow.evaluate.SampledModel;
 import org.perflow.flow.Guidance;
+import org.perflow.hub.Hub;
 import org.perflow.io.FormatException;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
@@ -246,9 +247,18 @@ public record ComparePlan(
     }
   }
 
-  /** The teacher's folder: as given where there is one, else as it came with the program. */
-  public Path teacherFolder() {
-    return teacher == null ? Installation.teacher() : Installation.find(teacher);
+  /**
+   * The teacher's folder: as given where there is one, else as it came with the program, else from
+   * the hub.
+   */
+  public Path teacherFolder() throws IOException {
+    return teacher == null ? Installation.teacher() : model(teacher);
+  }
+
+  /** The same of any model that a plan names. */
+  static Path model(String named) throws IOException {
+    Path found = Installation.find(named);
+    return Files.exists(found) ? found : Hub.fetch(named);
   }
 
   /** The folders of shards, likewise. */

@@ -146,10 +146,13 @@ public final class Comparison {
   /** An entry that takes part, and its training if it has one. */
   private record Contestant(ComparePlan.Entry entry, @Nullable StudentRun<?> run) {
     /** Where its model lies; an entry of the teacher's has none of its own. */
-    Optional<Path> folder() {
-      return run != null
-          ? Optional.of(run.student())
-          : Optional.ofNullable(entry.model()).map(Installation::find);
+    Optional<Path> folder() throws IOException {
+      if (run != null) {
+        return Optional.of(run.student());
+      }
+      return entry.model() == null
+          ? Optional.empty()
+          : Optional.of(ComparePlan.model(entry.model()));
     }
   }
 
@@ -304,11 +307,15 @@ public final class Comparison {
     }
 
     /** The folders of those that a teacher was accelerated to. */
-    private static Map<ComparePlan.Entry, Path> students(List<Loaded> loaded) {
+    private static Map<ComparePlan.Entry, Path> students(List<Loaded> loaded)
+        throws IOException {
       Map<ComparePlan.Entry, Path> students = new LinkedHashMap<>();
       for (Loaded each : loaded) {
         if (SchedulerConfig.isStudents(each.model().schedulerConfig())) {
-          each.contestant().folder().ifPresent(own -> students.put(each.contestant().entry(), own));
+          Optional<Path> own = each.contestant().folder();
+          if (own.isPresent()) {
+            students.put(each.contestant().entry(), own.get());
+          }
         }
       }
       return students;
@@ -348,7 +355,8 @@ public final class Comparison {
           .formatted(plan.pictures(), plan.referenceSteps());
     }
 
-    private Map<String, String> settings(FeatureNetwork network, @Nullable Transfer transfer) {
+    private Map<String, String> settings(FeatureNetwork network, @Nullable Transfer transfer)
+        throws IOException {
       Map<String, String> settings = new LinkedHashMap<>();
       if (file != null) {
         settings.put("plan", file.toString());

@@ -103,7 +103,7 @@ record Transfer(
   /** The fine-tune's folder: as given, trained by an earlier run, or trained now. */
   Path fineTune(TrainListener... listeners) throws IOException {
     if (settings.model() != null) {
-      return Installation.find(settings.model());
+      return ComparePlan.model(settings.model());
     }
     ObjectNode inputs = Json.MAPPER.createObjectNode().put("teacher", Installation.name(teacher));
     inputs.set("data", Json.MAPPER.valueToTree(names(shards)));

@@ -11,6 +11,8 @@ public final class FetchProgress implements FetchListener, AutoCloseable {
 
   private final PrintWriter err;
   private @Nullable Progress progress;
+  private long total;
+  private long shown;
 
   /** Prints there. */
   public FetchProgress(PrintWriter err) {
@@ -22,14 +24,17 @@ public final class FetchProgress implements FetchListener, AutoCloseable {
     close();
     if (bytes >= MEGABYTE) { // settings are here at once
       err.printf("%s: fetching %d files, %,d MB%n", name, files, bytes / MEGABYTE);
-      progress = new Progress("fetch (MB)", bytes / MEGABYTE);
+      progress = new Progress("fetch");
+      total = bytes;
+      shown = -1;
     }
   }
 
   @Override
   public void onProgress(long bytes) {
-    if (progress != null) {
-      progress.at(bytes / MEGABYTE);
+    if (progress != null && (bytes / MEGABYTE != shown || bytes == total)) {
+      shown = bytes / MEGABYTE;
+      progress.at((double) bytes / total, "%,d of %,d MB".formatted(shown, total / MEGABYTE));
     }
   }
 
