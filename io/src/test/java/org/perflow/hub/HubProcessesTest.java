@@ -62,6 +62,13 @@ class HubProcessesTest {
     server.commit("tiny/weights", "main", new TreeMap<>(Map.of("model.safetensors", weights())));
   }
 
+  private static void waitForPieces(HubServer server, int count) throws InterruptedException {
+    for (long asked = 0; asked < count; ) {
+      Thread.sleep(20);
+      asked += server.asked().stream().filter(HubServer.Asked::store).count();
+    }
+  }
+
   private static String read(Process process) throws IOException {
     return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
   }
@@ -78,11 +85,7 @@ class HubProcessesTest {
       Path partial =
           cache.resolve("models--tiny--weights/blobs")
               .resolve(HubServer.hash(weights()) + PartialBlob.SUFFIX);
-      while (PartialBlob.fetched(partial.resolveSibling(HubServer.hash(weights())), SIZE)
-          < 12 * PIECE) {
-        assertThat(first.isAlive()).isTrue();
-        Thread.sleep(20);
-      }
+      waitForPieces(server, 13); // the last of which does not come
       first.destroyForcibly().waitFor();
       assertThat(partial).exists();
       server.asked();
@@ -99,9 +102,7 @@ class HubProcessesTest {
       serve(server);
       server.fail("store:model.safetensors", Fault.of(Fault.Kind.SILENCE, 10));
       Process first = fetch(server);
-      while (server.asked().stream().noneMatch(HubServer.Asked::store)) {
-        Thread.sleep(20);
-      }
+      waitForPieces(server, 1);
       Process second = fetch(server); // has to wait
       try (var out =
           new BufferedReader(
