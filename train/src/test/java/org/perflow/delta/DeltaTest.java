@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -287,6 +288,31 @@ class DeltaTest {
         .isEqualTo(teacherScheduler());
     assertThat(Json.read(out.resolve("model_index.json")).path("scheduler"))
         .isEqualTo(Json.read(Golden.FOLDER.resolve("model_index.json")).path("scheduler"));
+  }
+
+  /** Such as the safety checker of a folder that came from the hub, where it stayed. */
+  @Test
+  void aPartThatTheBaseNamesAndLacksIsNamedNoMore() throws IOException {
+    extract(DType.F32);
+    Path base = Files.createDirectories(temp.resolve("base"));
+    for (String part : List.of("unet", "vae", "text_encoder", "tokenizer", "scheduler")) {
+      Files.createDirectories(base.resolve(part));
+      try (Stream<Path> files = Files.list(Golden.FOLDER.resolve(part))) {
+        for (Path file : files.toList()) {
+          Files.copy(file, base.resolve(part).resolve(file.getFileName().toString()));
+        }
+      }
+    }
+    ObjectNode index = Json.readObject(Golden.FOLDER.resolve("model_index.json"));
+    index.putArray("safety_checker").add("stable_diffusion").add("StableDiffusionSafetyChecker");
+    Json.write(base.resolve("model_index.json"), index);
+    Path out = temp.resolve("fast");
+    DeltaFolder.apply(
+        base, delta, out, DeltaFolder.Sampler.OF_DELTA, Delta.Options.DEFAULTS, Map.of());
+    assertThat(Json.read(out.resolve("model_index.json")).path("safety_checker"))
+        .isEqualTo(Json.MAPPER.readTree("[null, null]"));
+    assertThat(Json.read(out.resolve("model_index.json")).path("vae"))
+        .isEqualTo(index.path("vae"));
   }
 
   /** A student that embeds its guidance, and whose sampler diffusers has: LCM's. */
