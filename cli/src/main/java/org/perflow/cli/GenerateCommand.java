@@ -259,8 +259,7 @@ final class GenerateCommand extends Verb {
     List<AppliedEmbeddings.Source> sources = new ArrayList<>();
     for (String each : embeddings) {
       EmbeddingArgument embedding = EmbeddingArgument.parse(each);
-      sources.add(
-          new AppliedEmbeddings.Source(fetch(embedding.file()), embedding.placeholder()));
+      sources.add(new AppliedEmbeddings.Source(fetch(embedding.file()), embedding.placeholder()));
     }
     return sources;
   }

@@ -3,8 +3,8 @@ package org.perflow.cli;
 import org.perflow.hub.HubName;
 
 /**
- * {@code --lora} as it is written: {@code style.safetensors} or {@code style.safetensors:0.8}; of the
- * hub {@code org/name:style.safetensors}, or with {@code :0.8} behind it.
+ * {@code --lora} as it is written: {@code style.safetensors} or {@code style.safetensors:0.8}; of
+ * the hub {@code org/name:style.safetensors}, or with {@code :0.8} behind it.
  */
 record LoraArgument(String file, double weight) {
   static LoraArgument parse(String text) {

@@ -150,7 +150,8 @@ final class ModelsCommand implements Runnable {
     @Parameters(
         paramLabel = "NAME",
         arity = "1..*",
-        description = "ORG/NAME or ORG/NAME@REVISION, a branch, a tag or the beginning of a commit.")
+        description =
+            "ORG/NAME or ORG/NAME@REVISION, a branch, a tag or the beginning of a commit.")
     List<String> names;
 
     @Override

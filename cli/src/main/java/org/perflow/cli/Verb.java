@@ -65,7 +65,8 @@ abstract class Verb implements Callable<Integer> {
 
   /**
    * The file or folder of a model that is named by its path or, where there is none, by its name on
-   * the hub; it is fetched, as far as it is not here yet. Every option that names a model comes here.
+   * the hub; it is fetched, as far as it is not here yet. Every option that names a model comes
+   * here.
    */
   final Path fetch(String named) throws IOException {
     try (FetchProgress progress = new FetchProgress(err())) {

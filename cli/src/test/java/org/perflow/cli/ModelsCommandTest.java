@@ -55,11 +55,9 @@ class ModelsCommandTest {
                 "tiny-org/sd15=" + GOLDEN.resolve("sd15"),
                 "tiny-org/control=" + GOLDEN.resolve("controlnet-sd15"),
                 "tiny-org/readme=" + lora));
-    server =
-        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    server = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     BufferedReader out =
-        new BufferedReader(
-            new InputStreamReader(server.getInputStream(), StandardCharsets.UTF_8));
+        new BufferedReader(new InputStreamReader(server.getInputStream(), StandardCharsets.UTF_8));
     endpoint = Objects.requireNonNull(out.readLine());
   }
 
@@ -110,8 +108,7 @@ class ModelsCommandTest {
   @Test
   void soAreControlNets() throws IOException {
     Path in = folder.resolve("in.png");
-    Images.writePng(
-        in, new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB), Map.of());
+    Images.writePng(in, new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB), Map.of());
     Path fetched =
         generate(
             "tiny-org/sd15",

@@ -25,11 +25,7 @@ import org.perflow.io.FolderLock;
  * @param incomplete files whose fetch was cut off, or whose content is gone, with how much is there
  */
 public record CachedModel(
-    String repository,
-    Path folder,
-    long bytes,
-    List<Revision> revisions,
-    List<String> incomplete) {
+    String repository, Path folder, long bytes, List<Revision> revisions, List<String> incomplete) {
 
   /**
    * One commit of it.
@@ -40,8 +36,7 @@ public record CachedModel(
    * @param files how many are there
    * @param bytes of these
    */
-  public record Revision(
-      String commit, List<String> names, Path folder, int files, long bytes) {}
+  public record Revision(String commit, List<String> names, Path folder, int files, long bytes) {}
 
   /** All of a cache, by name. */
   static List<CachedModel> list(HubSettings settings) throws IOException {
@@ -104,8 +99,7 @@ public record CachedModel(
     return cutOff;
   }
 
-  private static @Nullable RepositoryFile named(Path folder, String hash)
-      throws IOException {
+  private static @Nullable RepositoryFile named(Path folder, String hash) throws IOException {
     for (Path file : content(folder.resolve(HubCache.TREES))) {
       RepositoryTree tree = RepositoryTree.read(file);
       for (RepositoryFile each : tree == null ? List.<RepositoryFile>of() : tree.files().values()) {

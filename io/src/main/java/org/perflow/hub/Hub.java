@@ -14,8 +14,9 @@ import org.perflow.io.Suggestions;
 
 /**
  * Models by name. A name is a path of this machine or, where there is no such path, one of the hub:
- * {@code org/name[@revision][:subfolder-or-file]}. What is needed of it is fetched to the cache that
- * Python's huggingface_hub has and found there the next time; what Python fetched is found as well.
+ * {@code org/name[@revision][:subfolder-or-file]}. What is needed of it is fetched to the cache
+ * that Python's huggingface_hub has and found there the next time; what Python fetched is found as
+ * well.
  *
  * <pre>{@code
  * Path folder = Hub.fetch("stable-diffusion-v1-5/stable-diffusion-v1-5");
@@ -55,7 +56,9 @@ public final class Hub {
     return ofEnvironment().resolve(named);
   }
 
-  /** Prefers weights of a variant, such as {@code fp16}; parts that lack it have their plain ones. */
+  /**
+   * Prefers weights of a variant, such as {@code fp16}; parts that lack it have their plain ones.
+   */
   public Hub withVariant(String name) {
     return new Hub(settings, transfer, name, listener);
   }
@@ -93,7 +96,9 @@ public final class Hub {
         throw e;
       }
       throw new HubException( // it may have been meant as a path
-          e.kind(), "there is no file or folder %s here, and on the hub: ".formatted(named) + e.getMessage(), e);
+          e.kind(),
+          "there is no file or folder %s here, and on the hub: ".formatted(named) + e.getMessage(),
+          e);
     }
   }
 

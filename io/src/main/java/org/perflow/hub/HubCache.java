@@ -135,8 +135,8 @@ record HubCache(Path root, Path folder, boolean symlinks) {
   }
 
   /**
-   * What a path in a cache is called: {@code org/name@0123456789ab:unet}, for whoever reads about it
-   * later; empty for other paths.
+   * What a path in a cache is called: {@code org/name@0123456789ab:unet}, for whoever reads about
+   * it later; empty for other paths.
    */
   static Optional<String> nameOf(Path path) {
     Path absolute = path.toAbsolutePath().normalize();

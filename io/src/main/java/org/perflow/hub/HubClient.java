@@ -70,8 +70,7 @@ final class HubClient {
   }
 
   /** The server sends whole files only. */
-  static final class NoRanges extends IOException {
-  }
+  static final class NoRanges extends IOException {}
 
   /** It may be otherwise in a while. */
   private static final class Passing extends IOException {
@@ -117,8 +116,7 @@ final class HubClient {
     String encoded = URLEncoder.encode(path, StandardCharsets.UTF_8);
     return address(
         "/%s/resolve/%s/%s"
-            .formatted(
-                name.repository(), commit, encoded.replace("+", "%20").replace("%2F", "/")));
+            .formatted(name.repository(), commit, encoded.replace("+", "%20").replace("%2F", "/")));
   }
 
   private URI address(String path) {
@@ -356,8 +354,7 @@ final class HubClient {
     if (code.equals("GatedRepo")) {
       return new HubException(
           Kind.DENIED,
-          "%s is gated: ask for access at %s, then %s"
-              .formatted(name.repository(), page, login()));
+          "%s is gated: ask for access at %s, then %s".formatted(name.repository(), page, login()));
     }
     if (status == 401 && said.startsWith("Invalid")) {
       return new HubException(

@@ -19,8 +19,9 @@ import org.perflow.io.WeightFiles;
 
 /**
  * Chooses the files of a repository that are read here: of a pipeline those of the parts that its
- * index names and that draw; of every part its settings and its weights once, as {@link WeightFiles}
- * chooses them: safetensors before pickles, the variant asked for. Nothing of other frameworks.
+ * index names and that draw; of every part its settings and its weights once, as {@link
+ * WeightFiles} chooses them: safetensors before pickles, the variant asked for. Nothing of other
+ * frameworks.
  */
 final class NeededFiles {
   private static final String INDEX = "model_index.json";
@@ -28,13 +29,7 @@ final class NeededFiles {
   /** Parts of pipelines that are read; the safety checker, a gigabyte, is not. */
   private static final Set<String> PARTS =
       Set.of(
-          "unet",
-          "vae",
-          "text_encoder",
-          "text_encoder_2",
-          "tokenizer",
-          "tokenizer_2",
-          "scheduler");
+          "unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler");
 
   /** What weights of parts, LoRAs, deltas and textual inversions are called. */
   private static final List<String> STEMS =
@@ -82,11 +77,7 @@ final class NeededFiles {
   private boolean variantFound;
 
   NeededFiles(
-      HubName name,
-      RepositoryTree tree,
-      @Nullable String variant,
-      Reader reader,
-      Present present) {
+      HubName name, RepositoryTree tree, @Nullable String variant, Reader reader, Present present) {
     this.name = name;
     this.files = tree.files();
     this.tree = tree;
@@ -163,8 +154,7 @@ final class NeededFiles {
         candidates.isEmpty()
             ? "%s holds no model that is read here; it has %s".formatted(name, content())
             : "%s holds several weights files: name one, such as %s:%s; there are %s"
-                .formatted(
-                    name, where, folder + candidates.get(0), String.join(", ", candidates)));
+                .formatted(name, where, folder + candidates.get(0), String.join(", ", candidates)));
   }
 
   private static boolean isConfig(RepositoryFile file) {
@@ -279,9 +269,7 @@ final class NeededFiles {
     files.keySet().stream()
         .filter(file -> file.contains("/"))
         .forEach(file -> known.add(file.substring(0, file.lastIndexOf('/'))));
-    return Suggestions.nearest(path, known)
-        .map(near -> "; did you mean " + near + "?")
-        .orElse("");
+    return Suggestions.nearest(path, known).map(near -> "; did you mean " + near + "?").orElse("");
   }
 
   private static String strip(String folder) {

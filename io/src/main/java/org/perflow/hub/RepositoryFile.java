@@ -17,7 +17,8 @@ import org.jspecify.annotations.Nullable;
  * @param path in the repository, with slashes
  * @param size bytes
  * @param gitHash git's sha1 of what is in the repository; empty where nobody said
- * @param sha256 of the content of a large file, which git has a pointer of (git-lfs); null of others
+ * @param sha256 of the content of a large file, which git has a pointer of (git-lfs); null of
+ *     others
  */
 record RepositoryFile(String path, long size, String gitHash, @Nullable String sha256) {
   private static final Pattern HASH = Pattern.compile("[0-9a-f]{40}|[0-9a-f]{64}");

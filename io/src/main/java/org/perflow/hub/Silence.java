@@ -10,8 +10,8 @@ import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Closes a connection that brings nothing for a while, so that whoever reads from it goes on: Java's
- * client waits for a body for ever.
+ * Closes a connection that brings nothing for a while, so that whoever reads from it goes on:
+ * Java's client waits for a body for ever.
  */
 final class Silence implements Closeable {
   private static final ScheduledExecutorService CLOCK =

@@ -69,7 +69,9 @@ public final class Inside {
     return path;
   }
 
-  /** Whether {@code root} is a snapshot of the hub's cache, or within one, and that is its content. */
+  /**
+   * Whether {@code root} is a snapshot of the hub's cache, or within one, and that is its content.
+   */
   private static boolean isCached(Path root, Path content) {
     Path above = root.getParent();
     while (above != null && !above.endsWith("snapshots")) {

@@ -193,7 +193,8 @@ public final class WeightFiles {
   /**
    * The same choice of the names in a folder, which may be elsewhere.
    *
-   * @param stems such as {@code diffusion_pytorch_model}; the first that there is anything of counts
+   * @param stems such as {@code diffusion_pytorch_model}; the first that there is anything of
+   *     counts
    * @param variant such as {@code fp16}, taken where it is there; null = none is preferred
    * @param folder for messages
    * @return the file, or the index of shards; null where there are none

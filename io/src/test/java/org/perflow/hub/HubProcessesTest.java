@@ -32,8 +32,7 @@ class HubProcessesTest {
   public static final class Fetcher {
     public static void main(String[] args) throws Exception {
       System.out.println("started");
-      Transfer transfer =
-          new Transfer(3, Duration.ofMillis(50), Duration.ofSeconds(60), PIECE, 1);
+      Transfer transfer = new Transfer(3, Duration.ofMillis(50), Duration.ofSeconds(60), PIECE, 1);
       System.out.println(Hub.ofEnvironment().with(transfer).resolve(args[0]));
     }
   }
@@ -83,7 +82,8 @@ class HubProcessesTest {
       server.fail("store:model.safetensors", Fault.of(Fault.Kind.SILENCE, 10));
       Process first = fetch(server);
       Path partial =
-          cache.resolve("models--tiny--weights/blobs")
+          cache
+              .resolve("models--tiny--weights/blobs")
               .resolve(HubServer.hash(weights()) + PartialBlob.SUFFIX);
       waitForPieces(server, 13); // the last of which does not come
       first.destroyForcibly().waitFor();

@@ -33,8 +33,8 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * A hub for tests: revisions, trees in pages, small files from itself, large ones by a redirect to a
- * store on another host, ranges, tokens, and what goes wrong with all of that. One file, so that
+ * A hub for tests: revisions, trees in pages, small files from itself, large ones by a redirect to
+ * a store on another host, ranges, tokens, and what goes wrong with all of that. One file, so that
  * {@code java HubServer.java org/name=folder} serves folders, too.
  */
 public final class HubServer implements AutoCloseable {
@@ -125,8 +125,7 @@ public final class HubServer implements AutoCloseable {
   }
 
   private HttpServer server(String host, Handling handling) throws IOException {
-    HttpServer server =
-        HttpServer.create(new InetSocketAddress(InetAddress.getByName(host), 0), 0);
+    HttpServer server = HttpServer.create(new InetSocketAddress(InetAddress.getByName(host), 0), 0);
     server.setExecutor(threads);
     server.createContext(
         "/",
@@ -247,8 +246,7 @@ public final class HubServer implements AutoCloseable {
       return;
     }
     String revision = isApi ? api.group(3) : file.group(2);
-    String commit =
-        repository.commit(revision == null ? "main" : revision.replace("%2F", "/"));
+    String commit = repository.commit(revision == null ? "main" : revision.replace("%2F", "/"));
     if (commit == null) {
       refuse(exchange, 404, "RevisionNotFound", "Invalid rev id");
     } else if (!isApi) {
@@ -280,8 +278,11 @@ public final class HubServer implements AutoCloseable {
       throws IOException {
     ObjectNode json = JSON.createObjectNode().put("_id", "1").put("id", name).put("sha", commit);
     ArrayNode siblings = json.putArray("siblings");
-    repository.commits.get(commit).keySet().forEach(
-        path -> siblings.addObject().put("rfilename", path));
+    repository
+        .commits
+        .get(commit)
+        .keySet()
+        .forEach(path -> siblings.addObject().put("rfilename", path));
     send(exchange, JSON.writeValueAsBytes(json));
   }
 

@@ -330,8 +330,7 @@ class HubTest {
     server.fail("store:" + UNET, Fault.of(Fault.Kind.DAMAGE, 7));
     assertThat(hub().resolve(NAME + ":" + UNET)).hasBinaryContent(bytes(1, 4500)); // once more
     Path small = Path.of("vae/config.json");
-    server.fail(
-        "vae/config.json", Fault.of(Fault.Kind.DAMAGE, 2), Fault.of(Fault.Kind.DAMAGE, 3));
+    server.fail("vae/config.json", Fault.of(Fault.Kind.DAMAGE, 2), Fault.of(Fault.Kind.DAMAGE, 3));
     HubException damaged = refusal(hub(), NAME + ":" + small);
     assertThat(damaged.kind()).isEqualTo(Kind.DAMAGED);
     assertThat(damaged).hasMessageContaining("vae/config.json arrived twice with the hash");
@@ -384,7 +383,8 @@ class HubTest {
 
   @Test
   void aTokenThatIsNotKnownIsTold() {
-    server.fail("revision/main", Fault.status(401, Map.of("X-Error-Message", "Invalid user token")));
+    server.fail(
+        "revision/main", Fault.status(401, Map.of("X-Error-Message", "Invalid user token")));
     HubException refused = refusal(hub("hf_wrong", false, true), NAME);
     assertThat(refused.kind()).isEqualTo(Kind.DENIED);
     assertThat(refused).hasMessageContaining("does not know the token");

@@ -307,8 +307,7 @@ public final class Comparison {
     }
 
     /** The folders of those that a teacher was accelerated to. */
-    private static Map<ComparePlan.Entry, Path> students(List<Loaded> loaded)
-        throws IOException {
+    private static Map<ComparePlan.Entry, Path> students(List<Loaded> loaded) throws IOException {
       Map<ComparePlan.Entry, Path> students = new LinkedHashMap<>();
       for (Loaded each : loaded) {
         if (SchedulerConfig.isStudents(each.model().schedulerConfig())) {

@@ -311,8 +311,7 @@ class DeltaTest {
         base, delta, out, DeltaFolder.Sampler.OF_DELTA, Delta.Options.DEFAULTS, Map.of());
     assertThat(Json.read(out.resolve("model_index.json")).path("safety_checker"))
         .isEqualTo(Json.MAPPER.readTree("[null, null]"));
-    assertThat(Json.read(out.resolve("model_index.json")).path("vae"))
-        .isEqualTo(index.path("vae"));
+    assertThat(Json.read(out.resolve("model_index.json")).path("vae")).isEqualTo(index.path("vae"));
   }
 
   /** A student that embeds its guidance, and whose sampler diffusers has: LCM's. */

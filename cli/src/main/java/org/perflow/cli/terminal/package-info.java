@@ -1,6 +1,6 @@
 /**
- * What a terminal is told, and how it is heard: text that cannot command it, how far a fetch is, and
- * a wish to stop.
+ * What a terminal is told, and how it is heard: text that cannot command it, how far a fetch is,
+ * and a wish to stop.
  */
 @NullMarked
 package org.perflow.cli.terminal;
