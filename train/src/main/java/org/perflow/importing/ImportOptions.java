@@ -70,7 +70,7 @@ public record ImportOptions(
   public enum Format {
     /** Without loss. */
     PNG,
-    /** A third of the size; of quality 95. */
+    /** Far smaller; of quality 95. */
     JPEG
   }
 

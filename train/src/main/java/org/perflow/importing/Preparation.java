@@ -1,11 +1,13 @@
 package org.perflow.importing;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.awt.Dimension;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Optional;
+import java.util.concurrent.Semaphore;
 import java.util.zip.CRC32;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
@@ -24,14 +26,18 @@ import org.perflow.train.Origin;
 
 /**
  * Makes a picture ready: read upright, in sRGB and on the background, scaled, cut and encoded.
- * Thread-safe.
+ * Thread-safe; as many pictures are in memory at a time as half of it has room for.
  */
 final class Preparation {
   private static final int THUMB = 128; // pixels of the longer side
   private static final float QUALITY = 0.95f;
 
+  private static final int BYTES_A_PIXEL = 12; // in memory, while a picture is read and scaled
+
   private final ImportOptions options;
   private final @Nullable Buckets buckets;
+  private final int megabytes = (int) (Runtime.getRuntime().maxMemory() / 2 >> 20);
+  private final Semaphore room = new Semaphore(megabytes, true); // for pictures of all threads
 
   Preparation(ImportOptions options) {
     this.options = options;
@@ -73,7 +79,15 @@ final class Preparation {
   /** {@code bytes} of {@code entry} as a sample of that key. */
   Prepared prepare(Entry entry, byte[] bytes, String key, boolean thumb) throws IOException {
     try {
-      return Reading.of(entry.name(), () -> prepared(entry, bytes, key, thumb));
+      Dimension size = Images.size(bytes, entry.name());
+      long needed = 1 + ((long) size.width * size.height * BYTES_A_PIXEL >> 20);
+      int taken = (int) Math.min(needed, megabytes);
+      room.acquireUninterruptibly(taken);
+      try {
+        return Reading.of(entry.name(), () -> prepared(entry, bytes, key, thumb));
+      } finally {
+        room.release(taken);
+      }
     } catch (IOException e) {
       String said = String.valueOf(e.getMessage());
       String name = entry.name() + ": "; // which the list has already

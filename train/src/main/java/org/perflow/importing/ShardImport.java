@@ -19,7 +19,6 @@ import org.perflow.importing.Preparation.Prepared;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.ShardWriter;
-import org.perflow.io.picture.PictureDecoder;
 
 /**
  * Writes shards: pictures are read by the calling thread in their order, made ready by as many
@@ -28,13 +27,12 @@ import org.perflow.io.picture.PictureDecoder;
  */
 final class ShardImport implements AutoCloseable {
   private static final int THUMBS = 24; // of a shard
-  private static final long BYTES_A_PIXEL = 12;
 
   private final Path out;
   private final Path notes;
   private final boolean strict;
   private final Preparation preparation;
-  private final int threads = threads();
+  private final int threads = Runtime.getRuntime().availableProcessors();
   private final ExecutorService pool =
       Executors.newFixedThreadPool(
           threads,
@@ -62,13 +60,6 @@ final class ShardImport implements AutoCloseable {
     this.notes = notes;
     this.strict = options.strict();
     this.preparation = new Preparation(options);
-  }
-
-  /** Each may have the largest picture in memory. */
-  private static int threads() {
-    long largest = PictureDecoder.MAX_PIXELS * BYTES_A_PIXEL;
-    long room = Runtime.getRuntime().maxMemory() / largest;
-    return (int) Math.max(1, Math.min(room, Runtime.getRuntime().availableProcessors()));
   }
 
   /** Writes {@code shard}, or finds it written. */

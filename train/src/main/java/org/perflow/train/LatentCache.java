@@ -212,11 +212,12 @@ public final class LatentCache implements AutoCloseable {
    * @throws IllegalArgumentException where they are not of one size
    */
   public Tensor sample(long[] examples, Rng rng) {
-    Group group = groups.get(groupOf[(int) examples[0]]);
+    int number = groupOf[(int) examples[0]];
+    Group group = groups.get(number);
     long[] rows = new long[examples.length];
     for (int i = 0; i < rows.length; i++) {
       int picture = (int) examples[i];
-      if (groups.get(groupOf[picture]) != group) {
+      if (groupOf[picture] != number) {
         throw new IllegalArgumentException(
             "pictures %d and %d are of two sizes, and a batch is of one"
                 .formatted(examples[0], picture));
