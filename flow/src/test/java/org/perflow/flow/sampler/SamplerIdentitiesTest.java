@@ -91,6 +91,13 @@ class SamplerIdentitiesTest {
         .isCloseTo(thirdStep(predictor(3, false)), within(1e-11));
   }
 
+  @ParameterizedTest // of float32 coefficients, as diffusers', nothing is left there
+  @ValueSource(ints = {500, 999})
+  void thirdOrderOfDeisHoldsInManySteps(int steps) {
+    double solution = end(config("dpm-2m", 2), steps);
+    assertThat(end(config("deis", 3), steps)).isCloseTo(solution, within(1e-3));
+  }
+
   /** The first step of third order, from states that do not depend on the steps before. */
   private static double thirdStep(ObjectNode config) {
     double[] states = {0.9, 0.7, 0.8};
