@@ -47,7 +47,8 @@ public final class DdimScheduler implements Scheduler {
     Tensor data = bound.data(prediction, alpha, sigma, z, output);
     Tensor noise = prediction.noise(alpha, sigma).apply(z, output);
     double deviation = eta * Math.sqrt(variance(from, to)); // eq. 16
-    double direction = Math.sqrt(1 - schedule.alphaBar(to) - deviation * deviation);
+    double kept = 1 - schedule.alphaBar(to) - deviation * deviation; // 0 at most by rounding
+    double direction = Math.sqrt(Math.max(kept, 0));
     Tensor next = new Affine(schedule.alpha(to), direction).apply(data, noise);
     return eta == 0 ? next : next.add(source.like(z).mul(deviation));
   }

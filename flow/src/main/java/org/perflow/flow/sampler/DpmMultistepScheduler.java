@@ -39,6 +39,9 @@ final class DpmMultistepScheduler implements Scheduler {
             cosine ? Sigmas.Timestep.BELOW : Sigmas.Timestep.NEAREST);
     this.order = config.integer("solver_order");
     solver.refuseStochasticThird(order);
+    if (solver.stochastic()) {
+      sigmas.requireFalling();
+    }
     sigmas.requireSlopes(index -> order);
     this.lowerSecondLast = config.flag("lower_order_final") && steps < SHORT_RUN;
     this.lowerLast = lowerSecondLast || config.flag("euler_at_final") || sigmas.sigma(steps) == 0;

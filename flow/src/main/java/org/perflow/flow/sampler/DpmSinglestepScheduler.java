@@ -31,6 +31,9 @@ final class DpmSinglestepScheduler implements Scheduler {
     if (!solver.isMidpoint()) { // the midpoint rule takes D1 alone
       solver.refuseStochasticThird(config.integer("solver_order"));
     }
+    if (solver.stochastic()) {
+      sigmas.requireFalling();
+    }
     sigmas.requireSlopes(index -> orders[index]);
     this.answers = new History(config.integer("solver_order"));
   }

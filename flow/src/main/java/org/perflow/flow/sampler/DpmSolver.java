@@ -93,10 +93,15 @@ final class DpmSolver {
       case "dpmsolver++" -> step(data, alpha, -h, 0);
       case "dpmsolver" -> step(noise, sigma, h, 0);
       case "sde-dpmsolver++" ->
-          step(data * Math.exp(-h), alpha, -2 * h, sigma * Math.sqrt(-Math.expm1(-2 * h)));
+          step(data * Math.exp(-h), alpha, -2 * h, sigma * root(-Math.expm1(-2 * h)));
       default -> // sde-dpmsolver: twice the drift of the ODE
-          step(noise, 2 * sigma, h, sigma * Math.sqrt(Math.expm1(2 * h)));
+          step(noise, 2 * sigma, h, sigma * root(Math.expm1(2 * h)));
     };
+  }
+
+  /** Of a variance that is none but for rounding where two levels are nearly one. */
+  private static double root(double variance) {
+    return Math.sqrt(Math.max(variance, 0));
   }
 
   /** e^x with one, two and three terms of its series gone: x = −h (−2h) for data, h for noise. */

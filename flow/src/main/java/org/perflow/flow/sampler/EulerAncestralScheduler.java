@@ -23,6 +23,7 @@ final class EulerAncestralScheduler implements Scheduler {
           "EulerAncestralDiscreteScheduler has no prediction_type sample; use ddim with eta 1");
     }
     this.sigmas = Sigmas.ofPoints(config, schedule, steps);
+    sigmas.requireFalling();
     this.initial = EulerScheduler.initial(config, sigmas);
   }
 

@@ -234,6 +234,22 @@ final class Sigmas {
     }
   }
 
+  /**
+   * Refuses steps to more noise, which cannot be drawn anew: a schedule that goes beyond 4096,
+   * which stands for pure noise, falls and rises again.
+   */
+  void requireFalling() {
+    for (int i = 0; i < steps(); i++) {
+      if (sigmas[i + 1] > sigmas[i] * (1 + 1e-6)) { // but for the rounding of spread levels
+        throw new IllegalArgumentException(
+            String.format(
+                "noise rises from σ = %s to %s after step %d; fewer steps, a sampler that adds no"
+                    + " noise or another noise schedule would do",
+                sigmas[i], sigmas[i + 1], i + 1));
+      }
+    }
+  }
+
   /** N. */
   int steps() {
     return timesteps.length;

@@ -1,15 +1,18 @@
 package org.perflow.flow.sampler;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.flow.Golden;
+import org.perflow.flow.sampler.Scheduler.NoiseSource;
 import org.perflow.io.Json;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
@@ -49,13 +52,17 @@ class SamplerIdentitiesTest {
 
   /** Where a network that is not linear leads. */
   private static double end(ObjectNode config, int steps) {
+    return end(config, steps, Golden.NO_NOISE);
+  }
+
+  private static double end(ObjectNode config, int steps, NoiseSource noise) {
     try (Scope scope = Scope.open();
         Scheduler sampler = Schedulers.create(config, steps)) {
       Tensor z = Tensor.of(new double[] {0.9 * sampler.initNoiseSigma()});
       for (int i = 0; i < sampler.timesteps().length; i++) {
         Tensor input = sampler.scaleModelInput(z, i);
         Tensor output = Golden.network(input, sampler.timesteps()[i]);
-        z = sampler.step(output, i, z, Golden.NO_NOISE);
+        z = sampler.step(output, i, z, noise);
       }
       return z.item();
     }
@@ -96,6 +103,37 @@ class SamplerIdentitiesTest {
   void thirdOrderOfDeisHoldsInManySteps(int steps) {
     double solution = end(config("dpm-2m", 2), steps);
     assertThat(end(config("deis", 3), steps)).isCloseTo(solution, within(1e-3));
+  }
+
+  @Test // variances that are 0 but for rounding
+  void noNoiseIsNotTheRootOfLess() {
+    NoiseSource fresh = z -> scalar(0.3);
+    ObjectNode ddim =
+        config("ddim", 1)
+            .put("rescale_betas_zero_snr", true)
+            .put("prediction_type", "v_prediction")
+            .put("eta", 1);
+    for (int steps = 1; steps < 60; steps++) {
+      assertThat(end(ddim, steps, fresh)).as("ddim in %d steps", steps).isFinite();
+    }
+    for (String spread : List.of("use_lu_lambdas", "use_karras_sigmas", "use_beta_sigmas")) {
+      for (String name : List.of("sde-dpmsolver", "sde-dpmsolver++")) {
+        ObjectNode config = config("dpmpp-2m-sde", 2).put("algorithm_type", name);
+        config.put(spread, true);
+        for (int steps : new int[] {1, 2, 7, 40, 141}) {
+          assertThat(end(config, steps, fresh)).as("%s in %d", config, steps).isFinite();
+        }
+      }
+    }
+  }
+
+  @Test
+  void noiseThatRisesIsRefusedWhereItIsDrawnAnew() {
+    ObjectNode config = config("euler-a", 1);
+    config.put("rescale_betas_zero_snr", true).put("prediction_type", "v_prediction");
+    config.put("beta_start", 0.001).put("beta_end", 0.03);
+    assertThat(end(config, 10, z -> scalar(0.3))).isFinite();
+    assertThatThrownBy(() -> Schedulers.create(config, 1000)).hasMessageContaining("noise rises");
   }
 
   /** The first step of third order, from states that do not depend on the steps before. */

@@ -56,7 +56,9 @@ class SamplerSweepTest {
           Map.entry("is pure noise", run -> run.known().zeroSnr() && run.startsAtTheEnd()),
           Map.entry("the noise levels of the model", Run::asksForAllLevels),
           Map.entry("times over", Run::asksForAllLevels), // of the same levels
-          Map.entry("beyond the last noise level", run -> run.times[0] >= run.levels()));
+          Map.entry("steps and a positive shift", Run::asksForAllLevels),
+          Map.entry("noise rises from", run -> run.known().zeroSnr()),
+          Map.entry("beyond the last noise level", Run::startsBeyond));
 
   /** What diffusers refuses and this library draws. */
   private static final List<Predicate<Run>> DRAWN =
@@ -95,6 +97,10 @@ class SamplerSweepTest {
 
     boolean trails() {
       return is("timestep_spacing", "trailing");
+    }
+
+    boolean startsBeyond() {
+      return steps + config.path("steps_offset").asInt() >= levels();
     }
 
     boolean asksForAllLevels() {
