@@ -70,6 +70,8 @@ class DocsExamplesTest {
     Files.createSymbolicLink(folder.resolve("models"), root.resolve("models"));
     Files.createSymbolicLink(folder.resolve("data"), root.resolve("data"));
     Files.createSymbolicLink(folder.resolve("sd15"), golden.resolve("sd15"));
+    Path hub = Files.createDirectories(folder.resolve("stabilityai")); // a path comes first
+    Files.createSymbolicLink(hub.resolve("sdxl-turbo"), golden.resolve("sd15"));
     Files.createSymbolicLink(folder.resolve("my-finetune"), root.resolve("models/emoji-64"));
     String[] extract = {
       "delta",

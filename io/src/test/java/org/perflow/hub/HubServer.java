@@ -132,8 +132,6 @@ public final class HubServer implements AutoCloseable {
         exchange -> {
           try (exchange) {
             handling.handle(exchange);
-          } catch (RuntimeException e) {
-            e.printStackTrace();
           }
         });
     server.start();
@@ -350,7 +348,16 @@ public final class HubServer implements AutoCloseable {
 
   // ---------------------------------------------------------------- the store
 
-  private record Stored(String path, byte[] content) {}
+  /** A large file that the hub has sent somebody to. */
+  private static final class Stored {
+    private final String path;
+    private final byte[] content;
+
+    Stored(String path, byte[] content) {
+      this.path = path;
+      this.content = content;
+    }
+  }
 
   private void serve(HttpExchange exchange) throws IOException {
     note(exchange, true);

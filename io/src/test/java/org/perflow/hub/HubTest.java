@@ -17,6 +17,10 @@ import java.util.Map;
 import java.util.Random;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -355,6 +359,20 @@ class HubTest {
     assertThat(huge.kind()).isEqualTo(Kind.NO_SPACE);
     assertThat(huge).hasMessageContaining("1.00 PB more").hasMessageContaining("HF_HOME");
     assertThat(server.asked()).noneMatch(HubServer.Asked::store);
+  }
+
+  @Test
+  void threadsThatWantTheSameFetchItOnce() throws Exception {
+    ExecutorService threads = Executors.newFixedThreadPool(3);
+    try {
+      Callable<Path> fetch = () -> hub().resolve(NAME + ":" + UNET);
+      for (Future<Path> each : threads.invokeAll(List.of(fetch, fetch, fetch))) {
+        assertThat(each.get()).hasBinaryContent(bytes(1, 4500));
+      }
+    } finally {
+      threads.shutdownNow();
+    }
+    assertThat(server.asked()).filteredOn(HubServer.Asked::store).hasSize(5);
   }
 
   @Test
