@@ -65,6 +65,7 @@ class ArchitectureTest {
             "org.perflow.compare..",
             "org.perflow.data..",
             "org.perflow.importing.."));
+    modules.put("serve", List.of("org.perflow.serve.."));
     modules.put("cli", List.of("org.perflow.cli.."));
     return modules;
   }

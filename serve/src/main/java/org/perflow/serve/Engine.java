@@ -1,0 +1,269 @@
+package org.perflow.serve;
+
+import io.micrometer.core.instrument.MeterRegistry;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
+import org.perflow.pipeline.Request;
+import org.perflow.serve.RefusedException.Reason;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Draws for many at once: a bounded queue before one worker that owns the models.
+ *
+ * <p>A picture does not depend on what is drawn beside it: each has a generator of its own. A
+ * request with LoRAs leaves the weights as they were. Thread-safe; closing ends the jobs that are
+ * left and frees the models.
+ */
+public final class Engine implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
+  private static final Duration SWEEP = Duration.ofMillis(500);
+  private static final int FEW_STEPS = 8;
+  private static final Caller ITSELF = new Caller("engine", null, "warm-up", false);
+
+  private final EngineOptions options;
+  private final JobQueue queue;
+  private final ModelStore models;
+  private final EngineMetrics metrics;
+  private final Thread worker;
+  private final ScheduledExecutorService sweeper;
+  private volatile boolean ready;
+
+  /**
+   * Starts the worker, which loads the default model and warms up; jobs may come at once.
+   *
+   * @throws NoSuchFileException naming a model that there is not
+   */
+  public Engine(EngineOptions options, MeterRegistry registry) throws IOException {
+    for (Path model : options.models().values()) {
+      if (!Files.exists(model)) {
+        throw new NoSuchFileException(model.toString(), null, "there is no such model");
+      }
+    }
+    this.options = options;
+    queue = new JobQueue(options.queue(), options.keep());
+    models = new ModelStore(options);
+    metrics = new EngineMetrics(registry, queue, models, options);
+    worker = new Thread(new Worker(options, queue, models, metrics, this::over), "perflow draw");
+    sweeper =
+        Executors.newSingleThreadScheduledExecutor(
+            work -> {
+              Thread thread = new Thread(work, "perflow sweep");
+              thread.setDaemon(true);
+              return thread;
+            });
+    warmUp();
+    worker.start();
+    sweeper.scheduleWithFixedDelay(
+        this::sweep, SWEEP.toMillis(), SWEEP.toMillis(), TimeUnit.MILLISECONDS);
+  }
+
+  /** The first job: one picture by the default model, or a step of it where it has many. */
+  private void warmUp() {
+    Request any = Request.of("a picture");
+    Job job = queue.submit(JobRequest.of(options.defaultModel(), any), ITSELF);
+    Thread watcher =
+        new Thread(
+            () -> {
+              try {
+                Job.Snapshot end = job.now();
+                while (!end.state().isOver() && !(end.step() > 0 && end.steps() > FEW_STEPS)) {
+                  end = job.await(end.version(), Duration.ofMinutes(1));
+                }
+                job.cancel("one step is enough to warm up");
+                ready = end.state() != Job.State.FAILED;
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            },
+            "perflow warm-up");
+    watcher.setDaemon(true);
+    watcher.start();
+  }
+
+  private void sweep() {
+    try {
+      queue.sweep().forEach(job -> cancel(job, "its client is gone"));
+    } catch (RuntimeException e) {
+      LOG.error("sweeping failed", e);
+    }
+  }
+
+  private void over(Job job) {
+    metrics.over(job);
+    Job.Snapshot end = job.now();
+    LOG.info(
+        "job over id={} state={} model=\"{}\" pictures={} seconds={} client=\"{}\"{}",
+        job.id(),
+        end.state(),
+        job.request().model(),
+        end.pictures().size(),
+        Duration.between(job.accepted(), Instant.now()).toMillis() / 1e3,
+        job.caller().client(),
+        end.error() == null ? "" : " error=\"" + end.error().getMessage() + "\"");
+  }
+
+  /** The settings. */
+  public EngineOptions options() {
+    return options;
+  }
+
+  /** Whether the default model is loaded and has drawn. */
+  public boolean isReady() {
+    return ready && worker.isAlive();
+  }
+
+  /**
+   * Width and height that a model was made for; empty where only its weights tell, as those of a
+   * single file do.
+   */
+  public OptionalInt ownSize(String model) {
+    Path folder = options.models().get(model);
+    if (folder == null || !Files.isDirectory(folder)) {
+      return OptionalInt.empty();
+    }
+    try {
+      return OptionalInt.of(DiffusionModel.pixels(folder));
+    } catch (IOException e) {
+      LOG.warn("no size to be read model=\"{}\"", model, e);
+      return OptionalInt.empty();
+    }
+  }
+
+  /** Names and bytes of the models in memory. */
+  public Map<String, Long> loaded() {
+    return models.loaded();
+  }
+
+  /**
+   * Takes a request on. Whoever asks is attached to the job: {@link Job#detach} says that they do
+   * not wait any more.
+   *
+   * @throws RefusedException where it means nothing, asks for more than is allowed or for what
+   *     there is not, or where the queue is full
+   */
+  public Job submit(JobRequest request, Caller caller) {
+    check(request);
+    return queue.submit(request, caller);
+  }
+
+  private void check(JobRequest request) {
+    EngineOptions.Limits limits = options.limits();
+    Request drawn = request.request();
+    require(request.count(), limits.count(), "pictures");
+    require(drawn.steps() == null ? 1 : drawn.steps(), limits.steps(), "steps");
+    require(drawn.prompt().length(), limits.promptLength(), "characters of prompt");
+    if (drawn.negativePrompt() != null) {
+      require(
+          drawn.negativePrompt().length(), limits.promptLength(), "characters of negative prompt");
+    }
+    require(
+        (long) Math.max(1, drawn.width()) * Math.max(1, drawn.height()), limits.pixels(), "pixels");
+    known("model", request.model(), options.models());
+    request.loras().keySet().forEach(name -> known("LoRA", name, options.loras()));
+    request.controls().forEach(use -> known("ControlNet", use.net(), options.controlNets()));
+    if (request.scheduler() != null && !SchedulerConfig.NAMES.contains(request.scheduler())) {
+      throw ModelStore.unknown("sampler", request.scheduler(), SchedulerConfig.NAMES);
+    }
+  }
+
+  private static void require(long asked, long most, String what) {
+    if (asked > most) {
+      throw new RefusedException(
+          Reason.BAD_REQUEST,
+          "%,d %s are more than the %,d that one request may ask for".formatted(asked, what, most));
+    }
+  }
+
+  private static void known(String what, String name, Map<String, ?> known) {
+    if (!known.containsKey(name)) {
+      throw ModelStore.unknown(what, name, known.keySet());
+    }
+  }
+
+  /** The job of that name, until its results expire. */
+  public Optional<Job> find(String id) {
+    return queue.find(id);
+  }
+
+  /** Jobs that are not over, oldest first. */
+  public List<Job> unfinished() {
+    return queue.unfinished();
+  }
+
+  /** Jobs that wait. */
+  public int waiting() {
+    return queue.length();
+  }
+
+  /** How many jobs are before {@code job}. */
+  public int before(Job job) {
+    return queue.before(job);
+  }
+
+  /**
+   * Ends a job, waiting or drawn; what is drawn with it goes on. False where it was over.
+   *
+   * @param why in words for who waits for it
+   */
+  public boolean cancel(Job job, String why) {
+    boolean cancelled = job.cancel(why);
+    if (cancelled) {
+      over(job);
+    }
+    return cancelled;
+  }
+
+  /**
+   * Takes no more jobs, and waits for those there are; what is not over after {@code patience} is
+   * cancelled. Returns the jobs that were.
+   */
+  public List<Job> drain(Duration patience) throws InterruptedException {
+    queue.close();
+    Instant end = Instant.now().plus(patience);
+    List<Job> cancelled = new ArrayList<>();
+    for (Job job : queue.unfinished()) {
+      Job.Snapshot now = job.now();
+      while (!now.state().isOver() && Instant.now().isBefore(end)) {
+        now = job.await(now.version(), Duration.between(Instant.now(), end));
+      }
+      if (cancel(job, "the server was stopped")) {
+        cancelled.add(job);
+      }
+    }
+    return cancelled;
+  }
+
+  /** Takes no more jobs, and cancels those there are. */
+  public void stop() {
+    queue.close();
+    queue.unfinished().forEach(job -> cancel(job, "the server was stopped"));
+  }
+
+  /** Ends what is left after the step that is drawn now, and frees the models. */
+  @Override
+  public void close() {
+    stop();
+    queue.end();
+    sweeper.shutdownNow();
+    try {
+      worker.join();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

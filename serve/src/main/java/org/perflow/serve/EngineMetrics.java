@@ -1,0 +1,78 @@
+package org.perflow.serve;
+
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.DistributionSummary;
+import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.Timer;
+import java.time.Duration;
+import java.util.Locale;
+import org.perflow.tensor.Scope;
+
+/** What an engine counts and measures, by model. Thread-safe. */
+final class EngineMetrics {
+  private final MeterRegistry registry;
+
+  EngineMetrics(MeterRegistry registry, JobQueue queue, ModelStore models, EngineOptions options) {
+    this.registry = registry;
+    Gauge.builder("perflow.queue.length", queue, JobQueue::length)
+        .description("Jobs that wait")
+        .register(registry);
+    Gauge.builder("perflow.memory.process", Scope::physicalBytes)
+        .description("Physical memory of the process")
+        .baseUnit("bytes")
+        .register(registry);
+    Gauge.builder("perflow.native.objects", Scope::liveObjects)
+        .description("Native objects that exist: flat where nothing leaks")
+        .register(registry);
+    for (String name : options.models().keySet()) {
+      Gauge.builder("perflow.memory.weights", () -> models.loaded().getOrDefault(name, 0L))
+          .description("Weights in memory")
+          .baseUnit("bytes")
+          .tag("model", name)
+          .register(registry);
+    }
+  }
+
+  /** A batch was drawn. */
+  void batch(String model, int pictures, int steps, Duration took) {
+    Timer.builder("perflow.draw")
+        .description("Time of a batch, from captions to pictures")
+        .tag("model", model)
+        .publishPercentileHistogram()
+        .register(registry)
+        .record(took);
+    DistributionSummary.builder("perflow.batch.size")
+        .description("Pictures of a batch")
+        .tag("model", model)
+        .register(registry)
+        .record(pictures);
+    counter("perflow.pictures", "Pictures drawn", model).increment(pictures);
+    counter("perflow.steps", "Steps of all pictures; its rate is steps a second", model)
+        .increment((double) pictures * steps);
+  }
+
+  /** A job is over. */
+  void over(Job job) {
+    Job.State state = job.now().state();
+    String model = job.request().model();
+    Counter.builder("perflow.jobs")
+        .description("Jobs that are over")
+        .tag("model", model)
+        .tag("state", state.name().toLowerCase(Locale.ROOT))
+        .register(registry)
+        .increment();
+    if (job.begun() != null) {
+      Timer.builder("perflow.wait")
+          .description("Time that jobs waited before they were drawn")
+          .tag("model", model)
+          .publishPercentileHistogram()
+          .register(registry)
+          .record(Duration.between(job.accepted(), job.begun()));
+    }
+  }
+
+  private Counter counter(String name, String description, String model) {
+    return Counter.builder(name).description(description).tag("model", model).register(registry);
+  }
+}

@@ -1,0 +1,98 @@
+package org.perflow.serve.http;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.core.JsonFactory;
+import io.javalin.http.Context;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.HexFormat;
+import java.util.Locale;
+import org.perflow.io.Json;
+
+/**
+ * What requests carry, read whole and no further than allowed. Thread-safe.
+ *
+ * <p>JSON alone is taken, and said to be so: a page of another site cannot send that without the
+ * browser asking first.
+ */
+final class Body {
+  private final int maxBytes;
+  private final int maxPixels;
+  private final ObjectMapper mapper;
+
+  Body(int maxBytes, int maxPixels) {
+    this.maxBytes = maxBytes;
+    this.maxPixels = maxPixels;
+    StreamReadConstraints limits =
+        StreamReadConstraints.builder().maxNestingDepth(32).maxStringLength(maxBytes).build();
+    mapper =
+        JsonMapper.builder(JsonFactory.builder().streamReadConstraints(limits).build())
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+            .build();
+  }
+
+  /** The bytes. */
+  byte[] bytes(Context ctx) {
+    if (ctx.req().getContentLengthLong() > maxBytes) {
+      throw tooLarge();
+    }
+    try (InputStream in = ctx.bodyInputStream()) {
+      byte[] bytes = in.readNBytes(maxBytes + 1);
+      if (bytes.length > maxBytes) {
+        throw tooLarge();
+      }
+      return bytes;
+    } catch (IOException e) {
+      throw Problem.bad(null, "the request ended before it was whole");
+    }
+  }
+
+  private Problem tooLarge() {
+    return new Problem(413, "the request has more than the %,d bytes allowed".formatted(maxBytes), null);
+  }
+
+  /** A JSON object. */
+  Fields fields(Context ctx) {
+    String type = String.valueOf(ctx.contentType()).toLowerCase(Locale.ROOT);
+    if (!type.startsWith("application/json")) {
+      throw new Problem(415, "the content type is %s; want application/json".formatted(brief(type)), null);
+    }
+    return fields(bytes(ctx));
+  }
+
+  Fields fields(byte[] json) {
+    try {
+      JsonNode node = mapper.readTree(json);
+      if (!(node instanceof ObjectNode object)) {
+        throw Problem.bad(null, "the request is no JSON object");
+      }
+      return new Fields(object, maxPixels);
+    } catch (JsonProcessingException e) {
+      throw Problem.bad(null, "the request is no JSON: " + brief(Json.explain(e)));
+    } catch (IOException e) {
+      throw Problem.bad(null, "the request is no JSON");
+    }
+  }
+
+  /** Form fields, to be filled as JSON is. */
+  Fields form() {
+    return new Fields(mapper.createObjectNode(), maxPixels);
+  }
+
+  static String brief(String text) {
+    return text.length() > 200 ? text.substring(0, 200) + "..." : text;
+  }
+
+  /** A name for content: the same for the same. */
+  static String fingerprint(String route, byte[] content) {
+    return route + " " + HexFormat.of().formatHex(ApiKeys.digest(content));
+  }
+}
