@@ -35,6 +35,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
     subcommands = {
       GenerateCommand.class,
       RefineCommand.class,
+      ServeCommand.class,
       DemoCommand.class,
       AccelerateCommand.class,
       EvaluateCommand.class,

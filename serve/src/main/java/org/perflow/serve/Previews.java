@@ -40,7 +40,7 @@ final class Previews {
     int factor = vae.config().downsampling();
     int cells = model.unet().config().sampleSize();
     int patch = 1; // as fine as the channels can tell
-    while (2 * patch <= factor && 12 * patch * patch <= 3 * channels) {
+    while (2 * patch <= factor && patch * patch <= channels) {
       patch *= 2;
     }
     double[][] squares = new double[channels + 1][channels + 1];

@@ -350,6 +350,9 @@ final class OpenAi implements Dialect {
   private Fields form(Context ctx, ByteArrayOutputStream content) {
     Fields fields = body.form();
     for (var entry : ctx.formParamMap().entrySet()) {
+      if (entry.getValue().isEmpty()) { // a file
+        continue;
+      }
       String name = entry.getKey();
       String value = entry.getValue().get(0);
       content.writeBytes((name + "=" + value + "\n").getBytes(StandardCharsets.UTF_8));
@@ -367,7 +370,7 @@ final class OpenAi implements Dialect {
         }
       } else if (name.equals("stream")) {
         fields.values().put(name, value.equals("true"));
-      } else if (!name.equals("mask") && !name.startsWith("image")) {
+      } else {
         fields.values().put(name, value);
       }
     }

@@ -6,6 +6,7 @@ import io.javalin.config.SizeUnit;
 import io.javalin.http.Context;
 import io.javalin.http.HttpResponseException;
 import io.javalin.json.JavalinJackson;
+import io.javalin.router.Endpoint;
 import io.micrometer.core.instrument.Timer;
 import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
 import io.micrometer.core.instrument.binder.jvm.JvmThreadMetrics;
@@ -146,7 +147,7 @@ public final class PictureServer implements AutoCloseable {
     config.startup.startupWatcherEnabled = false;
     config.http.maxRequestSize = options.bodyBytes();
     config.http.prefer405over404 = true;
-    config.http.defaultContentType = "text/plain; charset=utf-8";
+    config.http.defaultContentType = "text/plain";
     config.jsonMapper(new JavalinJackson(Json.MAPPER, false));
     config.jetty.multipartConfig.maxFileSize(options.bodyBytes(), SizeUnit.BYTES);
     config.jetty.multipartConfig.maxTotalRequestSize(options.bodyBytes(), SizeUnit.BYTES);
@@ -200,7 +201,8 @@ public final class PictureServer implements AutoCloseable {
       return;
     }
     Duration took = Duration.ofNanos(System.nanoTime() - begun);
-    String route = ctx.endpoint() == null ? "none" : ctx.endpoint().path;
+    Endpoint endpoint = ctx.endpoints().matchedHttpEndpoint();
+    String route = endpoint == null ? "none" : endpoint.path;
     Timer.builder("http.server.requests")
         .description("Answers, with the time they took")
         .tag("method", ctx.method().name())
@@ -208,6 +210,9 @@ public final class PictureServer implements AutoCloseable {
         .tag("status", Integer.toString(ctx.statusCode()))
         .register(registry)
         .record(took);
+    if (route.equals("/healthz") || route.equals("/readyz") || route.equals("/metrics")) {
+      return; // asked every few seconds
+    }
     LOG.info(
         "request method={} path={} status={} seconds={} client=\"{}\"",
         ctx.method(),

@@ -1,0 +1,269 @@
+package org.perflow.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import org.jspecify.annotations.Nullable;
+import org.perflow.io.Installation;
+import org.perflow.serve.EngineOptions;
+import org.perflow.serve.Job;
+import org.perflow.serve.http.ApiKeys;
+import org.perflow.serve.http.PictureServer;
+import org.perflow.serve.http.ServerOptions;
+import org.perflow.tensor.DType;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** {@code perflow serve}. */
+@Command(
+    name = "serve",
+    description =
+        "Draws over HTTP, for the clients of OpenAI's images, AUTOMATIC1111's API and Ollama's"
+            + " pictures, and on a page at /. Listens at this machine alone unless told otherwise."
+            + " SIGTERM or Ctrl-C takes no more work, finishes what there is and ends.",
+    footer = {
+      "",
+      "Examples:",
+      "  perflow serve                                       http://127.0.0.1:7860/",
+      "  perflow serve --model mine=runs/mine/student --lora style.safetensors",
+      "  perflow serve --host 0.0.0.0 --api-key-file keys",
+      "  curl http://127.0.0.1:7860/v1/images/generations -H 'Content-Type: application/json' \\",
+      "    -d '{\"prompt\": \"red apple\"}'"
+    })
+final class ServeCommand extends Verb {
+  @Option(
+      names = "--model",
+      paramLabel = "[NAME=]DIR",
+      description =
+          "Diffusers folder or single-file checkpoint, and what requests call it (its own name,"
+              + " where none is given); may be given several times, the first is the default. Models"
+              + " are loaded when they are first asked for (default: student and teacher that come"
+              + " with perflow).")
+  List<String> models = new ArrayList<>();
+
+  @Option(
+      names = "--lora",
+      paramLabel = "[NAME=]FILE",
+      description = "LoRA that requests may name; may be given several times.")
+  List<String> loras = new ArrayList<>();
+
+  @Option(
+      names = "--controlnet",
+      paramLabel = "[NAME=]DIR",
+      description = "ControlNet folder that requests may name; may be given several times.")
+  List<String> controlNets = new ArrayList<>();
+
+  @Option(
+      names = "--port",
+      defaultValue = "7860",
+      paramLabel = "N",
+      description = "Port, 0 for a free one (default: ${DEFAULT-VALUE}).")
+  int port;
+
+  @Option(
+      names = "--host",
+      defaultValue = "127.0.0.1",
+      paramLabel = "ADDRESS",
+      description =
+          "Address to listen at; others than this machine's own want --api-key-file or --no-auth"
+              + " (default: ${DEFAULT-VALUE}).")
+  String host;
+
+  @Option(
+      names = "--api-key-file",
+      paramLabel = "FILE",
+      description =
+          "API keys, one a line as KEY or NAME:KEY; whoever has none is refused. Clients send them"
+              + " as OpenAI's do: Authorization: Bearer KEY.")
+  @Nullable Path keyFile;
+
+  @Option(names = "--no-auth", description = "Let everybody draw who reaches --host.")
+  boolean noAuth;
+
+  @Option(
+      names = "--origin",
+      paramLabel = "URL",
+      description =
+          "Site whose pages may ask, such as https://example.org; may be given several times"
+              + " (default: none but the server's own).")
+  List<String> origins = new ArrayList<>();
+
+  @Option(
+      names = "--queue",
+      defaultValue = "64",
+      paramLabel = "N",
+      description = "Most jobs that wait; more are refused with 429 (default: ${DEFAULT-VALUE}).")
+  int queue;
+
+  @Option(
+      names = "--batch",
+      defaultValue = "16",
+      paramLabel = "N",
+      description =
+          "Most pictures drawn at once; changes memory and speed, not the pictures (default:"
+              + " ${DEFAULT-VALUE}).")
+  int batch;
+
+  @Option(
+      names = "--memory",
+      paramLabel = "MB",
+      description =
+          "Memory for models and drawing together; what needs more is refused (default: four fifths"
+              + " of the machine's).")
+  @Nullable Long memory;
+
+  @Option(
+      names = "--dtype",
+      defaultValue = "float32",
+      paramLabel = "TYPE",
+      description = "Type to keep and compute in: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
+  String dtype;
+
+  @Option(
+      names = "--max-pixels",
+      defaultValue = "4194304",
+      paramLabel = "N",
+      description = "Most pixels of a picture, drawn or sent (default: ${DEFAULT-VALUE}).")
+  int maxPixels;
+
+  @Option(
+      names = "--max-steps",
+      defaultValue = "150",
+      paramLabel = "N",
+      description = "Most steps (default: ${DEFAULT-VALUE}).")
+  int maxSteps;
+
+  @Option(
+      names = "--max-count",
+      defaultValue = "10",
+      paramLabel = "N",
+      description = "Most pictures of a request (default: ${DEFAULT-VALUE}).")
+  int maxCount;
+
+  @Option(
+      names = "--max-body",
+      defaultValue = "32",
+      paramLabel = "MB",
+      description = "Most megabytes of a request (default: ${DEFAULT-VALUE}).")
+  int maxBody;
+
+  @Option(
+      names = "--timeout",
+      defaultValue = "600",
+      paramLabel = "SECONDS",
+      description = "How long a job may be drawn (default: ${DEFAULT-VALUE}).")
+  long timeout;
+
+  @Option(
+      names = "--keep",
+      defaultValue = "600",
+      paramLabel = "SECONDS",
+      description = "How long pictures stay to be fetched (default: ${DEFAULT-VALUE}).")
+  long keep;
+
+  @Option(
+      names = "--drain",
+      defaultValue = "30",
+      paramLabel = "SECONDS",
+      description = "How long to finish work for when stopped (default: ${DEFAULT-VALUE}).")
+  long drain;
+
+  @Option(
+      names = "--quiet",
+      description = "No log; else each request and job is a line on standard error.")
+  boolean quiet;
+
+  /** Where the server is. */
+  record Started(String url, List<String> models, boolean keys) {}
+
+  @Override
+  void run() throws Exception {
+    ServerOptions options = options(); // wrong ones are said before anything is loaded
+    if (!quiet) {
+      System.setProperty("org.slf4j.simpleLogger.log.org.perflow", "info");
+    }
+    if (options.keys().isEmpty() && !options.isLoopback()) {
+      err().println("note: --no-auth: everybody who reaches " + host + " may draw");
+    }
+    PictureServer server = PictureServer.start(options);
+    CountDownLatch ended = new CountDownLatch(1);
+    Runtime.getRuntime()
+        .addShutdownHook(new Thread(() -> stop(server, ended), "perflow stop"));
+    report(
+        new Started(
+            server.url(),
+            List.copyOf(options.engine().models().keySet()),
+            !options.keys().isEmpty()),
+        "perflow serves at " + server.url());
+    out().flush();
+    ended.await();
+  }
+
+  private void stop(PictureServer server, CountDownLatch ended) {
+    try {
+      err().println("perflow stops; " + drain + " seconds at most");
+      err().flush();
+      List<Job> undone = server.drain();
+      if (!undone.isEmpty()) {
+        err().println(undone.size() + " jobs were not done in time");
+        err().flush();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } finally {
+      ended.countDown();
+    }
+  }
+
+  private ServerOptions options() throws IOException {
+    Map<String, Path> named = named(models, "--model");
+    if (named.isEmpty()) {
+      named.put(EngineOptions.name(Installation.student()), Installation.student());
+      named.put(EngineOptions.name(Installation.teacher()), Installation.teacher());
+    }
+    EngineOptions usual = EngineOptions.of(named.values().iterator().next());
+    EngineOptions engine =
+        usual
+            .withModels(named)
+            .withLoras(named(loras, "--lora"))
+            .withControlNets(named(controlNets, "--controlnet"))
+            .withCompute(DType.parse(dtype))
+            .withBatch(batch)
+            .withQueue(queue)
+            .withMemory(memory == null ? usual.memory() : memory << 20)
+            .withKeep(Duration.ofSeconds(keep))
+            .withPatience(Duration.ofSeconds(timeout))
+            .withLimits(
+                new EngineOptions.Limits(
+                    maxCount, maxSteps, maxPixels, EngineOptions.Limits.DEFAULTS.promptLength()));
+    return new ServerOptions(
+        engine,
+        host,
+        port,
+        keyFile == null ? Map.of() : ApiKeys.read(keyFile),
+        noAuth,
+        origins,
+        Math.multiplyExact(maxBody, 1 << 20),
+        Duration.ofSeconds(drain));
+  }
+
+  private static Map<String, Path> named(List<String> given, String option) {
+    Map<String, Path> named = new LinkedHashMap<>();
+    for (String text : given) {
+      int equals = text.indexOf('=');
+      Path path = Path.of(text.substring(equals + 1));
+      String name = equals < 1 ? EngineOptions.name(path) : text.substring(0, equals);
+      if (named.put(name, path) != null) {
+        throw new IllegalArgumentException(
+            "%s: two are called %s; give one another name, as %s other=%s"
+                .formatted(option, name, option, path));
+      }
+    }
+    return named;
+  }
+}
