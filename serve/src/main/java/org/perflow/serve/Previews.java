@@ -16,21 +16,23 @@ import org.perflow.tensor.Tensor;
 /**
  * What latents show, at next to no cost: the colours of a small patch of each latent pixel are a
  * linear function of its channels. The function is fitted, by least squares, to what the model's
- * own encoder makes of pictures of plain shapes. Thread-safe.
+ * own encoder makes of pictures of plain shapes; one for each of several shares of noise, so that a
+ * preview shows what can be told under the noise and not the noise. Thread-safe.
  */
 final class Previews {
   private static final int POINTS = 1024; // latent pixels to fit to
-  private static final double RIDGE = 1e-3; // of the largest of the diagonal
+  private static final int LEVELS = 16; // shares of noise, from 0 to all
+  private static final double LEAST_NOISE = 1e-3;
   private static final int SHAPES = 12;
 
   private final int channels;
   private final int patch;
-  private final double[][] function; // [channels + 1, 3 · patch²]
+  private final double[][][] functions; // [LEVELS, channels + 1, 3 · patch²]
 
-  private Previews(int channels, int patch, double[][] function) {
+  private Previews(int channels, int patch, double[][][] functions) {
     this.channels = channels;
     this.patch = patch;
-    this.function = function;
+    this.functions = functions;
   }
 
   /** Fitted to the autoencoder of {@code model}. */
@@ -68,11 +70,40 @@ final class Previews {
         }
       }
     }
-    return new Previews(channels, patch, solve(squares, products));
+    double[][][] functions = new double[LEVELS][][];
+    for (int level = 0; level < LEVELS; level++) {
+      functions[level] = fit(squares, products, (double) level / LEVELS);
+    }
+    return new Previews(channels, patch, functions);
   }
 
-  /** What row {@code row} of latents [B, C, h, w] shows. */
-  BufferedImage of(Tensor latents, int row) {
+  /**
+   * For latents of unit variance, the share {@code noise} of it noise: z = √(1 − noise) x + √noise n.
+   * The last input is 1, without noise.
+   */
+  private static double[][] fit(double[][] squares, double[][] products, double noise) {
+    int constant = squares.length - 1;
+    double points = squares[constant][constant];
+    double scale = Math.sqrt(1 - noise);
+    double[][] a = Arrays.stream(squares).map(double[]::clone).toArray(double[][]::new);
+    double[][] b = Arrays.stream(products).map(double[]::clone).toArray(double[][]::new);
+    for (int i = 0; i < constant; i++) {
+      for (int j = 0; j < constant; j++) {
+        a[i][j] *= scale * scale;
+      }
+      a[i][i] += points * (noise + LEAST_NOISE);
+      a[i][constant] *= scale;
+      a[constant][i] *= scale;
+      for (int k = 0; k < b[i].length; k++) {
+        b[i][k] *= scale;
+      }
+    }
+    return solve(a, b);
+  }
+
+  /** What row {@code row} of latents [B, C, h, w] shows, {@code noise} of whose variance is noise. */
+  BufferedImage of(Tensor latents, int row, double noise) {
+    double[][] function = functions[(int) Math.round(Math.min(noise, 1) * (LEVELS - 1))];
     int height = (int) latents.size(2);
     int width = (int) latents.size(3);
     float[] values;
@@ -145,17 +176,13 @@ final class Previews {
     return new Color(random.nextInt(1 << 24));
   }
 
-  /** X of A X = B for a symmetric A by Cholesky, with a little on A's diagonal. */
+  /** X of A X = B for a symmetric, positive definite A, by Cholesky. */
   private static double[][] solve(double[][] a, double[][] b) {
     int n = a.length;
-    double most = 0;
-    for (int i = 0; i < n; i++) {
-      most = Math.max(most, a[i][i]);
-    }
     double[][] l = new double[n][n];
     for (int i = 0; i < n; i++) {
       for (int j = 0; j <= i; j++) {
-        double sum = a[i][j] + (i == j ? RIDGE * most : 0);
+        double sum = a[i][j];
         for (int k = 0; k < j; k++) {
           sum -= l[i][k] * l[j][k];
         }

@@ -258,8 +258,9 @@ final class Worker implements Runnable {
       for (Job job : jobs) {
         int row = row(job);
         boolean here = row >= 0 && row < latents.size(0);
+        double noise = 1 - (double) done / total; // near enough, whatever the sampler
         BufferedImage seen =
-            here && job.isWatched() ? loaded.previews().of(latents, row) : null;
+            here && job.isWatched() ? loaded.previews().of(latents, row, noise) : null;
         job.progress(done, total, seen);
       }
     }

@@ -144,10 +144,10 @@ async function draw(all) {
     }, all.length > 1)));
     $('caption').textContent = 'Done';
   } catch (e) {
-    $('caption').textContent = '';
+    $('caption').textContent = e.name === 'AbortError' ? e.message : '';
     $('error').textContent = e.message;
-    $('error').hidden = false;
-    if (![...$('views').querySelectorAll('img')].some(image => image.src)) $('stage').hidden = true;
+    $('error').hidden = e.name === 'AbortError';
+    $('stage').hidden = !$('error').hidden && ![...$('views').querySelectorAll('img')].some(image => image.src);
   }
 }
 
@@ -174,7 +174,7 @@ async function one(asked, progress, named) {
     running.delete(job.id);
     $('cancel').disabled = !running.size;
   }
-  if (last.state === 'cancelled') throw new Error('Cancelled');
+  if (last.state === 'cancelled') throw new DOMException('Cancelled', 'AbortError');
   if (last.error) throw new Error(last.error);
   const seconds = (performance.now() - begun) / 1000;
   for (const picture of last.pictures) {

@@ -1,0 +1,255 @@
+package org.perflow.serve;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.perflow.io.Installation;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
+import org.perflow.serve.RefusedException.Reason;
+import org.perflow.tensor.Scope;
+
+/** The engine with the models that come with perflow. */
+class EngineTest {
+  private static final String STUDENT = "emoji-64-perflow";
+  private static final String TEACHER = "emoji-64";
+  private final SimpleMeterRegistry registry = new SimpleMeterRegistry();
+  private Engine engine;
+
+  @AfterEach
+  void stop() {
+    if (engine != null) {
+      engine.close();
+    }
+  }
+
+  private static EngineOptions options() {
+    Map<String, Path> models = new LinkedHashMap<>();
+    models.put(STUDENT, Installation.student());
+    models.put(TEACHER, Installation.teacher());
+    return EngineOptions.of(Installation.student()).withModels(models);
+  }
+
+  private Engine start(EngineOptions options) throws Exception {
+    engine = new Engine(options, registry);
+    return engine;
+  }
+
+  private static Caller caller(String client, boolean waits) {
+    return new Caller(client, null, client + Math.random(), waits);
+  }
+
+  private static JobRequest asked(String model, Request request, int count) {
+    JobRequest one = JobRequest.of(model, request);
+    return new JobRequest(
+        model, request, count, null, one.loras(), one.controls(), one.format(), one.quality());
+  }
+
+  private static Job.Snapshot end(Job job) throws InterruptedException {
+    Job.Snapshot now = job.now();
+    while (!now.state().isOver()) {
+      now = job.await(now.version(), Duration.ofMinutes(1));
+    }
+    return now;
+  }
+
+  /** Long enough to be caught while it is drawn: the teacher's 150 steps of 10 pictures. */
+  private Job slow(String client, boolean waits) {
+    Request many = Request.of("rocket").withSteps(150);
+    return engine.submit(asked(TEACHER, many, 10), caller(client, waits));
+  }
+
+  private static void drawing(Job job) throws InterruptedException {
+    Job.Snapshot now = job.now();
+    while (now.step() == 0) {
+      now = job.await(now.version(), Duration.ofMinutes(1));
+    }
+  }
+
+  @Test
+  void aPictureDoesNotDependOnItsCompany() throws Exception {
+    start(options());
+    List<Job> jobs = new ArrayList<>();
+    Job first = slow("first", false); // holds the worker, so that the others wait together
+    for (String prompt : List.of("red apple", "green pear", "blue car")) {
+      jobs.add(
+          engine.submit(
+              asked(STUDENT, Request.of(prompt).withSeed(11), 2), caller(prompt, false)));
+    }
+    drawing(first);
+    engine.cancel(first, "enough");
+    try (Pipeline pipe = Pipeline.load(Installation.student())) {
+      for (Job job : jobs) {
+        Job.Snapshot end = end(job);
+        assertThat(end.state()).isEqualTo(Job.State.DONE);
+        for (int i = 0; i < 2; i++) {
+          BufferedImage alone = pipe.draw(job.request().picture(i));
+          assertThat(distance(end.pictures().get(i), alone)).isLessThanOrEqualTo(2);
+          assertThat(end.pictures().get(i).seed()).isEqualTo(11 + i);
+        }
+      }
+    }
+    assertThat(registry.get("perflow.batch.size").tag("model", STUDENT).summary().max())
+        .isEqualTo(6);
+  }
+
+  private static int distance(DrawnPicture picture, BufferedImage other) throws Exception {
+    BufferedImage image = ImageIO.read(new ByteArrayInputStream(picture.file()));
+    int most = 0;
+    for (int y = 0; y < image.getHeight(); y++) {
+      for (int x = 0; x < image.getWidth(); x++) {
+        for (int shift = 0; shift <= 16; shift += 8) {
+          int a = image.getRGB(x, y) >> shift & 0xFF;
+          int b = other.getRGB(x, y) >> shift & 0xFF;
+          most = Math.max(most, Math.abs(a - b));
+        }
+      }
+    }
+    return most;
+  }
+
+  @Test
+  void cancelEndsOneJobAndNoOther() throws Exception {
+    start(options());
+    Job mine = slow("me", false);
+    drawing(mine);
+    Job other = engine.submit(JobRequest.of(STUDENT, Request.of("tree")), caller("you", false));
+    Job waiting = engine.submit(JobRequest.of(STUDENT, Request.of("sun")), caller("me", false));
+    assertThat(engine.cancel(waiting, "not that one")).isTrue();
+    assertThat(engine.cancel(mine, "not that one")).isTrue();
+    assertThat(engine.cancel(mine, "again")).isFalse();
+    assertThat(end(other).state()).isEqualTo(Job.State.DONE);
+    assertThat(end(mine).error().reason()).isEqualTo(Reason.CANCELLED);
+    assertThat(waiting.now().pictures()).isEmpty();
+  }
+
+  @Test
+  void whatNobodyWaitsForIsNotDrawn() throws Exception {
+    start(options());
+    Job left = slow("gone", true);
+    drawing(left);
+    left.detach();
+    Job.Snapshot end = end(left);
+    assertThat(end.state()).isEqualTo(Job.State.CANCELLED);
+    Job kept = engine.submit(JobRequest.of(STUDENT, Request.of("sun")), caller("me", false));
+    kept.detach(); // it asked for a job
+    assertThat(end(kept).state()).isEqualTo(Job.State.DONE);
+  }
+
+  @Test
+  void repetitionsAreNotDrawnTwice() throws Exception {
+    start(options());
+    JobRequest sun = JobRequest.of(STUDENT, Request.of("sun"));
+    Job keyed = engine.submit(sun, new Caller("me", "key", "sun", true));
+    assertThat(engine.submit(sun, new Caller("me", "key", "sun", true))).isSameAs(keyed);
+    assertThat(engine.submit(sun, new Caller("you", "key", "sun", true))).isNotSameAs(keyed);
+    assertThatThrownBy(() -> engine.submit(sun, new Caller("me", "key", "moon", true)))
+        .isInstanceOfSatisfying(
+            RefusedException.class, e -> assertThat(e.reason()).isEqualTo(Reason.CONFLICT));
+    end(keyed);
+    assertThat(engine.submit(sun, new Caller("me", "key", "sun", true))).isSameAs(keyed);
+    // Without a key a repetition is one only where its first sender does not wait any more.
+    Job slow = slow("me", true);
+    Job same = engine.submit(slow.request(), slow.caller());
+    assertThat(same).isNotSameAs(slow);
+    slow.detach();
+    assertThat(engine.submit(slow.request(), slow.caller())).isSameAs(slow);
+  }
+
+  @Test
+  void theQueueIsBounded() throws Exception {
+    start(options().withQueue(2));
+    Job slow = slow("me", false);
+    drawing(slow);
+    engine.submit(JobRequest.of(STUDENT, Request.of("a")), caller("me", false));
+    engine.submit(JobRequest.of(STUDENT, Request.of("b")), caller("me", false));
+    assertThatThrownBy(
+            () -> engine.submit(JobRequest.of(STUDENT, Request.of("c")), caller("me", false)))
+        .isInstanceOfSatisfying(
+            RefusedException.class, e -> assertThat(e.reason()).isEqualTo(Reason.QUEUE_FULL));
+  }
+
+  @Test
+  void moreThanAllowedIsRefused() throws Exception {
+    start(options().withMemory(600L << 20).withKeep(Duration.ofMillis(1)));
+    Job job = engine.submit(JobRequest.of(STUDENT, Request.of("a")), caller("me", false));
+    assertThat(end(job).state()).isEqualTo(Job.State.DONE);
+    Request large = Request.of("a").withSize(2048, 2048);
+    Job refused = engine.submit(JobRequest.of(STUDENT, large), caller("me", false));
+    assertThat(end(refused).error().reason()).isEqualTo(Reason.TOO_LARGE);
+    for (Request request :
+        List.of(
+            Request.of("a").withSize(4096, 4096),
+            Request.of("a").withSteps(151),
+            Request.of("a".repeat(8001)))) {
+      assertThatThrownBy(() -> engine.submit(JobRequest.of(STUDENT, request), caller("me", false)))
+          .isInstanceOfSatisfying(
+              RefusedException.class, e -> assertThat(e.reason()).isEqualTo(Reason.BAD_REQUEST));
+    }
+    assertThatThrownBy(
+            () -> engine.submit(JobRequest.of("emoji", Request.of("a")), caller("me", false)))
+        .hasMessageContaining("emoji-64");
+    Thread.sleep(1100);
+    assertThat(engine.find(job.id())).isEmpty(); // expired
+  }
+
+  @Test
+  void modelsMakeRoomForEachOther() throws Exception {
+    start(options().withMemory(60L << 20)); // each has 35 MB
+    long objects = 0;
+    for (int round = 0; round < 3; round++) {
+      for (String model : List.of(TEACHER, STUDENT)) {
+        Request two = Request.of("sun").withSteps(4);
+        Job job = engine.submit(JobRequest.of(model, two), caller("me", false));
+        assertThat(end(job).state()).isEqualTo(Job.State.DONE);
+        assertThat(engine.loaded()).containsOnlyKeys(model);
+      }
+      if (round == 1) {
+        objects = Scope.liveObjects();
+      }
+    }
+    assertThat(Scope.liveObjects()).isLessThanOrEqualTo(objects + 50);
+  }
+
+  @Test
+  void aWrongRequestFailsAlone() throws Exception {
+    start(options());
+    Job slow = slow("me", false);
+    drawing(slow);
+    Job wrong =
+        engine.submit(
+            JobRequest.of(STUDENT, Request.of("a").withSize(60, 64)), caller("me", false));
+    Job right = engine.submit(JobRequest.of(STUDENT, Request.of("b")), caller("me", false));
+    engine.cancel(slow, "enough");
+    assertThat(end(wrong).error()).hasMessageContaining("multiples of 8");
+    assertThat(end(right).state()).isEqualTo(Job.State.DONE);
+  }
+
+  @Test
+  void drainingFinishesOrHandsBackInTime() throws Exception {
+    start(options());
+    Job quick = engine.submit(JobRequest.of(STUDENT, Request.of("a")), caller("me", false));
+    end(quick);
+    Job slow = slow("me", false);
+    drawing(slow);
+    long begin = System.nanoTime();
+    assertThat(engine.drain(Duration.ofMillis(300))).containsExactly(slow);
+    assertThat(Duration.ofNanos(System.nanoTime() - begin)).isLessThan(Duration.ofSeconds(5));
+    assertThatThrownBy(
+            () -> engine.submit(JobRequest.of(STUDENT, Request.of("c")), caller("me", false)))
+        .isInstanceOfSatisfying(
+            RefusedException.class, e -> assertThat(e.reason()).isEqualTo(Reason.STOPPING));
+  }
+}
