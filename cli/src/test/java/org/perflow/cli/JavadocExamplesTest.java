@@ -41,6 +41,7 @@ class JavadocExamplesTest {
           "Hub",
           "Inspection",
           "ModelConversion",
+          "PictureServer",
           "Pipeline",
           "Pretraining",
           "Request",
@@ -69,6 +70,7 @@ class JavadocExamplesTest {
               "java.awt.image.BufferedImage",
               "java.io.*",
               "java.nio.file.*",
+              "java.time.Duration",
               "java.util.*",
               "java.util.concurrent.atomic.*",
               "javax.imageio.ImageIO",
@@ -78,6 +80,7 @@ class JavadocExamplesTest {
               "org.perflow.io.*",
               "org.perflow.pipeline.*",
               "org.perflow.report.*",
+              "org.perflow.serve.http.*",
               "org.perflow.tensor.DType",
               "org.perflow.train.*")
           .map("import %s;%n"::formatted)

@@ -1,5 +1,6 @@
 package org.perflow.serve.http;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
@@ -8,8 +9,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.fasterxml.jackson.core.JsonFactory;
 import io.javalin.http.Context;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.HexFormat;
@@ -23,6 +24,10 @@ import org.perflow.io.Json;
  * browser asking first.
  */
 final class Body {
+  private static final int PART = 1 << 16; // bytes read at once
+  private static final int PATIENCE = 30; // seconds
+  private static final int SLOWEST = 1000; // bytes a second; one that drips would hold a thread
+
   private final int maxBytes;
   private final int maxPixels;
   private final ObjectMapper mapper;
@@ -44,12 +49,21 @@ final class Body {
     if (ctx.req().getContentLengthLong() > maxBytes) {
       throw tooLarge();
     }
+    long begin = System.nanoTime();
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     try (InputStream in = ctx.bodyInputStream()) {
-      byte[] bytes = in.readNBytes(maxBytes + 1);
-      if (bytes.length > maxBytes) {
-        throw tooLarge();
+      byte[] part = new byte[PART];
+      for (int read = in.read(part); read >= 0; read = in.read(part)) {
+        bytes.write(part, 0, read);
+        if (bytes.size() > maxBytes) {
+          throw tooLarge();
+        }
+        long seconds = (System.nanoTime() - begin) / 1_000_000_000;
+        if (seconds > PATIENCE + bytes.size() / SLOWEST) {
+          throw new Problem(408, "the request came too slowly", null);
+        }
       }
-      return bytes;
+      return bytes.toByteArray();
     } catch (IOException e) {
       throw Problem.bad(null, "the request ended before it was whole");
     }

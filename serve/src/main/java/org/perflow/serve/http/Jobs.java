@@ -34,7 +34,7 @@ import org.perflow.serve.JobRequest;
  */
 final class Jobs implements Dialect {
   private static final int WATCHERS = 64;
-  private static final List<String> FIELDS =
+  static final List<String> FIELDS =
       List.of(
           "model",
           "prompt",

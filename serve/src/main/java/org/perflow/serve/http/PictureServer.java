@@ -34,14 +34,23 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Pictures over HTTP, and the page at {@code /}. Starting it loads the models in the background;
- * {@link #close} ends at once, {@link #drain} first waits for what is being drawn. Thread-safe.
+ * Pictures over HTTP, and the page at {@code /}:
+ *
+ * <pre>{@code
+ * ServerOptions options = ServerOptions.of(Path.of("models/emoji-64-perflow"));
+ * try (PictureServer server = PictureServer.start(options.withPort(7860))) {
+ *   server.awaitReady(Duration.ofMinutes(2)); // http://127.0.0.1:7860/ is the page
+ *   server.drain(); // when it is time to end
+ * }
+ * }</pre>
+ *
+ * <p>Starting it loads the default model in the background; {@link #close} ends at once, {@link
+ * #drain} first waits for what is being drawn. Thread-safe.
  */
 public final class PictureServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(PictureServer.class);
   private static final String BEGUN = "perflow begun";
   private static final String RETRY_SECONDS = "5";
-  private static final int SLOWEST = 1000; // bytes a second of a request's or an answer's body
   private static final Duration IDLE = Duration.ofSeconds(60);
 
   /** Path, file beside this class, type. */
@@ -110,6 +119,15 @@ public final class PictureServer implements AutoCloseable {
   /** What draws. */
   public Engine engine() {
     return engine;
+  }
+
+  /** Methods and paths, as {@code GET /api/jobs/{id}}. */
+  List<String> routes() {
+    return http.unsafe.internalRouter.allHttpHandlers().stream()
+        .map(handler -> handler.endpoint)
+        .filter(endpoint -> endpoint.method.isHttpMethod())
+        .map(endpoint -> endpoint.method.name() + " " + endpoint.path)
+        .toList();
   }
 
   /** Waits until the default model is loaded and has drawn; false where it is not in time. */
@@ -181,8 +199,6 @@ public final class PictureServer implements AutoCloseable {
   private ServerConnector connector(Server server, HttpConfiguration common) {
     HttpConfiguration http = new HttpConfiguration(common);
     http.setSendServerVersion(false);
-    http.setMinRequestDataRate(SLOWEST);
-    http.setMinResponseDataRate(SLOWEST);
     ServerConnector connector = new ServerConnector(server, new HttpConnectionFactory(http));
     connector.setHost(options.host().replaceAll("[\\[\\]]", ""));
     connector.setPort(options.port());

@@ -4,14 +4,6 @@
  * org.perflow.serve.http.OpenAi}, {@link org.perflow.serve.http.A1111} and {@link
  * org.perflow.serve.http.OllamaImages}. Who may come in is {@link
  * org.perflow.serve.http.Access}'s, what they send {@link org.perflow.serve.http.Body} reads.
- *
- * <pre>{@code
- * ServerOptions options = ServerOptions.of(Path.of("models/emoji-64-perflow"));
- * try (PictureServer server = PictureServer.start(options.withPort(7860))) {
- *   server.awaitReady(Duration.ofMinutes(2)); // http://127.0.0.1:7860/ is the page
- *   server.drain();
- * }
- * }</pre>
  */
 @NullMarked
 package org.perflow.serve.http;

@@ -1,0 +1,129 @@
+package org.perflow.serve.http;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.perflow.io.Installation;
+import org.perflow.pipeline.Pipeline;
+import org.perflow.pipeline.Request;
+import org.perflow.pipeline.StepListener;
+import org.perflow.tensor.Scope;
+
+/**
+ * 64 clients for ten minutes ({@code -Dperflow.load.seconds}), one client, and the plain pipeline:
+ * the figures of docs/serving.md.
+ */
+@Tag("slow")
+class LoadTest {
+  private static final long SECONDS = Long.getLong("perflow.load.seconds", 600);
+  private static final int CLIENTS = 64;
+
+  @Test
+  void manyClients() throws Exception {
+    plain();
+    try (Serving serving = Serving.start()) {
+      figures("one client", clients(serving, 1, SECONDS / 10, false), SECONDS / 10, 0);
+      figures(
+          "64 clients, one size", clients(serving, CLIENTS, SECONDS / 5, false), SECONDS / 5, 0);
+      clients(serving, CLIENTS, Math.max(5, SECONDS / 20), true);
+      long memory = Scope.physicalBytes();
+      long objects = Scope.liveObjects();
+      AtomicInteger refused = new AtomicInteger();
+      List<Double> took = clients(serving, CLIENTS, SECONDS, true, refused);
+      figures("64 clients, mixed sizes", took, SECONDS, refused.get());
+      System.out.printf(
+          "memory before %,d MB, after %,d MB; native objects %d, %d%n",
+          memory >> 20, Scope.physicalBytes() >> 20, objects, Scope.liveObjects());
+      assertThat(Scope.liveObjects()).isLessThanOrEqualTo(objects + 50);
+    }
+  }
+
+  /** The bar: the same pictures without a server. */
+  private static void plain() throws Exception {
+    try (Pipeline pipe = Pipeline.load(Installation.student())) {
+      for (int batch : new int[] {1, 16}) {
+        List<Request> requests = Request.of("red apple").repeat(batch);
+        pipe.generate(requests, batch, StepListener.NONE).close();
+        long end = System.nanoTime() + Duration.ofSeconds(SECONDS / 10).toNanos();
+        long begin = System.nanoTime();
+        int pictures = 0;
+        while (System.nanoTime() < end) {
+          pipe.generate(requests, batch, StepListener.NONE).close();
+          pictures += batch;
+        }
+        System.out.printf(
+            "pipeline, batches of %d: %.2f pictures a second%n",
+            batch, pictures * 1e9 / (System.nanoTime() - begin));
+      }
+    }
+  }
+
+  private static List<Double> clients(Serving serving, int count, long seconds, boolean mixed)
+      throws Exception {
+    return clients(serving, count, seconds, mixed, new AtomicInteger());
+  }
+
+  /** Seconds of each answer. */
+  private static List<Double> clients(
+      Serving serving, int count, long seconds, boolean mixed, AtomicInteger refused)
+      throws Exception {
+    ExecutorService pool = Executors.newFixedThreadPool(count);
+    long end = System.nanoTime() + Duration.ofSeconds(seconds).toNanos();
+    List<Double> all = new ArrayList<>();
+    try {
+      List<Callable<List<Double>>> clients = new ArrayList<>();
+      for (int i = 0; i < count; i++) {
+        Random random = new Random(i);
+        clients.add(
+            () -> {
+              List<Double> took = new ArrayList<>();
+              while (System.nanoTime() < end) {
+                String size = mixed && random.nextInt(4) == 0 ? "96x64" : "64x64";
+                long begin = System.nanoTime();
+                HttpResponse<String> answer =
+                    serving.post(
+                        "/v1/images/generations", "{'prompt':'red apple','size':'" + size + "'}");
+                if (answer.statusCode() == 429) {
+                  refused.incrementAndGet();
+                  Thread.sleep(1000);
+                } else {
+                  assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
+                  took.add((System.nanoTime() - begin) / 1e9);
+                }
+              }
+              return took;
+            });
+      }
+      for (Future<List<Double>> each : pool.invokeAll(clients)) {
+        all.addAll(each.get());
+      }
+      return all;
+    } finally {
+      pool.shutdownNow();
+    }
+  }
+
+  private static void figures(String what, List<Double> took, long seconds, int refused) {
+    Collections.sort(took);
+    System.out.printf(
+        "%s: %d pictures, %.2f a second, p50 %.3f s, p95 %.3f s, %d times 429%n",
+        what,
+        took.size(),
+        (double) took.size() / seconds,
+        took.get(took.size() / 2),
+        took.get(took.size() * 95 / 100),
+        refused);
+  }
+}
