@@ -56,6 +56,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
       "Examples:",
       "  perflow demo                                  see it work, in a few minutes",
       "  perflow generate --prompt \"red apple\"         one picture in 4 steps",
+      "  perflow serve                                 a page to draw at, and APIs that clients know",
       "  perflow COMMAND --help                        options and examples of a command",
       "",
       "Exit codes: 0 done, 1 failed while running, 2 wrong usage or input."

@@ -29,6 +29,7 @@ class DocsExamplesTest {
               "org.perflow.pipeline.*",
               "org.perflow.io.*",
               "org.perflow.models.*",
+              "org.perflow.serve.http.*",
               "org.perflow.tensor.*",
               "org.perflow.train.*")
           .map("import %s;%n"::formatted)

@@ -44,11 +44,16 @@ final class Body {
             .build();
   }
 
-  /** The bytes. */
-  byte[] bytes(Context ctx) {
+  /** Refuses what says itself that it is too large. */
+  void checkLength(Context ctx) {
     if (ctx.req().getContentLengthLong() > maxBytes) {
       throw tooLarge();
     }
+  }
+
+  /** The bytes. */
+  byte[] bytes(Context ctx) {
+    checkLength(ctx);
     long begin = System.nanoTime();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     try (InputStream in = ctx.bodyInputStream()) {

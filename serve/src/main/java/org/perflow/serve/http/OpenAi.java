@@ -320,10 +320,11 @@ final class OpenAi implements Dialect {
         ctx, fields, request.withSize(size[0], size[1]), content.toByteArray(), "image_edit");
   }
 
-  private static Map<String, List<UploadedFile>> parts(Context ctx) {
+  private Map<String, List<UploadedFile>> parts(Context ctx) {
+    body.checkLength(ctx);
     try {
       return ctx.uploadedFileMap();
-    } catch (RuntimeException e) { // whatever the form lacks
+    } catch (Exception e) { // Kotlin hides that checked ones come from there, too
       throw Problem.bad(null, "the form cannot be read, or is larger than allowed");
     }
   }

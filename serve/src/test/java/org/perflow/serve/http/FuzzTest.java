@@ -35,8 +35,8 @@ class FuzzTest {
   };
 
   @Test
-  void threeHundredRequests() throws Exception {
-    campaign(300);
+  void aHundredRequests() throws Exception {
+    campaign(100);
   }
 
   @Test
@@ -159,7 +159,8 @@ class FuzzTest {
 
   private static byte[] json(String path, Random random) throws IOException {
     ObjectNode json = Json.MAPPER.createObjectNode();
-    json.put("prompt", "sun").put("steps", 4).put("seed", random.nextInt(100));
+    int steps = random.nextInt(5) == 0 ? 4 : 9; // more than allowed, for the sake of time
+    json.put("prompt", "sun").put("steps", steps).put("seed", random.nextInt(100));
     if (path.endsWith("img2img")) {
       json.putArray("init_images").add(Serving.disc(64));
     } else if (path.endsWith("png-info")) {
@@ -195,7 +196,7 @@ class FuzzTest {
             java.util.Base64.getDecoder().decode(Serving.disc(64)), StandardCharsets.ISO_8859_1);
     String text =
         part.formatted("prompt", "", "sun")
-            + part.formatted("steps", "", random.nextInt(3) == 0 ? "many" : "4")
+            + part.formatted("steps", "", List.of("many", "9", "4").get(random.nextInt(3)))
             + part.formatted("image", file, image)
             + "--b--\r\n";
     return text.getBytes(StandardCharsets.ISO_8859_1);

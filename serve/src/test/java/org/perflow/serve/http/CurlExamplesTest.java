@@ -1,0 +1,62 @@
+package org.perflow.serve.http;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.File;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The curl examples of docs/serving.md, as they stand there, against a running server. */
+class CurlExamplesTest {
+  @TempDir Path folder;
+
+  @Test
+  void run() throws Exception {
+    assumeTrue(
+        Arrays.stream(System.getenv("PATH").split(File.pathSeparator))
+            .anyMatch(path -> Files.isExecutable(Path.of(path, "curl"))),
+        "no curl");
+    try (Serving serving = Serving.start()) {
+      int examples = 0;
+      for (String example : examples()) {
+        examples++;
+        String command = example.replace(":7860", ":" + serving.server.port());
+        Process process =
+            new ProcessBuilder("bash", "-euc", command)
+                .directory(folder.toFile())
+                .redirectErrorStream(true)
+                .start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(said).isZero();
+        assertThat(said).as(command).isNotEmpty().doesNotContain("\"error\": {");
+      }
+      assertThat(examples).isEqualTo(5);
+      assertThat(folder.resolve("events.txt")).content().contains("\"state\":\"done\"");
+      assertThat(Files.readAllBytes(folder.resolve("apple.webp"))).startsWith("RIFF".getBytes());
+    }
+  }
+
+  /** Blocks of indented lines in which curl is called. */
+  private static List<String> examples() throws Exception {
+    List<String> examples = new ArrayList<>();
+    StringBuilder block = new StringBuilder();
+    for (String line : Files.readAllLines(Path.of("..", "docs", "serving.md"))) {
+      if (line.startsWith("    ")) {
+        block.append(line.substring(4)).append('\n');
+      } else {
+        if (block.toString().contains("curl ")) {
+          examples.add(block.toString());
+        }
+        block.setLength(0);
+      }
+    }
+    return examples;
+  }
+}
