@@ -59,19 +59,11 @@ public final class PictureDecoder {
    * @throws IOException saying what is wrong with the file, without its name
    */
   public static BufferedImage decode(byte[] file, Color ground) throws IOException {
-    return decode(file, ground, MAX_PIXELS);
-  }
-
-  /**
-   * The same for files of strangers: of at most {@code maxPixels} pixels, which is seen before any
-   * memory is taken.
-   */
-  public static BufferedImage decode(byte[] file, Color ground, int maxPixels) throws IOException {
     PictureFormat format =
         PictureFormat.of(file).orElseThrow(() -> new IOException(noPicture(file)));
     try {
       EncodedPicture picture = format.open(file);
-      checkSize(picture, file.length, Math.min(maxPixels, MAX_PIXELS));
+      checkSize(picture, file.length);
       BufferedImage stored = picture.pixels().decode();
       BufferedImage rgb = Colours.onGround(stored, picture.profile(), ground);
       return Orientation.upright(rgb, picture.orientation());
@@ -80,17 +72,17 @@ public final class PictureDecoder {
     }
   }
 
-  private static void checkSize(EncodedPicture picture, int bytes, int maxPixels) throws IOException {
+  private static void checkSize(EncodedPicture picture, int bytes) throws IOException {
     int width = picture.width();
     int height = picture.height();
     long pixels = (long) width * height;
     if (width < 1 || height < 1) {
       throw new IOException("damaged picture (%d x %d pixels)".formatted(width, height));
     }
-    if (pixels > maxPixels) {
+    if (pixels > MAX_PIXELS) {
       throw new IOException(
           "%d pixels (%d x %d), expected at most %d; make it smaller"
-              .formatted(pixels, width, height, maxPixels));
+              .formatted(pixels, width, height, MAX_PIXELS));
     }
     if (pixels > Math.max(FREE_PIXELS, (long) PIXELS_PER_BYTE * bytes)) {
       throw new IOException(

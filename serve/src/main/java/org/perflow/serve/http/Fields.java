@@ -3,6 +3,7 @@ package org.perflow.serve.http;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.Color;
+import java.awt.Dimension;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.util.Base64;
@@ -195,7 +196,14 @@ record Fields(ObjectNode values, int maxPixels) {
 
   static BufferedImage decode(String name, byte[] file, Color ground, int maxPixels) {
     try {
-      return PictureDecoder.decode(file, ground, maxPixels);
+      Dimension size = PictureDecoder.size(file);
+      if ((long) size.width * size.height > maxPixels) {
+        throw Problem.bad(
+            name,
+            "%s has %d x %d pixels, %d are allowed; make it smaller"
+                .formatted(name, size.width, size.height, maxPixels));
+      }
+      return PictureDecoder.decode(file, ground);
     } catch (IOException e) {
       throw Problem.bad(name, name + ": " + e.getMessage());
     }

@@ -157,7 +157,7 @@ class SafetyTest {
     HttpResponse<String> answer =
         serving.post("/api/jobs", "{'prompt':'x','image':'" + small + "'}");
     assertThat(answer.statusCode()).isEqualTo(400);
-    assertThat(answer.body()).contains("expected at most 4194304");
+    assertThat(answer.body()).contains("4194304 are allowed");
     for (String picture : List.of("http://127.0.0.1:1/a.png", "file:///etc/passwd", "AAAA")) {
       answer = serving.post("/api/jobs", "{'prompt':'x','image':'" + picture + "'}");
       assertThat(answer.statusCode()).as(picture).isEqualTo(400);
