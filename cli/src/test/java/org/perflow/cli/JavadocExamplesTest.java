@@ -106,7 +106,7 @@ class JavadocExamplesTest {
 
   private static List<Path> classes() throws IOException {
     List<Path> classes = new ArrayList<>();
-    for (String module : List.of("tensor", "io", "models", "flow", "train")) {
+    for (String module : List.of("tensor", "io", "models", "flow", "train", "serve")) {
       try (Stream<Path> files = Files.walk(Path.of("..", module, "src/main/java"))) {
         files
             .filter(file -> file.toString().endsWith(".java"))
