@@ -174,6 +174,14 @@ final class ServeCommand extends Verb {
   long drain;
 
   @Option(
+      names = "--journal",
+      paramLabel = "DIR",
+      description =
+          "Folder where accepted jobs of /api/jobs and their pictures survive a crash: what was not"
+              + " done is drawn after the next start (default: none).")
+  @Nullable Path journal;
+
+  @Option(
       names = "--quiet",
       description = "No log; else each request and job is a line on standard error.")
   boolean quiet;
@@ -238,6 +246,7 @@ final class ServeCommand extends Verb {
             .withMemory(memory == null ? usual.memory() : memory << 20)
             .withKeep(Duration.ofSeconds(keep))
             .withPatience(Duration.ofSeconds(timeout))
+            .withJournal(journal)
             .withLimits(
                 new EngineOptions.Limits(
                     maxCount, maxSteps, maxPixels, EngineOptions.Limits.DEFAULTS.promptLength()));

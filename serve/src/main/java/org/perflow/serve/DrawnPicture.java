@@ -34,6 +34,15 @@ public final class DrawnPicture {
     this.settings = new LinkedHashMap<>(settings);
   }
 
+  /** One that is a file already. */
+  DrawnPicture(byte[] file, long seed, Map<String, String> settings) {
+    this.file = file;
+    this.seed = seed;
+    this.format = PictureFormat.PNG;
+    this.quality = 100;
+    this.settings = new LinkedHashMap<>(settings);
+  }
+
   /** Its seed. */
   public long seed() {
     return seed;

@@ -1,5 +1,6 @@
 package org.perflow.serve;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -15,6 +16,8 @@ import java.util.OptionalInt;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.pipeline.Request;
@@ -39,9 +42,11 @@ public final class Engine implements AutoCloseable {
   private final JobQueue queue;
   private final ModelStore models;
   private final EngineMetrics metrics;
+  private final @Nullable Journal journal;
   private final Thread worker;
   private final ScheduledExecutorService sweeper;
   private volatile boolean ready;
+  private volatile boolean stopping;
 
   /**
    * Starts the worker, which loads the default model and warms up; jobs may come at once.
@@ -58,7 +63,10 @@ public final class Engine implements AutoCloseable {
     queue = new JobQueue(options.queue(), options.keep());
     models = new ModelStore(options);
     metrics = new EngineMetrics(registry, queue, models, options);
-    worker = new Thread(new Worker(options, queue, models, metrics, this::over), "perflow draw");
+    journal = options.journal() == null ? null : new Journal(options.journal());
+    worker =
+        new Thread(
+            new Worker(options, queue, models, metrics, journal, this::over), "perflow draw");
     sweeper =
         Executors.newSingleThreadScheduledExecutor(
             work -> {
@@ -75,7 +83,7 @@ public final class Engine implements AutoCloseable {
   /** The first job: one picture by the default model, or a step of it where it has many. */
   private void warmUp() {
     Request any = Request.of("a picture");
-    Job job = queue.submit(JobRequest.of(options.defaultModel(), any), ITSELF);
+    Job job = queue.submit(JobRequest.of(options.defaultModel(), any), ITSELF, unused -> {});
     Thread watcher =
         new Thread(
             () -> {
@@ -97,15 +105,25 @@ public final class Engine implements AutoCloseable {
 
   private void sweep() {
     try {
-      queue.sweep().forEach(job -> cancel(job, "its client is gone"));
+      queue.abandoned().forEach(job -> cancel(job, "its client is gone"));
+      queue.expire().forEach(this::forget);
     } catch (RuntimeException e) {
       LOG.error("sweeping failed", e);
+    }
+  }
+
+  private void forget(Job job) {
+    if (journal != null) {
+      journal.forget(job.id());
     }
   }
 
   private void over(Job job) {
     metrics.over(job);
     Job.Snapshot end = job.now();
+    if (end.state() != Job.State.DONE && !stopping) { // else it is drawn after the next start
+      forget(job);
+    }
     LOG.info(
         "job over id={} state={} model=\"{}\" pictures={} seconds={} client=\"{}\"{}",
         job.id(),
@@ -158,7 +176,51 @@ public final class Engine implements AutoCloseable {
    */
   public Job submit(JobRequest request, Caller caller) {
     check(request);
-    return queue.submit(request, caller);
+    return queue.submit(request, caller, unused -> {});
+  }
+
+  /**
+   * The same for a job that is to survive the process, where the options name a journal.
+   *
+   * @param source what {@link #restore} will read the request from
+   */
+  public Job submit(JobRequest request, Caller caller, ObjectNode source) {
+    check(request);
+    return queue.submit(
+        request,
+        caller,
+        job -> {
+          if (journal != null) {
+            journal.accepted(job, source);
+          }
+        });
+  }
+
+  /**
+   * Goes on with the jobs of the journal: those that were not done wait again, in their order and
+   * before all new ones of a caller who does this first; those that were have their pictures.
+   *
+   * @param reader makes a request of its source
+   */
+  public void restore(Function<ObjectNode, JobRequest> reader) throws IOException {
+    if (journal == null) {
+      return;
+    }
+    for (Journal.Entry entry : journal.read()) {
+      JobRequest request;
+      try {
+        request = reader.apply(entry.source());
+        check(request);
+      } catch (RuntimeException e) { // a model that is not served any more
+        LOG.error("a job of before cannot be drawn now id={}", entry.id(), e);
+        continue;
+      }
+      Job job = new Job(entry.id(), request, entry.caller());
+      if (entry.pictures() != null) {
+        job.restore(entry.pictures());
+      }
+      queue.restore(job);
+    }
   }
 
   private void check(JobRequest request) {
@@ -233,6 +295,7 @@ public final class Engine implements AutoCloseable {
    * cancelled. Returns the jobs that were.
    */
   public List<Job> drain(Duration patience) throws InterruptedException {
+    stopping = true;
     queue.close();
     Instant end = Instant.now().plus(patience);
     List<Job> cancelled = new ArrayList<>();
@@ -250,6 +313,7 @@ public final class Engine implements AutoCloseable {
 
   /** Takes no more jobs, and cancels those there are. */
   public void stop() {
+    stopping = true;
     queue.close();
     queue.unfinished().forEach(job -> cancel(job, "the server was stopped"));
   }
@@ -264,6 +328,9 @@ public final class Engine implements AutoCloseable {
       worker.join();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+    if (journal != null) {
+      journal.close();
     }
   }
 }

@@ -217,6 +217,13 @@ public final class Job {
     return state == State.DONE;
   }
 
+  /** It was done before. */
+  synchronized void restore(List<DrawnPicture> done) {
+    pictures.addAll(done);
+    taken = request.count();
+    end(State.DONE);
+  }
+
   synchronized void note(String text) {
     if (!notes.contains(text)) {
       notes.add(text);

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.ToIntFunction;
 import org.perflow.serve.RefusedException.Reason;
 
@@ -49,9 +50,10 @@ final class JobQueue {
   /**
    * Takes the request on, or finds the job that it repeats. The caller is attached to it.
    *
+   * @param first is done with a new job before anybody knows of it
    * @throws RefusedException where the queue is full or closed, or the key was another request's
    */
-  synchronized Job submit(JobRequest request, Caller caller) {
+  synchronized Job submit(JobRequest request, Caller caller, Consumer<Job> first) {
     Optional<Job> repeated = repeated(caller);
     if (repeated.isPresent()) {
       Job job = repeated.get();
@@ -68,20 +70,20 @@ final class JobQueue {
       throw new RefusedException(
           Reason.QUEUE_FULL, most + " jobs wait already, which is all that may; try again later");
     }
-    return add(new Job(newId(), request, caller));
-  }
-
-  /** A job of before under its own name. */
-  synchronized Job restore(String id, JobRequest request, Caller caller) {
-    return add(new Job(id, request, caller));
-  }
-
-  private Job add(Job job) {
+    Job job = new Job(newId(), request, caller);
+    first.accept(job);
     job.attach();
-    known.put(job.id(), job);
-    waiting.add(job);
-    notifyAll();
+    restore(job);
     return job;
+  }
+
+  /** Takes on a job of before, which waits unless it is over. */
+  synchronized void restore(Job job) {
+    known.put(job.id(), job);
+    if (!job.isOver()) {
+      waiting.add(job);
+      notifyAll();
+    }
   }
 
   synchronized void refuseClosed() {
@@ -157,17 +159,24 @@ final class JobQueue {
     return shares;
   }
 
-  /** Forgets what has expired and takes back what nobody waits for; the latter. */
-  synchronized List<Job> sweep() {
-    Instant now = Instant.now();
-    known
-        .values()
-        .removeIf(
-            job -> {
-              Instant ended = job.ended();
-              return ended != null && ended.plus(keep).isBefore(now);
-            });
+  /** Jobs that nobody waits for any more. */
+  synchronized List<Job> abandoned() {
     return known.values().stream().filter(job -> job.isAbandoned(GRACE)).toList();
+  }
+
+  /** Forgets what has expired, and says what that is. */
+  synchronized List<Job> expire() {
+    Instant now = Instant.now();
+    List<Job> expired =
+        known.values().stream()
+            .filter(
+                job -> {
+                  Instant ended = job.ended();
+                  return ended != null && ended.plus(keep).isBefore(now);
+                })
+            .toList();
+    expired.forEach(job -> known.remove(job.id()));
+    return expired;
   }
 
   /** Takes no more jobs. */

@@ -40,6 +40,7 @@ final class Worker implements Runnable {
   private final JobQueue queue;
   private final ModelStore models;
   private final EngineMetrics metrics;
+  private final @Nullable Journal journal;
   private final Consumer<Job> over;
 
   /** {@code over} is told of each job that ends here. */
@@ -48,11 +49,13 @@ final class Worker implements Runnable {
       JobQueue queue,
       ModelStore models,
       EngineMetrics metrics,
+      @Nullable Journal journal,
       Consumer<Job> over) {
     this.options = options;
     this.queue = queue;
     this.models = models;
     this.metrics = metrics;
+    this.journal = journal;
     this.over = over;
   }
 
@@ -302,6 +305,9 @@ final class Worker implements Runnable {
       DrawnPicture done =
           new DrawnPicture(
               picture, unit.request().seed(), asked.format(), asked.quality(), settings);
+      if (journal != null && !unit.job().isOver()) {
+        journal.drawn(unit.job(), unit.job().now().pictures().size(), done);
+      }
       if (unit.job().drawn(done)) {
         over.accept(unit.job());
       }

@@ -96,8 +96,10 @@ final class Jobs implements Dialect {
 
   private void submit(Context ctx) {
     byte[] json = body.bytes(ctx);
-    JobRequest request = request(body.fields(json), engine);
-    Job job = engine.submit(request, Access.caller(ctx, json, false));
+    Fields fields = body.fields(json);
+    JobRequest request = request(fields, engine);
+    fields.values().put("seed", request.request().seed()); // drawn again, it is the same picture
+    Job job = engine.submit(request, Access.caller(ctx, json, false), fields.values());
     job.detach(); // it is drawn whether anybody waits or not
     ctx.status(202).header("Location", "/api/jobs/" + job.id()).json(status(job));
   }

@@ -77,13 +77,15 @@ public final class PictureServer implements AutoCloseable {
     new JvmThreadMetrics().bindTo(registry);
     new ProcessorMetrics().bindTo(registry);
     engine = new Engine(options.engine(), registry);
-    Body body = new Body(options.bodyBytes(), options.engine().limits().pixels());
+    int pixels = options.engine().limits().pixels();
+    Body body = new Body(options.bodyBytes(), pixels);
     dialects =
         List.of(
             new Jobs(engine, body),
             new OpenAi(engine, body),
             new A1111(engine, body),
             new OllamaImages(engine, body));
+    engine.restore(source -> Jobs.request(new Fields(source, pixels), engine));
     http = Javalin.create(this::configure);
   }
 
