@@ -14,8 +14,8 @@ final class MemoryEstimate {
   /** Feature maps of the widest size that a block of the U-Net has alive: GEGLU's are eight. */
   private static final int MAPS_OF_A_BLOCK = 12;
 
-  /** Input, normalised, convolved, kept for the shortcut. */
-  private static final int MAPS_OF_A_DECODER_BLOCK = 4;
+  /** Input, normalised, convolved, kept for the shortcut, each also as oneDNN lays it out. */
+  private static final int MAPS_OF_A_DECODER_BLOCK = 8;
 
   private MemoryEstimate() {}
 
