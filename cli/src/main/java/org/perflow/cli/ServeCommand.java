@@ -200,8 +200,7 @@ final class ServeCommand extends Verb {
     }
     PictureServer server = PictureServer.start(options);
     CountDownLatch ended = new CountDownLatch(1);
-    Runtime.getRuntime()
-        .addShutdownHook(new Thread(() -> stop(server, ended), "perflow stop"));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(server, ended), "perflow stop"));
     report(
         new Started(
             server.url(),

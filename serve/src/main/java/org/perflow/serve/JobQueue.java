@@ -59,7 +59,8 @@ final class JobQueue {
       Job job = repeated.get();
       if (!job.caller().fingerprint().equals(caller.fingerprint())) {
         throw new RefusedException(
-            Reason.CONFLICT, "this idempotency key came with another request before; take a new one");
+            Reason.CONFLICT,
+            "this idempotency key came with another request before; take a new one");
       }
       job.attach();
       return job;
@@ -92,7 +93,9 @@ final class JobQueue {
     }
   }
 
-  /** By key, whatever became of it unless it failed; without one, only where nobody waits for it. */
+  /**
+   * By key, whatever became of it unless it failed; without one, only where nobody waits for it.
+   */
   private Optional<Job> repeated(Caller caller) {
     return known.values().stream()
         .filter(job -> job.caller().client().equals(caller.client()))

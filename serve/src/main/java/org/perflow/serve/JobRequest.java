@@ -50,8 +50,7 @@ public record JobRequest(
 
   /** One PNG by a model's own settings. */
   public static JobRequest of(String model, Request request) {
-    return new JobRequest(
-        model, request, 1, null, Map.of(), List.of(), PictureFormat.PNG, 90);
+    return new JobRequest(model, request, 1, null, Map.of(), List.of(), PictureFormat.PNG, 90);
   }
 
   /** The request of picture {@code index}. */

@@ -81,9 +81,7 @@ final class Journal implements AutoCloseable {
           Files.write(part.resolve(Integer.toString(index)), picture.file());
           Path list = part.resolve(INDEX);
           ArrayNode index0 =
-              Files.exists(list)
-                  ? (ArrayNode) Json.read(list)
-                  : Json.MAPPER.createArrayNode();
+              Files.exists(list) ? (ArrayNode) Json.read(list) : Json.MAPPER.createArrayNode();
           ObjectNode entry = index0.addObject();
           entry.put("seed", picture.seed());
           entry.set("settings", Json.MAPPER.valueToTree(picture.settings()));
@@ -119,8 +117,7 @@ final class Journal implements AutoCloseable {
       JsonNode entry = Json.readObject(file);
       String key = entry.path("key").isNull() ? null : entry.path("key").asText();
       Caller caller =
-          new Caller(
-              entry.path("client").asText(), key, entry.path("fingerprint").asText(), false);
+          new Caller(entry.path("client").asText(), key, entry.path("fingerprint").asText(), false);
       entries.add(
           new Entry(
               id,

@@ -78,8 +78,8 @@ final class Previews {
   }
 
   /**
-   * For latents of unit variance, the share {@code noise} of it noise: z = √(1 − noise) x + √noise n.
-   * The last input is 1, without noise.
+   * For latents of unit variance, the share {@code noise} of it noise: z = √(1 − noise) x + √noise
+   * n. The last input is 1, without noise.
    */
   private static double[][] fit(double[][] squares, double[][] products, double noise) {
     int constant = squares.length - 1;
@@ -101,7 +101,9 @@ final class Previews {
     return solve(a, b);
   }
 
-  /** What row {@code row} of latents [B, C, h, w] shows, {@code noise} of whose variance is noise. */
+  /**
+   * What row {@code row} of latents [B, C, h, w] shows, {@code noise} of whose variance is noise.
+   */
   BufferedImage of(Tensor latents, int row, double noise) {
     double[][] function = functions[(int) Math.round(Math.min(noise, 1) * (LEVELS - 1))];
     int height = (int) latents.size(2);
@@ -123,8 +125,7 @@ final class Previews {
           }
           rgb = rgb << 8 | (int) Math.round(Math.max(0, Math.min(255, value)));
         }
-        image.setRGB(
-            cell % width * patch + at % patch, cell / width * patch + at / patch, rgb);
+        image.setRGB(cell % width * patch + at % patch, cell / width * patch + at / patch, rgb);
       }
     }
     return image;

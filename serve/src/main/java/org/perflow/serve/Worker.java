@@ -168,8 +168,7 @@ final class Worker implements Runnable {
         .toList();
   }
 
-  private Pipeline pipeline(
-      Loaded loaded, @Nullable ObjectNode lorasOwn, JobRequest request) {
+  private Pipeline pipeline(Loaded loaded, @Nullable ObjectNode lorasOwn, JobRequest request) {
     if (request.scheduler() != null) {
       if (!SchedulerConfig.NAMES.contains(request.scheduler())) {
         throw ModelStore.unknown("sampler", request.scheduler(), SchedulerConfig.NAMES);
@@ -252,7 +251,8 @@ final class Worker implements Runnable {
       this.loaded = loaded;
       this.pipe = pipe;
       this.units = units;
-      this.jobs = units.stream().map(Unit::job).collect(Collectors.toCollection(LinkedHashSet::new));
+      this.jobs =
+          units.stream().map(Unit::job).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
     @Override

@@ -85,8 +85,7 @@ class EngineTest {
     Job first = slow("first", false); // holds the worker, so that the others wait together
     for (String prompt : List.of("red apple", "green pear", "blue car")) {
       jobs.add(
-          engine.submit(
-              asked(STUDENT, Request.of(prompt).withSeed(11), 2), caller(prompt, false)));
+          engine.submit(asked(STUDENT, Request.of(prompt).withSeed(11), 2), caller(prompt, false)));
     }
     drawing(first);
     engine.cancel(first, "enough");

@@ -48,7 +48,8 @@ public final class PictureEncoder {
         settings.setCompressionQuality(quality / 100f);
         write(new WebPImageWriterSpi().createWriterInstance(null), settings, image, out);
       }
-      default -> throw new IllegalArgumentException(format + " is not written; want PNG, JPEG or WEBP");
+      default ->
+          throw new IllegalArgumentException(format + " is not written; want PNG, JPEG or WEBP");
     }
     return out.toByteArray();
   }

@@ -195,8 +195,7 @@ final class A1111 implements Dialect {
     if (images.size() != 1 || !images.get(0).isTextual()) {
       throw Problem.bad("init_images", "init_images must hold one picture in base64");
     }
-    BufferedImage image =
-        fields.picture("init_images", images.get(0).textValue(), Color.WHITE);
+    BufferedImage image = fields.picture("init_images", images.get(0).textValue(), Color.WHITE);
     BufferedImage mask = fields.picture("mask", Color.BLACK);
     if (mask != null && Objects.equals(fields.whole("inpainting_mask_invert"), 1)) {
       for (int y = 0; y < mask.getHeight(); y++) {
@@ -250,12 +249,12 @@ final class A1111 implements Dialect {
     if (name == null) {
       return engine.options().defaultModel();
     }
-    String bare = name.replaceFirst(" \\[[0-9a-f]+]$", "").replaceFirst("\\.(safetensors|ckpt)$", "");
+    String bare =
+        name.replaceFirst(" \\[[0-9a-f]+]$", "").replaceFirst("\\.(safetensors|ckpt)$", "");
     return engine.options().models().keySet().stream()
         .filter(each -> each.equals(name) || each.equals(bare))
         .findFirst()
-        .orElseThrow(
-            () -> new Problem(404, "Checkpoint not found", "sd_model_checkpoint"));
+        .orElseThrow(() -> new Problem(404, "Checkpoint not found", "sd_model_checkpoint"));
   }
 
   private Map<String, Object> answer(Fields fields, Job job, Job.Snapshot end)

@@ -75,14 +75,16 @@ final class Body {
   }
 
   private Problem tooLarge() {
-    return new Problem(413, "the request has more than the %,d bytes allowed".formatted(maxBytes), null);
+    return new Problem(
+        413, "the request has more than the %,d bytes allowed".formatted(maxBytes), null);
   }
 
   /** A JSON object. */
   Fields fields(Context ctx) {
     String type = String.valueOf(ctx.contentType()).toLowerCase(Locale.ROOT);
     if (!type.startsWith("application/json")) {
-      throw new Problem(415, "the content type is %s; want application/json".formatted(brief(type)), null);
+      throw new Problem(
+          415, "the content type is %s; want application/json".formatted(brief(type)), null);
     }
     return fields(bytes(ctx));
   }

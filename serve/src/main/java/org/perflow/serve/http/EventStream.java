@@ -10,7 +10,7 @@ import org.perflow.io.Json;
 
 /** Server-sent events, written as they happen. */
 final class EventStream {
-  private static final ObjectWriter COMPACT = 
+  private static final ObjectWriter COMPACT =
       Json.MAPPER.writer().without(SerializationFeature.INDENT_OUTPUT);
 
   private final OutputStream out;

@@ -74,7 +74,8 @@ record Fields(ObjectNode values, int maxPixels) {
     if (value == null) {
       return null;
     }
-    boolean whole = value.isNumber() && value.canConvertToLong() && value.canConvertToExactIntegral();
+    boolean whole =
+        value.isNumber() && value.canConvertToLong() && value.canConvertToExactIntegral();
     if (!whole) {
       throw wrong(name, "a whole number", value);
     }

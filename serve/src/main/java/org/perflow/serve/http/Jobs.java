@@ -112,8 +112,7 @@ final class Jobs implements Dialect {
         Request.of(prompt)
             .withNegativePrompt(fields.words("negative_prompt"))
             .withGuidance(fields.guidance("guidance"))
-            .withGuidanceRescale(
-                Objects.requireNonNullElse(fields.number("guidance_rescale"), 0.0))
+            .withGuidanceRescale(Objects.requireNonNullElse(fields.number("guidance_rescale"), 0.0))
             .withSeed(fields.seed())
             .withSize(
                 Objects.requireNonNullElse(fields.whole("width"), 0),
@@ -124,8 +123,7 @@ final class Jobs implements Dialect {
     Integer steps = fields.whole("steps");
     request = steps == null ? request : request.withSteps(steps);
     BufferedImage mask = fields.picture("mask", Color.BLACK);
-    request =
-        from(request, fields.picture("image", Color.WHITE), mask, fields.number("strength"));
+    request = from(request, fields.picture("image", Color.WHITE), mask, fields.number("strength"));
     List<JobRequest.ControlUse> controls = new ArrayList<>();
     for (JsonNode control : fields.list("controls")) {
       if (!(control instanceof ObjectNode object)) {
@@ -245,7 +243,8 @@ final class Jobs implements Dialect {
   private void events(Context ctx) throws IOException {
     Job job = find(ctx);
     if (!watchers.tryAcquire()) {
-      throw new Problem(429, WATCHERS + " watch already, which is all that may; ask for the job", null);
+      throw new Problem(
+          429, WATCHERS + " watch already, which is all that may; ask for the job", null);
     }
     job.watch();
     job.attach();

@@ -80,7 +80,8 @@ final class OllamaImages implements Dialect {
                 Objects.requireNonNullElse(fields.whole("height"), 0));
     Integer steps = fields.whole("steps");
     request = steps == null ? request : request.withSteps(steps);
-    String named = model == null ? engine.options().defaultModel() : model.replaceFirst(":latest$", "");
+    String named =
+        model == null ? engine.options().defaultModel() : model.replaceFirst(":latest$", "");
     boolean stream = !fields.values().has("stream") || fields.flag("stream");
     JobRequest asked =
         new JobRequest(named, request, 1, null, Map.of(), List.of(), PictureFormat.PNG, 100);

@@ -129,7 +129,8 @@ final class OpenAi implements Dialect {
     }
     Matcher matcher = SIZE.matcher(size);
     if (!matcher.matches()) {
-      throw Problem.bad("size", "size is %s; want auto, or such as 512x512".formatted(Body.brief(size)));
+      throw Problem.bad(
+          "size", "size is %s; want auto, or such as 512x512".formatted(Body.brief(size)));
     }
     return new int[] {Integer.parseInt(matcher.group(1)), Integer.parseInt(matcher.group(2))};
   }
@@ -188,7 +189,8 @@ final class OpenAi implements Dialect {
             : fields.text("response_format");
     if (format != null && !List.of("url", "b64_json").contains(format)) {
       throw Problem.bad(
-          "response_format", "response_format is %s; want b64_json or url".formatted(Body.brief(format)));
+          "response_format",
+          "response_format is %s; want b64_json or url".formatted(Body.brief(format)));
     }
     return "url".equals(format);
   }
@@ -219,8 +221,7 @@ final class OpenAi implements Dialect {
     answer.put("background", "opaque");
     answer.put("output_format", name(job.request().format()));
     answer.put("quality", "auto");
-    answer.put(
-        "size", request.width() == 0 ? "auto" : request.width() + "x" + request.height());
+    answer.put("size", request.width() == 0 ? "auto" : request.width() + "x" + request.height());
     return answer;
   }
 
@@ -309,15 +310,15 @@ final class OpenAi implements Dialect {
             : Objects.requireNonNullElseGet(
                 transparency("mask", maskFile, most),
                 () -> {
-                  throw Problem.bad("mask", "mask has no transparent part, which says what to change");
+                  throw Problem.bad(
+                      "mask", "mask has no transparent part, which says what to change");
                 });
     int[] size = size(fields);
     if (size[0] == 0) {
       size = sizeNear(image, modelFor(fields.text("model")));
     }
     Request request = Jobs.from(request(fields), image, mask, fields.number("strength"));
-    answer(
-        ctx, fields, request.withSize(size[0], size[1]), content.toByteArray(), "image_edit");
+    answer(ctx, fields, request.withSize(size[0], size[1]), content.toByteArray(), "image_edit");
   }
 
   private Map<String, List<UploadedFile>> parts(Context ctx) {

@@ -103,7 +103,10 @@ public final class PictureServer implements AutoCloseable {
       server.engine.close();
       throw new IOException(
           "cannot listen at %s, port %d: %s"
-              .formatted(options.host(), options.port(), Objects.requireNonNullElse(e.getCause(), e).getMessage()),
+              .formatted(
+                  options.host(),
+                  options.port(),
+                  Objects.requireNonNullElse(e.getCause(), e).getMessage()),
           e);
     }
   }

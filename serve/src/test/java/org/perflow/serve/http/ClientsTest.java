@@ -87,7 +87,8 @@ class ClientsTest {
   @Test
   void openAiJavaEdits() throws Exception {
     byte[] disc = Base64.getDecoder().decode(Serving.disc(64));
-    ImageEditParams.Image image = ImageEditParams.Image.ofInputStream(new ByteArrayInputStream(disc));
+    ImageEditParams.Image image =
+        ImageEditParams.Image.ofInputStream(new ByteArrayInputStream(disc));
     ImagesResponse answer =
         openAi(KEY)
             .images()
@@ -111,11 +112,17 @@ class ClientsTest {
                 openAi(KEY)
                     .images()
                     .generate(
-                        ImageGenerateParams.builder().prompt("x").size(ImageGenerateParams.Size.of("100x100")).build()))
+                        ImageGenerateParams.builder()
+                            .prompt("x")
+                            .size(ImageGenerateParams.Size.of("100x100"))
+                            .build()))
         .isInstanceOf(BadRequestException.class)
         .hasMessageContaining("multiples of 8");
     assertThatThrownBy(
-            () -> openAi("wrong").images().generate(ImageGenerateParams.builder().prompt("x").build()))
+            () ->
+                openAi("wrong")
+                    .images()
+                    .generate(ImageGenerateParams.builder().prompt("x").build()))
         .isInstanceOf(UnauthorizedException.class);
     assertThat(openAi(KEY).models().list().data())
         .extracting(model -> model.id())

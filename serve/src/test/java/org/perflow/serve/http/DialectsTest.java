@@ -89,15 +89,13 @@ class DialectsTest {
             "{'prompt':'red apple','seed':7,'stream':true,'partial_images':2}");
     assertThat(answer.headers().firstValue("content-type").orElse(""))
         .startsWith("text/event-stream");
-    List<String> events =
-        answer.body().lines().filter(line -> line.startsWith("event: ")).toList();
+    List<String> events = answer.body().lines().filter(line -> line.startsWith("event: ")).toList();
     assertThat(events)
         .containsExactly(
             "event: image_generation.partial_image",
             "event: image_generation.partial_image",
             "event: image_generation.completed");
-    List<String> data =
-        answer.body().lines().filter(line -> line.startsWith("data: ")).toList();
+    List<String> data = answer.body().lines().filter(line -> line.startsWith("data: ")).toList();
     JsonNode last = Json.MAPPER.readTree(data.get(2).substring(6));
     assertApple(last.path("b64_json").asText());
     assertThat(last.at("/usage/total_tokens").isInt()).isTrue();
@@ -141,8 +139,7 @@ class DialectsTest {
                 .header("Content-Type", "multipart/form-data; boundary=" + boundary)
                 .POST(BodyPublishers.ofByteArray(body.toByteArray())));
     assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
-    BufferedImage edited =
-        Serving.picture(Serving.json(answer).at("/data/0/b64_json").asText());
+    BufferedImage edited = Serving.picture(Serving.json(answer).at("/data/0/b64_json").asText());
     int right = edited.getRGB(48, 32);
     assertThat(right >> 16 & 0xFF).isGreaterThan(200); // still the disc
     assertThat(right >> 8 & 0xFF).isLessThan(80);
@@ -228,7 +225,8 @@ class DialectsTest {
     String lines =
         serving.post("/api/generate", "{'prompt':'red apple','options':{'seed':7}}").body();
     assertThat(lines.lines().toList()).hasSizeGreaterThan(1);
-    assertThat(lines.lines().map(line -> line.contains("\"done\":true")).collect(Collectors.toList()))
+    assertThat(
+            lines.lines().map(line -> line.contains("\"done\":true")).collect(Collectors.toList()))
         .endsWith(true)
         .startsWith(false);
   }

@@ -30,8 +30,14 @@ import org.perflow.tensor.Scope;
 class FuzzTest {
   private static final int CLIENTS = 8;
   private static final String[] PATHS = {
-    "/v1/images/generations", "/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/api/generate", "/api/jobs",
-    "/sdapi/v1/options", "/sdapi/v1/png-info", "/v1/images/edits"
+    "/v1/images/generations",
+    "/sdapi/v1/txt2img",
+    "/sdapi/v1/img2img",
+    "/api/generate",
+    "/api/jobs",
+    "/sdapi/v1/options",
+    "/sdapi/v1/png-info",
+    "/v1/images/edits"
   };
 
   @Test

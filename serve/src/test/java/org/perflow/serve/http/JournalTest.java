@@ -76,7 +76,8 @@ class JournalTest {
         assertThat(answer.statusCode()).as(answer.body()).isEqualTo(202);
         ids.add(Serving.json(answer).path("id").asText());
       }
-      HttpRequest first = HttpRequest.newBuilder(URI.create(url + "/api/jobs/" + ids.get(0))).build();
+      HttpRequest first =
+          HttpRequest.newBuilder(URI.create(url + "/api/jobs/" + ids.get(0))).build();
       do {
         done = Json.MAPPER.readTree(Serving.HTTP.send(first, BodyHandlers.ofString()).body());
       } while (!done.path("state").asText().equals("done"));
@@ -94,8 +95,9 @@ class JournalTest {
       }
       assertThat(Files.getLastModifiedTime(picture).toMillis()).isEqualTo(written);
     }
-    try (Serving serving = Serving.start(options(folder).withEngine(
-            options(folder).engine().withKeep(Duration.ofMillis(1))))) {
+    try (Serving serving =
+        Serving.start(
+            options(folder).withEngine(options(folder).engine().withKeep(Duration.ofMillis(1))))) {
       Thread.sleep(1500); // expired
       assertThat(serving.get("/api/jobs/" + ids.get(0)).statusCode()).isEqualTo(404);
       try (Stream<Path> left = Files.list(folder)) {

@@ -40,7 +40,10 @@ class OpenApiTest {
       assertThat(told).containsExactlyInAnyOrderElementsOf(routes);
 
       List<String> fields = new ArrayList<>();
-      document.at("/components/schemas/JobRequest/properties").fieldNames().forEachRemaining(fields::add);
+      document
+          .at("/components/schemas/JobRequest/properties")
+          .fieldNames()
+          .forEachRemaining(fields::add);
       assertThat(fields).containsExactlyInAnyOrderElementsOf(Jobs.FIELDS);
     }
   }

@@ -55,7 +55,8 @@ class SafetyTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("--no-auth");
     assertThat(options.withNoAuth(true).withHost("0.0.0.0").isLoopback()).isFalse();
-    assertThatThrownBy(() -> options.withKeys(Map.of("a", "short"))).hasMessageContaining("openssl");
+    assertThatThrownBy(() -> options.withKeys(Map.of("a", "short")))
+        .hasMessageContaining("openssl");
   }
 
   @Test
@@ -79,7 +80,8 @@ class SafetyTest {
 
   @Test
   void keyFilesAreRead() throws IOException {
-    Path file = Files.writeString(folder.resolve("keys"), "# ours\nann: " + KEY + "\n\n" + KEY + "x\n");
+    Path file =
+        Files.writeString(folder.resolve("keys"), "# ours\nann: " + KEY + "\n\n" + KEY + "x\n");
     assertThat(ApiKeys.read(file)).isEqualTo(Map.of("ann", KEY, "key 4", KEY + "x"));
     Files.writeString(file, "# none\n");
     assertThatThrownBy(() -> ApiKeys.read(file)).isInstanceOf(FormatException.class);
@@ -131,17 +133,34 @@ class SafetyTest {
   @Test
   void whatIsWrongIsSaidAndNothingLeaks() throws Exception {
     for (String json :
-        List.of("", "{", "[]", "null", "{'prompt':1}", "{'prompt':'x','prompt':'y'}", "{'n':1e400}",
-            "{'prompt':'x','seed':1.5}", "{'prompt':'x','n':0}", "{'prompt':'x','n':11}",
-            "{'prompt':'x','size':'99999x99999'}", "{'prompt':'x','n':9999999999}",
-            "{'prompt':'x','guidance':'a-b'}", "{'prompt':'x','output_format':'gif'}",
-            "[".repeat(100_000), "{'a':" + "[".repeat(100) + "]".repeat(100) + "}")) {
+        List.of(
+            "",
+            "{",
+            "[]",
+            "null",
+            "{'prompt':1}",
+            "{'prompt':'x','prompt':'y'}",
+            "{'n':1e400}",
+            "{'prompt':'x','seed':1.5}",
+            "{'prompt':'x','n':0}",
+            "{'prompt':'x','n':11}",
+            "{'prompt':'x','size':'99999x99999'}",
+            "{'prompt':'x','n':9999999999}",
+            "{'prompt':'x','guidance':'a-b'}",
+            "{'prompt':'x','output_format':'gif'}",
+            "[".repeat(100_000),
+            "{'a':" + "[".repeat(100) + "]".repeat(100) + "}")) {
       HttpResponse<String> answer = serving.post("/v1/images/generations", json);
-      assertThat(answer.statusCode()).as(json.substring(0, Math.min(50, json.length()))).isEqualTo(400);
+      assertThat(answer.statusCode())
+          .as(json.substring(0, Math.min(50, json.length())))
+          .isEqualTo(400);
       assertThat(Serving.json(answer).at("/error/message").asText()).isNotEmpty();
       assertThat(answer.body()).doesNotContain("java", "Exception", "/work", "models/");
     }
-    assertThat(serving.post("/v1/images/generations", "{'prompt':'x','loras':{'../../etc/passwd':1}}").statusCode())
+    assertThat(
+            serving
+                .post("/v1/images/generations", "{'prompt':'x','loras':{'../../etc/passwd':1}}")
+                .statusCode())
         .isEqualTo(404);
     assertThat(serving.get("/files/..%2f..%2fetc/passwd").statusCode()).isIn(400, 404);
     assertThat(serving.get("/page/../../../pom.xml").statusCode()).isIn(400, 404);
@@ -326,8 +345,7 @@ class SafetyTest {
       while (!line.contains("\"preview\"")) {
         line = lines.readLine();
       }
-      HttpResponse<String> cancelled =
-          Serving.send(serving.to("/api/jobs/" + id).DELETE());
+      HttpResponse<String> cancelled = Serving.send(serving.to("/api/jobs/" + id).DELETE());
       assertThat(cancelled.body()).contains("\"cancelled\"");
       String last = line;
       for (line = lines.readLine(); line != null; line = lines.readLine()) {
