@@ -68,8 +68,10 @@ final class DataInspectCommand extends Verb {
       }
       if (!others.isEmpty()) {
         text.append(
-            ", passed over %d other files (%s%s)"
-                .formatted(others.size(), others.get(0), others.size() > 1 ? ", ..." : ""));
+            ", passed over %s%s"
+                .formatted(
+                    others.get(0),
+                    others.size() > 1 ? " and %d more".formatted(others.size() - 1) : ""));
       }
       captions.forEach(
           caption -> text.append("%n  ".formatted()).append(TerminalWriter.line(caption)));

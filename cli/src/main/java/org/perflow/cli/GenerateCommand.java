@@ -19,6 +19,7 @@ import org.perflow.models.AppliedEmbeddings;
 import org.perflow.models.AutoencoderTiny;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
@@ -48,6 +49,8 @@ import picocli.CommandLine.Option;
       "  perflow generate --prompt \"green pear\" --image apple.png --strength 0.75"
     })
 final class GenerateCommand extends Verb {
+  private static final int MOST_PICTURES = 100_000;
+
   @Option(
       names = "--model",
       paramLabel = "MODEL",
@@ -231,13 +234,24 @@ final class GenerateCommand extends Verb {
 
   @Override
   void run() throws Exception {
-    if (count < 1) {
-      throw new IllegalArgumentException("--count is " + count + ", expected 1 or more");
+    long all = (long) count * prompts.size();
+    if (count < 1 || all > MOST_PICTURES) {
+      throw new IllegalArgumentException(
+          "--count is %d, expected 1 or more, and up to %,d pictures of all prompts together"
+              .formatted(count, MOST_PICTURES));
+    }
+    if (batch < 1) {
+      throw new IllegalArgumentException("--batch is " + batch + ", expected 1 or more");
     }
     DType compute = Compute.parse(dtype).dtype();
-    Path folder = fetch(model, Installation.student());
+    if (scheduler != null) {
+      SchedulerConfig.named(scheduler); // for its refusal
+    }
+    Request request = pictures.read(asked());
     List<AppliedEmbeddings.Source> inversions = inversions();
     List<AppliedLoras.Source> additions = additions();
+    pictures.fetchNets(this::fetch);
+    Path folder = fetch(model, Installation.student());
     try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions);
         AppliedLoras added = AppliedLoras.fuse(embedded.model(), additions)) {
@@ -245,10 +259,11 @@ final class GenerateCommand extends Verb {
       embedded.placeholders().stream()
           .filter(placeholder -> !isSaid(placeholder))
           .forEach(name -> err().println("note: no prompt says " + name + ", so it is not used"));
-      List<ControlNetModel> nets = pictures.loadNets(this::fetch, DType.F32);
+      List<ControlNetModel> nets = pictures.loadNets(DType.F32);
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(fetch(preview), DType.F32)) {
-        draw(folder, pipeline(embedded.model(), added, compute), nets, tiny);
+        Request bound = request.withControls(pictures.bound(nets));
+        draw(folder, pipeline(embedded.model(), added, compute), bound, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
@@ -289,10 +304,9 @@ final class GenerateCommand extends Verb {
     return new Pipeline(loaded, compute);
   }
 
-  private void draw(
-      Path folder, Pipeline pipe, List<ControlNetModel> nets, @Nullable AutoencoderTiny tiny)
+  private void draw(Path folder, Pipeline pipe, Request asked, @Nullable AutoencoderTiny tiny)
       throws IOException {
-    Request request = pipe.complete(pictures.apply(asked(), nets));
+    Request request = pipe.complete(asked);
     if (negativePrompt != null && request.guidance().isNone()) {
       throw new IllegalArgumentException(
           "--negative-prompt says nothing at guidance %s, %s; add --guidance 1.5, or more"

@@ -11,18 +11,25 @@ record LoraArgument(String file, double weight) {
     int colon = text.lastIndexOf(':');
     String after = text.substring(colon + 1);
     if (colon > 0 && !after.contains("/") && !after.contains("\\")) {
-      try {
-        return new LoraArgument(text.substring(0, colon), Double.parseDouble(after));
-      } catch (NumberFormatException e) {
-        if (HubName.parse(text).isEmpty()) {
-          throw new IllegalArgumentException(
-              "--lora %s: expected FILE or FILE:WEIGHT, such as style.safetensors:0.8"
-                  .formatted(text),
-              e);
-        }
+      double weight = number(after);
+      if (Double.isFinite(weight)) {
+        return new LoraArgument(text.substring(0, colon), weight);
+      }
+      if (HubName.parse(text).isEmpty()) {
+        throw new IllegalArgumentException(
+            "--lora %s: expected FILE or FILE:WEIGHT, such as style.safetensors:0.8"
+                .formatted(text));
       }
     }
     return new LoraArgument(text, 1);
+  }
+
+  private static double number(String text) {
+    try {
+      return Double.parseDouble(text);
+    } catch (NumberFormatException e) {
+      return Double.NaN;
+    }
   }
 
   /** Without the folders that it lies in. */

@@ -80,6 +80,27 @@ final class PictureOptions {
         paramLabel = "X",
         description = "Part of the run up to which it takes part, 0 to 1 (default: 1).")
     double end = 1;
+
+    private @Nullable BufferedImage followed;
+  }
+
+  /** {@code request} with the pictures that were named; those of the ControlNets are kept. */
+  Request read(Request request) throws IOException {
+    if (image == null && (strength != null || mask != null)) {
+      throw new IllegalArgumentException(
+          (strength != null ? "--strength" : "--mask") + " needs --image, the picture it is for");
+    }
+    BufferedImage start = image == null ? null : Images.read(image);
+    for (ControlOptions control : controls) {
+      Control.check(control.scale, control.start, control.end);
+      control.followed = picture(control, start);
+    }
+    Request full = request;
+    if (start != null) {
+      double usual = mask == null ? 0.75 : 1;
+      full = full.withImage(start, strength == null ? usual : strength);
+    }
+    return mask == null ? full : full.withMask(Images.read(mask, Color.BLACK));
   }
 
   /** Finds the folder of what is named, as {@link Verb#fetch(String)}. */
@@ -88,13 +109,20 @@ final class PictureOptions {
     Path fetch(String named) throws IOException;
   }
 
-  /** Loads the ControlNets, in order. The caller closes them. */
-  List<ControlNetModel> loadNets(Fetching fetching, DType type) throws IOException {
+  /** Finds the ControlNets, before any model is loaded. */
+  void fetchNets(Fetching fetching) throws IOException {
+    for (ControlOptions control : controls) {
+      control.folder = fetching.fetch(control.net);
+      requireFolder(control.folder);
+    }
+  }
+
+  /** Loads them, in order. The caller closes them. */
+  List<ControlNetModel> loadNets(DType type) throws IOException {
     List<ControlNetModel> nets = new ArrayList<>();
     for (ControlOptions control : controls) {
       try {
-        control.folder = fetching.fetch(control.net);
-        nets.add(loadNet(control.folder, type));
+        nets.add(loadNet(Objects.requireNonNull(control.folder, "fetched before"), type));
       } catch (IOException | RuntimeException e) {
         nets.forEach(ControlNetModel::close);
         throw e;
@@ -104,35 +132,30 @@ final class PictureOptions {
   }
 
   static ControlNetModel loadNet(Path folder, DType type) throws IOException {
-    if (!Files.isDirectory(folder)) {
-      throw new NoSuchFileException(folder.toString(), null, "there is no such ControlNet folder");
-    }
+    requireFolder(folder);
     return ControlNetModel.load(folder, type);
   }
 
-  /** {@code request} with the pictures that were named. */
-  Request apply(Request request, List<ControlNetModel> nets) throws IOException {
-    if (image == null && (strength != null || mask != null)) {
-      throw new IllegalArgumentException(
-          (strength != null ? "--strength" : "--mask") + " needs --image, the picture it is for");
+  private static void requireFolder(Path folder) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      throw new NoSuchFileException(folder.toString(), null, "there is no such ControlNet folder");
     }
-    BufferedImage start = image == null ? null : Images.read(image);
-    Request full = request;
-    if (start != null) {
-      double usual = mask == null ? 0.75 : 1;
-      full = full.withImage(start, strength == null ? usual : strength);
-    }
-    if (mask != null) {
-      full = full.withMask(Images.read(mask, Color.BLACK));
-    }
+  }
+
+  /** {@code nets} with the pictures that they follow. */
+  Control[] bound(List<ControlNetModel> nets) {
     Control[] bound = new Control[nets.size()];
     for (int i = 0; i < bound.length; i++) {
       ControlOptions control = controls.get(i);
       bound[i] =
           new Control(
-              nets.get(i), picture(control, start), control.scale, control.start, control.end);
+              nets.get(i),
+              Objects.requireNonNull(control.followed, "read before"),
+              control.scale,
+              control.start,
+              control.end);
     }
-    return full.withControls(bound);
+    return bound;
   }
 
   /** The ControlNets in words: which, what they follow and how. */

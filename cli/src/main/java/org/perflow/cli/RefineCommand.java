@@ -112,15 +112,22 @@ final class RefineCommand extends Verb {
 
   @Override
   void run() throws Exception {
+    if (factor < 1 || factor > 8 || !(strength > 0 && strength <= 1)) {
+      throw new IllegalArgumentException(
+          "--factor is %d and --strength %s, expected 1 to 8, and above 0 to 1"
+              .formatted(factor, strength));
+    }
+    BufferedImage given = image == null ? null : Images.read(image);
+    Request asked = settings(Request.of(prompt));
     Path net = fetch(controlNet);
     Path folder = fetch(model);
     long start = System.nanoTime();
     try (ControlNetModel tile = PictureOptions.loadNet(net, DType.F32);
         DiffusionModel loaded = DiffusionModel.load(folder, DType.F32)) {
       Pipeline pipe = new Pipeline(loaded);
-      Request first = pipe.complete(settings(Request.of(prompt)));
+      Request first = pipe.complete(asked);
       GenerateCommand.refuseCut(pipe, List.of(first), "shorten it");
-      BufferedImage small = image == null ? pipe.draw(first) : Images.read(image);
+      BufferedImage small = given == null ? pipe.draw(first) : given;
       Request refine = settings(Request.refine(prompt, small, factor, tile));
       BufferedImage large = pipe.draw(refine.withImage(refine.image(), strength));
       Images.writePng(out, large, text(first, folder, net));

@@ -88,7 +88,9 @@ abstract class Verb implements Callable<Integer> {
     if (e instanceof StackOverflowError) {
       return "what was read is nested too deeply; --stacktrace shows where";
     }
-    return "%s; --stacktrace shows where".formatted(e);
+    Throwable cause = e.getCause(); // libtorch that cannot be unpacked, say: of a class's first use
+    return "%s; --stacktrace shows where"
+        .formatted(e instanceof LinkageError && cause != null ? cause.getMessage() : e);
   }
 
   /** What is named to be written can be, before hours of work go into it. */

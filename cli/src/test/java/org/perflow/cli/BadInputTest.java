@@ -241,6 +241,45 @@ class BadInputTest {
     assertRefused(generate(MODEL, args.toArray(String[]::new)), problem, advice);
   }
 
+  /** Found before any model is looked for, since loading one takes its time. */
+  @ParameterizedTest
+  @CsvSource({
+    "--steps=0, steps is 0, want 1 to",
+    "--steps=2147483647, steps is 2147483647, 'to 100,000'",
+    "--width=100000000, size is 100000000x1, 'at most 67,108,864 pixels'",
+    "--width=-8, size is -8x0, positive",
+    "--width=8200 --height=8200, size is 8200x8200, 'at most 67,108,864 pixels'",
+    "--count=2147483647, --count is 2147483647, 'up to 100,000 pictures'",
+    "--count=0, --count is 0, 1 or more",
+    "--batch=0, --batch is 0, 1 or more",
+    "--clip-skip=-1, clip skip is -1, 0 or more",
+    "--guidance=NaN, guidance is [NaN], 7.5-4-4-4",
+    "--guidance-rescale=NaN, guidance rescale is NaN, 0 (none) to 1",
+    "--scheduler=nosuch, unknown scheduler 'nosuch', known:",
+    "--strength=0.5, --strength needs --image, the picture",
+    "--image=nosuch.png, nosuch.png, there is no such file",
+    "--image=pom.xml, pom.xml, no picture (PNG",
+    "--controlnet=nosuch, nosuch, there is no such ControlNet folder",
+    "--lora=x:NaN, --lora x:NaN, FILE:WEIGHT",
+    "--lora=nosuch:0.5, nosuch, there is no such file",
+    "--embedding=<a>=nosuch, nosuch, there is no such file",
+  })
+  void optionsAreCheckedBeforeModels(String options, String problem, String advice) {
+    List<String> args = new ArrayList<>(List.of("generate", "--model=no-such-model", "--prompt=x"));
+    args.addAll(List.of(options.split(" ")));
+    assertRefused(Commands.run(args.toArray(String[]::new)), problem, advice);
+  }
+
+  @Test
+  void optionsOfRefineAreCheckedBeforeModels() {
+    for (String option : List.of("--factor=0", "--factor=9", "--strength=NaN", "--strength=0")) {
+      assertRefused(
+          Commands.run("refine", "--model=nosuch", "--controlnet=" + temp, "--prompt=x", option),
+          option.substring(0, option.indexOf('=')),
+          "expected");
+    }
+  }
+
   @Test
   void mistypedCommandsAndRequiredOptions() {
     assertRefused(Commands.run("generat"), "did you mean 'generate'");

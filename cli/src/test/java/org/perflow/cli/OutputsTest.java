@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -51,6 +52,38 @@ class OutputsTest {
     assertThat(result.err()).contains(file + ": is a file, not a folder").hasLineCount(1);
     assertThat(result.exitCode()).isEqualTo(2);
     assertThat(folder.resolve("out")).doesNotExist();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "generate --model none --prompt x --out FOLDER",
+        "refine --model none --controlnet none --prompt x --out FOLDER",
+        "delta extract --base none --student none --out FOLDER",
+        "data inspect none.tar --sheet FOLDER"
+      })
+  void aFolderInThePlaceOfAFileIsNamedAtOnce(String line) {
+    Commands result = Commands.run(line.replace("FOLDER", folder.toString()).split(" "));
+    assertThat(result.err()).contains(folder + ": is a folder; name a file").hasLineCount(1);
+    assertThat(result.exitCode()).isEqualTo(2);
+  }
+
+  /** A home that is read-only, as in containers: here a file is in the place of its cache. */
+  @Test
+  void aDefaultCacheThatCannotBeWrittenIsToldBeforeAnyWork() throws Exception {
+    Path log = folder.resolve("log");
+    Process process =
+        Processes.perflow(
+            log,
+            Map.of("XDG_CACHE_HOME", file.toString()),
+            "evaluate",
+            "--model=no-such-model",
+            "--out=" + folder.resolve("e"));
+    assertThat(process.waitFor()).isEqualTo(2);
+    assertThat(Files.readAllLines(log))
+        .hasSize(2)
+        .startsWith("nothing is kept for the next time: " + file + ": is a file, not a folder")
+        .anyMatch(line -> line.startsWith("perflow evaluate: "));
   }
 
   @Test

@@ -16,6 +16,11 @@ import org.perflow.models.ControlNetModel;
 public record Control(
     ControlNetModel net, BufferedImage picture, double scale, double start, double end) {
   public Control {
+    check(scale, start, end);
+  }
+
+  /** Refuses numbers that mean nothing. */
+  public static void check(double scale, double start, double end) {
     if (!(start >= 0 && start < end && end <= 1)) {
       throw new IllegalArgumentException(
           "a ControlNet takes part from "

@@ -307,6 +307,7 @@ public final class Pipeline implements AutoCloseable {
     int height = image == null ? ownSize() : image.getHeight();
     width = request.width() == 0 ? width : request.width();
     height = request.height() == 0 ? height : request.height();
+    Request.checkSize(width, height);
     if (width % factor != 0 || height % factor != 0) {
       throw new IllegalArgumentException(
           String.format(

@@ -7,6 +7,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
 import org.perflow.io.Images;
+import org.perflow.io.picture.PictureDecoder;
 import org.perflow.models.ControlNetModel;
 
 /**
@@ -61,12 +62,13 @@ public record Request(
     int clipSkip,
     boolean longPrompts,
     boolean vaeTiling) {
+  private static final int MOST_STEPS = 100_000; // as the longest table of noise levels
 
   /** Refuses numbers that mean nothing. */
   public Request {
     controls = List.copyOf(controls);
-    if (steps != null && steps < 1) {
-      throw new IllegalArgumentException("steps is " + steps + "; want at least 1");
+    if (steps != null && (steps < 1 || steps > MOST_STEPS)) {
+      throw new IllegalArgumentException("steps is %d; want 1 to %,d".formatted(steps, MOST_STEPS));
     }
     if (!(guidanceRescale >= 0 && guidanceRescale <= 1)) {
       throw new IllegalArgumentException(
@@ -76,6 +78,7 @@ public record Request(
       throw new IllegalArgumentException(
           "size is " + width + "x" + height + "; want positive pixels, or 0 for the model's own");
     }
+    checkSize(Math.max(width, 1), Math.max(height, 1));
     if (!(strength > 0 && strength <= 1)) {
       throw new IllegalArgumentException(
           "strength is " + strength + "; want above 0 (nothing changes) to 1 (all is drawn anew)");
@@ -90,6 +93,15 @@ public record Request(
     }
     if (clipSkip < 0) {
       throw new IllegalArgumentException("clip skip is " + clipSkip + "; want 0 or more");
+    }
+  }
+
+  /** Refuses what {@link Images} would not read again. */
+  static void checkSize(long width, long height) {
+    if (width * height > PictureDecoder.MAX_PIXELS) {
+      throw new IllegalArgumentException(
+          "size is %dx%d; want at most %,d pixels"
+              .formatted(width, height, PictureDecoder.MAX_PIXELS));
     }
   }
 
@@ -119,6 +131,7 @@ public record Request(
     if (factor < 1 || factor > 8) {
       throw new IllegalArgumentException("factor is " + factor + "; want 1 to 8, 2 is usual");
     }
+    checkSize((long) factor * picture.getWidth(), (long) factor * picture.getHeight());
     BufferedImage large =
         Images.resizeLanczos(picture, factor * picture.getWidth(), factor * picture.getHeight());
     return imageToImage(prompt, large, 1).withControls(Control.of(tile, large)).withVaeTiling(true);

@@ -88,6 +88,9 @@ public final class AtomicFiles {
    * @throws FileSystemException naming the folder and saying why not
    */
   public static void checkFile(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      throw new FileSystemException(file.toString(), null, "is a folder; name a file");
+    }
     checkFolder(PendingFile.parent(file));
   }
 

@@ -98,14 +98,19 @@ public final class SingleFile implements Closeable {
 
   private static Family family(NamedTensors file) throws FormatException {
     WeightsKind kind = WeightsKind.of(file).orElse(null);
-    if (kind == null || kind.part() != WeightsKind.Part.CHECKPOINT || kind.family() == null) {
+    if (kind == null || kind.part() != WeightsKind.Part.CHECKPOINT) {
       throw new FormatException(
           "%s is no single-file checkpoint, it holds: %s; name a diffusers folder, or a file with model.diffusion_model.* in it"
               .formatted(file, kind == null ? "weights of an unknown kind" : kind.label()));
     }
+    if (kind.family() == null) {
+      throw new FormatException(
+          "%s is a single-file checkpoint of no known family, or a part of one; supported: SD-1.x, SD-2.x, SDXL (base)"
+              .formatted(file));
+    }
     if (!PARTS.containsKey(kind.family())) {
       throw new FormatException(
-          "%s is a %s, which is not built; supported: SD-1.x, SD-2.x, SDXL (base)"
+          "%s holds an %s, which is not built; supported: SD-1.x, SD-2.x, SDXL (base)"
               .formatted(file, kind.label()));
     }
     return kind.family();
