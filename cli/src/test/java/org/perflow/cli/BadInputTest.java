@@ -281,6 +281,14 @@ class BadInputTest {
   }
 
   @Test
+  void optionsOfBenchmarkAreCheckedBeforeModelsAreMade() {
+    for (String size : List.of("0", "33", "8192", "2147483647")) {
+      assertRefused(Commands.run("benchmark", "sd1", "--size=" + size), "size must be", size);
+    }
+    assertRefused(Commands.run("benchmark", "sd1", "--solving-steps=0"), "solvingSteps", "0");
+  }
+
+  @Test
   void mistypedCommandsAndRequiredOptions() {
     assertRefused(Commands.run("generat"), "did you mean 'generate'");
     assertRefused(Commands.run("delta", "aply"), "did you mean 'apply'");

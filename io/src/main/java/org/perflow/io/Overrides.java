@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
 
 /** Settings laid over the defaults of an options record; a key it does not know is an error. */
 public final class Overrides {
@@ -27,6 +28,13 @@ public final class Overrides {
   public static <T extends Record> T apply(T defaults, JsonNode changes) {
     if (!(changes instanceof ObjectNode object)) {
       throw new IllegalArgumentException("expected a JSON object of settings");
+    }
+    for (Map.Entry<String, JsonNode> change : object.properties()) {
+      JsonNode value = change.getValue();
+      if (value.isFloatingPointNumber() && !Double.isFinite(value.asDouble())) {
+        throw new IllegalArgumentException(
+            "%s is %s, expected a number".formatted(change.getKey(), value.asText()));
+      }
     }
     ObjectNode merged = Json.MAPPER.valueToTree(defaults);
     merged.setAll(object);

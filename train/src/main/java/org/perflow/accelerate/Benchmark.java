@@ -63,6 +63,17 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
 
   private static final String CAPTION = "a photo of a red apple on a table";
 
+  /** Refuses what no model is drawn with. */
+  public Benchmark {
+    if (size < 8 || size > 4096 || size % 8 != 0) {
+      throw new IllegalArgumentException(
+          "size must be a multiple of 8 from 8 to 4096; got " + size);
+    }
+    if (solvingSteps < 1 || solvingSteps > 1000) {
+      throw new IllegalArgumentException("solvingSteps must be 1 to 1000; got " + solvingSteps);
+    }
+  }
+
   /** Measures a model of that family, made for the purpose. */
   public Measured run(Family family) throws IOException {
     try (Rng rng = Rng.seeded(0);

@@ -181,6 +181,9 @@ public final class Delta {
 
   /** Writes {@code factor} × delta, in its own element type. */
   public static void scale(Path delta, double factor, Path out) throws IOException {
+    if (!Double.isFinite(factor)) {
+      throw new IllegalArgumentException("expected a finite factor; got " + factor);
+    }
     try (NamedTensors change = open(delta)) {
       requireDelta(delta, change);
       Map<String, LazyTensor> scaled = new LinkedHashMap<>();
@@ -190,7 +193,10 @@ public final class Delta {
             new LazyTensor(
                 entry.dtype(),
                 entry.shape(),
-                () -> change.read(entry.name(), DType.F32).mul(factor).to(entry.dtype())));
+                () -> {
+                  Tensor times = change.read(entry.name(), DType.F32).mul(factor);
+                  return finite(delta.toString(), entry.name(), times.to(entry.dtype()));
+                }));
       }
       Map<String, String> header = new TreeMap<>(change.metadata());
       double before = number(delta, header.getOrDefault(SCALE, "1"));
@@ -332,7 +338,10 @@ public final class Delta {
           new LazyTensor(
               type,
               layer.shape(),
-              () -> change.read(GUIDANCE_LAYER, DType.F32).mul(options.scale()).to(type)));
+              () -> {
+                Tensor value = change.read(GUIDANCE_LAYER, DType.F32).mul(options.scale());
+                return finite(change.toString(), GUIDANCE_LAYER, value.to(type));
+              }));
     }
     for (NamedTensors.Entry entry : from.entries().values()) {
       String name = entry.name();

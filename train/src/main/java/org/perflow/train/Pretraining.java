@@ -120,6 +120,9 @@ public final class Pretraining {
 
   /** Optimiser steps of the VAE; else 2000. */
   public Pretraining vaeSteps(int steps) {
+    if (steps < 1) {
+      throw new IllegalArgumentException("vaeSteps must be 1 or more; got " + steps);
+    }
     return new Pretraining(settings.withVaeSteps(steps));
   }
 

@@ -147,6 +147,18 @@ class HostileDeltaTest {
         .hasMessageStartingWith(config + ": num_train_timesteps: got 2147483647");
   }
 
+  @ParameterizedTest
+  @ValueSource(doubles = {Double.NaN, Double.NEGATIVE_INFINITY, 1e308})
+  void factorsThatLeaveNoNumbersAreRefused(double factor) throws IOException {
+    Path one = temp.resolve("one.safetensors");
+    try (Scope scope = Scope.open()) {
+      SafetensorsWriter.write(one, Map.of("conv_in.bias", Tensor.full(1, 1)), Map.of());
+    }
+    Path out = temp.resolve("scaled.safetensors");
+    assertThatThrownBy(() -> Delta.scale(one, factor, out)).hasMessageContaining("finite");
+    assertThat(out).doesNotExist();
+  }
+
   @Test
   void aScaleThatIsNoNumberIsNamed() throws IOException {
     Path file = temp.resolve("hostile.safetensors");

@@ -14,7 +14,8 @@ public final class AdamW implements AutoCloseable {
     public static final Options DEFAULTS = new Options(0.9, 0.999, 1e-8, 1e-2);
 
     public Options {
-      if (beta1 < 0 || beta1 >= 1 || beta2 < 0 || beta2 >= 1 || eps <= 0 || weightDecay < 0) {
+      boolean betas = beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1;
+      if (!(betas && eps > 0 && weightDecay >= 0 && Double.isFinite(weightDecay))) {
         throw new IllegalArgumentException(
             "AdamW: betas must lie in [0, 1), eps above 0, weight decay at 0 or above; got "
                 + "betas ("
