@@ -347,15 +347,8 @@ public final class Pipeline implements AutoCloseable {
                   warnings.put(
                       text,
                       "the model reads %d tokens; cut off from the prompt: \"%s\""
-                          .formatted(tokenizer.length() - 2, brief(rest))));
+                          .formatted(tokenizer.length() - 2, WeightedText.brief(rest))));
     }
-  }
-
-  private static String brief(String text) {
-    return text.codePointCount(0, text.length()) <= 300
-        ? text
-        : text.substring(0, text.offsetByCodePoints(0, 200))
-            + "... (%,d characters)".formatted(text.length());
   }
 
   /** Frees the model where {@link #load} read it. */

@@ -29,6 +29,8 @@ import org.perflow.tensor.Tensor;
  */
 public record PromptEncoder(
     DiffusionModel model, DType compute, int clipSkip, boolean longPrompts) {
+  private static final int MOST_PIECES = 100; // every step attends to all of them
+
   /** As the families were trained: every layer, one piece of text, in float32. */
   public static PromptEncoder of(DiffusionModel model) {
     return new PromptEncoder(model, DType.F32, 0, false);
@@ -98,6 +100,11 @@ public record PromptEncoder(
     }
     int room = tokenizer.length() - 2; // begin and end of text take two
     int count = Math.max(pieces, (tokens.size() + room - 1) / room);
+    if (count > MOST_PIECES) {
+      throw new IllegalArgumentException(
+          "a prompt of %,d tokens; at most %,d are read (%d pieces of %d)"
+              .formatted(tokens.size(), MOST_PIECES * room, MOST_PIECES, room));
+    }
     List<long[]> all = new ArrayList<>();
     float[] each = new float[count * tokenizer.length()];
     Arrays.fill(each, 1);

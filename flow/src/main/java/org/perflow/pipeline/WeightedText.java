@@ -15,13 +15,20 @@ import java.util.regex.Pattern;
 record WeightedText(String text, double weight) {
   private static final double ROUND = 1.1;
   private static final double SQUARE = 1 / 1.1;
+  private static final int MOST_OPEN = 100; // brackets, each a walk over what is in it
+  private static final double HEAVIEST = 1000; // a few times are usual
   private static final Pattern PART =
       Pattern.compile(
           "\\\\[\\\\()\\[\\]]|\\(|\\[|:\\s*([+-]?[0-9]*\\.?[0-9]+)\\s*\\)|\\)|]"
               + "|[^\\\\()\\[\\]:]+|.",
           Pattern.DOTALL);
 
-  /** The pieces of {@code prompt} in order; neighbours of one weight are one piece. */
+  /**
+   * The pieces of {@code prompt} in order; neighbours of one weight are one piece.
+   *
+   * @throws IllegalArgumentException where too many brackets are open at once, or a piece counts
+   *     more than 1,000 times
+   */
   static List<WeightedText> parse(String prompt) {
     List<WeightedText> pieces = new ArrayList<>();
     Deque<Integer> round = new ArrayDeque<>(); // pieces before each bracket that is open
@@ -29,6 +36,11 @@ record WeightedText(String text, double weight) {
     Matcher parts = PART.matcher(prompt);
     while (parts.find()) {
       String part = parts.group();
+      if (round.size() + square.size() > MOST_OPEN) {
+        throw new IllegalArgumentException(
+            "over %d brackets are open at once in the prompt; a backslash before one takes it literally"
+                .formatted(MOST_OPEN));
+      }
       if (part.equals("(")) {
         round.push(pieces.size());
       } else if (part.equals("[")) {
@@ -55,15 +67,28 @@ record WeightedText(String text, double weight) {
         .replaceAll(piece -> new WeightedText(piece.text, piece.weight * factor));
   }
 
+  /** As much of a prompt as fits into a message. */
+  static String brief(String text) {
+    return text.codePointCount(0, text.length()) <= 300
+        ? text
+        : text.substring(0, text.offsetByCodePoints(0, 200))
+            + "... (%,d characters)".formatted(text.length());
+  }
+
   private static List<WeightedText> merged(List<WeightedText> pieces) {
     List<WeightedText> merged = new ArrayList<>();
-    for (WeightedText piece : pieces) {
-      int last = merged.size() - 1;
-      if (last >= 0 && merged.get(last).weight == piece.weight) {
-        merged.set(last, new WeightedText(merged.get(last).text + piece.text, piece.weight));
-      } else {
-        merged.add(piece);
+    for (int from = 0, to = 0; from < pieces.size(); from = to) {
+      double weight = pieces.get(from).weight;
+      StringBuilder text = new StringBuilder();
+      while (to < pieces.size() && pieces.get(to).weight == weight) {
+        text.append(pieces.get(to++).text);
       }
+      if (Math.abs(weight) > HEAVIEST) {
+        throw new IllegalArgumentException(
+            "'%s' counts %s times in the prompt; want at most %.0f"
+                .formatted(brief(text.toString()), weight, HEAVIEST));
+      }
+      merged.add(new WeightedText(text.toString(), weight));
     }
     return List.copyOf(merged);
   }

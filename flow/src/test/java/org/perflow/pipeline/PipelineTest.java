@@ -159,7 +159,7 @@ class PipelineTest {
         .hasMessageContaining("65x63")
         .hasMessageContaining("multiples of 4")
         .hasMessageContaining("nearest is 64x64");
-    assertThatThrownBy(() -> Request.of("a cat").withSteps(0)).hasMessageContaining("at least 1");
+    assertThatThrownBy(() -> Request.of("a cat").withSteps(0)).hasMessageContaining("1 to 100,000");
     assertThatThrownBy(() -> Request.of("a cat").withGuidance(Double.NaN))
         .hasMessageContaining("guidance");
     List<Request> mixed = List.of(Request.of("a"), Request.of("b").withSteps(8));

@@ -269,7 +269,7 @@ public final class ShardReader implements AutoCloseable {
 
   private JsonNode json(String member, byte[] content) throws IOException {
     try {
-      return Json.MAPPER.readTree(content);
+      return Json.MAPPER.readTree(text(member, content));
     } catch (JsonProcessingException e) {
       throw new FormatException(
           tar + ": member " + member + " is no JSON: " + e.getOriginalMessage(), e);

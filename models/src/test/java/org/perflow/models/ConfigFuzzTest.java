@@ -194,6 +194,11 @@ class ConfigFuzzTest {
       changed.put("tokenizer_config.json", other.toString());
       changed.put("special_tokens_map.json", changed(special).toString());
       changed.put("added_tokens.json", changed(added).toString());
+      if (random.nextInt(3) == 0) {
+        changed.computeIfPresent(
+            List.of("merges.txt", "vocab.json", "added_tokens.json").get(random.nextInt(3)),
+            (name, content) -> damaged(content));
+      }
       String text = text();
       boolean good =
           isRead(
@@ -205,6 +210,18 @@ class ConfigFuzzTest {
       read += good ? 1 : 0;
     }
     assertThat(read).isBetween(1, count - 1);
+  }
+
+  /** Something of {@code file} is gone, there twice, or another character. */
+  private String damaged(String file) {
+    int from = random.nextInt(file.length());
+    int to = Math.min(file.length(), from + 1 + random.nextInt(100));
+    return switch (random.nextInt(4)) {
+      case 0 -> file.substring(0, from);
+      case 1 -> file.substring(0, from) + file.substring(to);
+      case 2 -> file.substring(0, to) + file.substring(from);
+      default -> file.substring(0, from) + (char) random.nextInt(0x3000) + file.substring(from + 1);
+    };
   }
 
   /** Characters of all kinds, lone surrogates too, and pieces of tokens. */
