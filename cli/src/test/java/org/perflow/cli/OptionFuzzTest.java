@@ -89,6 +89,7 @@ class OptionFuzzTest {
     lines.put("data emoji", words("--packages " + file + " --out " + folder.resolve("emoji")));
     lines.put("data fashion-mnist", words("--from " + file + " --out " + folder.resolve("f")));
     String added = "--base " + SD15 + " --delta " + delta + " --out " + folder.resolve("m");
+    lines.put("data import", words("none --out " + folder.resolve("i")));
     lines.put("delta apply", words(added));
     lines.put("delta unapply", words("--model " + UNET + " --delta " + delta + " --out " + out));
     lines.put("delta scale", words(delta + " --out " + out));
