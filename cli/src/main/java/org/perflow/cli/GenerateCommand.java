@@ -3,6 +3,8 @@ package org.perflow.cli;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -274,9 +276,17 @@ final class GenerateCommand extends Verb {
     List<AppliedEmbeddings.Source> sources = new ArrayList<>();
     for (String each : embeddings) {
       EmbeddingArgument embedding = EmbeddingArgument.parse(each);
-      sources.add(new AppliedEmbeddings.Source(fetch(embedding.file()), embedding.placeholder()));
+      sources.add(new AppliedEmbeddings.Source(fetchFile(embedding.file()), embedding.placeholder()));
     }
     return sources;
+  }
+
+  private Path fetchFile(String named) throws IOException {
+    Path file = fetch(named);
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(file.toString());
+    }
+    return file;
   }
 
   private boolean isSaid(String placeholder) {
@@ -288,7 +298,7 @@ final class GenerateCommand extends Verb {
     List<AppliedLoras.Source> sources = new ArrayList<>();
     for (String each : loras) {
       LoraArgument lora = LoraArgument.parse(each);
-      sources.add(new AppliedLoras.Source(fetch(lora.file()), lora.weight()));
+      sources.add(new AppliedLoras.Source(fetchFile(lora.file()), lora.weight()));
     }
     return sources;
   }

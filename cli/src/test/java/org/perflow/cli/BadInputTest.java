@@ -259,7 +259,7 @@ class BadInputTest {
     "--strength=0.5, --strength needs --image, the picture",
     "--image=nosuch.png, nosuch.png, there is no such file",
     "--image=pom.xml, pom.xml, no picture (PNG",
-    "--controlnet=nosuch, nosuch, there is no such ControlNet folder",
+    "--controlnet=nosuch, --controlnet nosuch, needs --control-image",
     "--lora=x:NaN, --lora x:NaN, FILE:WEIGHT",
     "--lora=nosuch:0.5, nosuch, there is no such file",
     "--embedding=<a>=nosuch, nosuch, there is no such file",
