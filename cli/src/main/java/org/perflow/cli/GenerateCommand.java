@@ -276,7 +276,8 @@ final class GenerateCommand extends Verb {
     List<AppliedEmbeddings.Source> sources = new ArrayList<>();
     for (String each : embeddings) {
       EmbeddingArgument embedding = EmbeddingArgument.parse(each);
-      sources.add(new AppliedEmbeddings.Source(fetchFile(embedding.file()), embedding.placeholder()));
+      sources.add(
+          new AppliedEmbeddings.Source(fetchFile(embedding.file()), embedding.placeholder()));
     }
     return sources;
   }

@@ -25,9 +25,35 @@ import org.perflow.tensor.Scope;
 class PromptFuzzTest {
   private static final List<String> PARTS =
       List.of(
-          "(", ")", "[", "]", "((", "))", ":1.2)", ":-3)", ":0)", ":1e9)", ":99999)", ":.5)",
-          "\\", "\\(", ":", " red ", "apple", "<|endoftext|>", "\u0301", "\ud800", "\udc00",
-          "\u200d", "\n", "\u0000", "\ud83c\udf4e", "'s", "\u0130", "123", ", ");
+          "(",
+          ")",
+          "[",
+          "]",
+          "((",
+          "))",
+          ":1.2)",
+          ":-3)",
+          ":0)",
+          ":1e9)",
+          ":99999)",
+          ":.5)",
+          "\\",
+          "\\(",
+          ":",
+          " red ",
+          "apple",
+          "<|endoftext|>",
+          "\u0301",
+          "\ud800",
+          "\udc00",
+          "\u200d",
+          "\n",
+          "\u0000",
+          "\ud83c\udf4e",
+          "'s",
+          "\u0130",
+          "123",
+          ", ");
 
   private static DiffusionModel model;
 
@@ -61,7 +87,8 @@ class PromptFuzzTest {
     for (int i = 0; i < count; i++) {
       String prompt = prompt();
       boolean whole = random.nextInt(4) > 0;
-      read += assertTimeoutPreemptively(Duration.ofSeconds(30), () -> isRead(prompt, whole)) ? 1 : 0;
+      read +=
+          assertTimeoutPreemptively(Duration.ofSeconds(30), () -> isRead(prompt, whole)) ? 1 : 0;
     }
     assertThat(read).isBetween(1, count - 1);
   }

@@ -33,23 +33,27 @@ class DeltaFuzzTest {
 
   private static final Map<String, List<String>> HEADER =
       Map.of(
-          "kind", List.of("perflow-delta", "lora", ""),
-          "scale", List.of("1", "-2", "NaN", "1e999", "x", "", "1e308"),
-          "base_sha256", List.of("", "0", "x".repeat(64)),
-          "prediction_type", List.of("epsilon", "v_prediction", "sample", ""),
+          "kind",
+          List.of("perflow-delta", "lora", ""),
+          "scale",
+          List.of("1", "-2", "NaN", "1e999", "x", "", "1e308"),
+          "base_sha256",
+          List.of("", "0", "x".repeat(64)),
+          "prediction_type",
+          List.of("epsilon", "v_prediction", "sample", ""),
           LoraFile.SCHEDULER,
-              List.of(
-                  "{}",
-                  "[]",
-                  "{",
-                  "",
-                  "null",
-                  "{\"_class_name\": \"DDIMScheduler\"}",
-                  "{\"_class_name\": \"PeRFlowScheduler\"}",
-                  "{\"_class_name\": \"PeRFlowScheduler\", \"num_time_windows\": 2147483647}",
-                  "{\"_class_name\": \"PeRFlowScheduler\", \"prediction_type\": \"ddim_eps\"}",
-                  "{\"_class_name\": \"None\", \"beta_start\": NaN}",
-                  "{\"_class_name\": 3}"));
+          List.of(
+              "{}",
+              "[]",
+              "{",
+              "",
+              "null",
+              "{\"_class_name\": \"DDIMScheduler\"}",
+              "{\"_class_name\": \"PeRFlowScheduler\"}",
+              "{\"_class_name\": \"PeRFlowScheduler\", \"num_time_windows\": 2147483647}",
+              "{\"_class_name\": \"PeRFlowScheduler\", \"prediction_type\": \"ddim_eps\"}",
+              "{\"_class_name\": \"None\", \"beta_start\": NaN}",
+              "{\"_class_name\": 3}"));
 
   @TempDir Path folder;
 
