@@ -35,7 +35,7 @@ final class MemoryEstimate {
     long kept = 0; // what the way down leaves for the way up
     for (int level = 0; level < channels.size(); level++) {
       int layers = model.unet().config().layersPerBlock().get(level) + 1;
-      kept += layers * channels.get(level) * (pixels >> 2 * level);
+      kept += layers * channels.get(level) * (pixels >> (2 * level));
     }
     return rows * (kept + MAPS_OF_A_BLOCK * channels.get(0) * pixels) * compute.bytes();
   }

@@ -41,7 +41,7 @@ final class Access {
     ctx.header("Cache-Control", "no-store");
     checkHost(ctx);
     checkOrigin(ctx);
-    if (ctx.method() == HandlerType.OPTIONS) {
+    if (ctx.method().equals(HandlerType.OPTIONS)) {
       ctx.status(204).skipRemainingHandlers();
       return;
     }

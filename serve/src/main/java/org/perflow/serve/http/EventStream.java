@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import org.perflow.io.Json;
+import org.perflow.serve.Job;
 
 /** Server-sent events, written as they happen. */
 final class EventStream {
@@ -19,13 +20,23 @@ final class EventStream {
     this.out = out;
   }
 
-  /** Begins the answer. */
-  static EventStream open(Context ctx) throws IOException {
+  /** Begins the answer of a request that is attached to {@code job}, or detaches it. */
+  static EventStream open(Context ctx, Job job) {
+    return new EventStream(begin(ctx, job, "text/event-stream"));
+  }
+
+  /** The same for an answer of any type. */
+  static OutputStream begin(Context ctx, Job job, String type) {
     ctx.status(200);
-    ctx.contentType("text/event-stream");
-    ctx.header("X-Accel-Buffering", "no"); // nginx would hold events back
-    ctx.res().flushBuffer();
-    return new EventStream(ctx.res().getOutputStream());
+    ctx.contentType(type);
+    ctx.header("X-Accel-Buffering", "no"); // nginx would hold it back
+    try {
+      ctx.res().flushBuffer();
+      return ctx.res().getOutputStream();
+    } catch (IOException e) {
+      job.detach();
+      throw new Waiting.ClientGoneException();
+    }
   }
 
   /** {@code data} is written as JSON, in one line. */

@@ -240,7 +240,7 @@ final class Jobs implements Dialect {
   // ---------------------------------------------------------------- events
 
   /** One {@code job} event a change, with a preview where there is a new one, until it is over. */
-  private void events(Context ctx) throws IOException {
+  private void events(Context ctx) {
     Job job = find(ctx);
     if (!watchers.tryAcquire()) {
       throw new Problem(
@@ -249,7 +249,7 @@ final class Jobs implements Dialect {
     job.watch();
     job.attach();
     try {
-      EventStream stream = EventStream.open(ctx);
+      EventStream stream = EventStream.open(ctx, job);
       BufferedImage[] shown = new BufferedImage[1];
       Waiting.forEnd(
           ctx,

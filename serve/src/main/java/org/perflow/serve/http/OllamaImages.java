@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.ObjectWriter;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import io.javalin.config.RoutesConfig;
 import io.javalin.http.Context;
-import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
@@ -62,7 +61,7 @@ final class OllamaImages implements Dialect {
             .toList());
   }
 
-  private void generate(Context ctx) throws IOException {
+  private void generate(Context ctx) {
     byte[] json = body.bytes(ctx);
     Fields fields = body.fields(json);
     String prompt = fields.text("prompt");
@@ -110,11 +109,8 @@ final class OllamaImages implements Dialect {
     return head;
   }
 
-  private void stream(Context ctx, Job job) throws IOException {
-    ctx.status(200);
-    ctx.contentType("application/x-ndjson");
-    ctx.res().flushBuffer();
-    OutputStream out = ctx.res().getOutputStream();
+  private void stream(Context ctx, Job job) {
+    OutputStream out = EventStream.begin(ctx, job, "application/x-ndjson");
     Job.Snapshot end =
         Waiting.forEnd(
             ctx,

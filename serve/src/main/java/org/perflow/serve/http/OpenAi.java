@@ -95,7 +95,7 @@ final class OpenAi implements Dialect {
 
   // ---------------------------------------------------------------- generations
 
-  private void generations(Context ctx) throws IOException {
+  private void generations(Context ctx) {
     byte[] json = body.bytes(ctx);
     Fields fields = body.fields(json);
     int[] size = size(fields);
@@ -142,8 +142,7 @@ final class OpenAi implements Dialect {
         : engine.options().defaultModel();
   }
 
-  private void answer(Context ctx, Fields fields, Request request, byte[] content, String kind)
-      throws IOException {
+  private void answer(Context ctx, Fields fields, Request request, byte[] content, String kind) {
     Integer compression = fields.whole("output_compression");
     JobRequest asked =
         new JobRequest(
@@ -238,13 +237,12 @@ final class OpenAi implements Dialect {
   // ---------------------------------------------------------------- streaming
 
   /** {@code partial} previews, evenly over the steps, then the pictures. */
-  private void stream(Context ctx, Job job, String kind, int partial) throws IOException {
-    EventStream stream;
+  private void stream(Context ctx, Job job, String kind, int partial) {
     if (partial > 0) {
       job.watch();
     }
     try {
-      stream = EventStream.open(ctx);
+      EventStream stream = EventStream.open(ctx, job);
       int[] sent = {0, 0}; // previews, pictures
       Job.Snapshot end =
           Waiting.forEnd(

@@ -39,7 +39,8 @@ class CurlExamplesTest {
       }
       assertThat(examples).isEqualTo(5);
       assertThat(folder.resolve("events.txt")).content().contains("\"state\":\"done\"");
-      assertThat(Files.readAllBytes(folder.resolve("apple.webp"))).startsWith("RIFF".getBytes());
+      assertThat(Files.readAllBytes(folder.resolve("apple.webp")))
+          .startsWith("RIFF".getBytes(StandardCharsets.UTF_8));
     }
   }
 

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.awt.image.BufferedImage;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -117,21 +118,21 @@ class DialectsTest {
     String boundary = "----x";
     var body = new java.io.ByteArrayOutputStream();
     for (String field : List.of("prompt=green pear", "seed=3", "n=1", "size=auto")) {
-      String[] parts = field.split("=");
+      String[] parts = field.split("=", 2);
       body.writeBytes(
           "--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n"
               .formatted(boundary, parts[0], parts[1])
-              .getBytes());
+              .getBytes(StandardCharsets.UTF_8));
     }
     for (int i = 0; i < 2; i++) {
       body.writeBytes(
           "--%s\r\nContent-Disposition: form-data; name=\"%s\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n"
               .formatted(boundary, i == 0 ? "image" : "mask")
-              .getBytes());
+              .getBytes(StandardCharsets.UTF_8));
       body.writeBytes(i == 0 ? disc : mask);
-      body.writeBytes("\r\n".getBytes());
+      body.writeBytes("\r\n".getBytes(StandardCharsets.UTF_8));
     }
-    body.writeBytes("--%s--\r\n".formatted(boundary).getBytes());
+    body.writeBytes("--%s--\r\n".formatted(boundary).getBytes(StandardCharsets.UTF_8));
     HttpResponse<String> answer =
         Serving.send(
             serving

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.InetAddress;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
@@ -100,7 +101,7 @@ class FuzzTest {
   /** What came back; empty where nobody waited for it. */
   private static String one(int port, Random random) throws IOException {
     byte[] request = request(random);
-    try (Socket socket = new Socket("127.0.0.1", port)) {
+    try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port)) {
       socket.setSoTimeout(60_000);
       OutputStream out = socket.getOutputStream();
       int cut = random.nextInt(4) == 0 ? random.nextInt(request.length + 1) : request.length;

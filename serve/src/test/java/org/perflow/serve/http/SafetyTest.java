@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
+import java.net.InetAddress;
 import java.net.Socket;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
@@ -207,7 +208,7 @@ class SafetyTest {
   // ---------------------------------------------------------------- clients that leave
 
   private static String raw(String request) throws IOException {
-    try (Socket socket = new Socket("127.0.0.1", serving.server.port())) {
+    try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), serving.server.port())) {
       socket.getOutputStream().write(request.getBytes(StandardCharsets.UTF_8));
       socket.getOutputStream().flush();
       return new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
@@ -234,9 +235,11 @@ class SafetyTest {
   void aClientThatLeavesTakesItsJobWithIt() throws Exception {
     for (boolean stream : List.of(false, true)) {
       Job job;
-      try (Socket socket = new Socket("127.0.0.1", serving.server.port())) {
+      try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), serving.server.port())) {
         String json = stream ? SLOW.replace("}", ",\"stream\":true}") : SLOW;
-        socket.getOutputStream().write(posting("/v1/images/generations", json).getBytes());
+        socket
+            .getOutputStream()
+            .write(posting("/v1/images/generations", json).getBytes(StandardCharsets.UTF_8));
         job = onlyJob();
         Thread.sleep(300);
         assertThat(job.now().state().isOver()).isFalse();
@@ -288,15 +291,15 @@ class SafetyTest {
   @Test
   void requestsInOneGoAreAnsweredInTurn() throws Exception {
     String json = "{\"prompt\":\"sun\",\"seed\":1}";
-    try (Socket socket = new Socket("127.0.0.1", serving.server.port())) {
+    try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), serving.server.port())) {
       OutputStream out = socket.getOutputStream();
-      out.write(posting("/v1/images/generations", json).getBytes());
+      out.write(posting("/v1/images/generations", json).getBytes(StandardCharsets.UTF_8));
       out.flush();
       onlyJob();
       out.write(
           (posting("/v1/images/generations", json)
                   + "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-              .getBytes()); // while the first is drawn
+              .getBytes(StandardCharsets.UTF_8)); // while the first is drawn
       out.flush();
       String all = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       assertThat(all.split("HTTP/1.1 200 OK", -1)).hasSize(4);
