@@ -407,12 +407,10 @@ public final class HubServer implements AutoCloseable {
     if (kind == Fault.Kind.CUT || kind == Fault.Kind.SILENCE) {
       out.write(content, 0, Math.min(fault.after, content.length));
       out.flush();
-      if (kind == Fault.Kind.SILENCE) {
-        try {
-          Thread.sleep(600_000);
-        } catch (InterruptedException e) {
-          Thread.currentThread().interrupt();
-        }
+      try { // a client that is told of the end at once may throw away what came before it
+        Thread.sleep(kind == Fault.Kind.SILENCE ? 600_000 : 300);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
       }
     } else {
       out.write(content);
