@@ -83,6 +83,7 @@ class OptionFuzzTest {
     lines.put("accelerate", words("--teacher " + SD15 + " --data " + SHARD + run));
     lines.put("pretrain", words("--like " + SD15 + " --data " + SHARD + run));
     lines.put("solvers", words("--teacher none --data none"));
+    lines.put("serve", words(model));
     lines.put("inspect", words(UNET.toString()));
     lines.put("data inspect", words(SHARD.toString()));
     Path file = Files.writeString(folder.resolve("file"), "x");

@@ -55,11 +55,11 @@ class DiffusionModelTest {
     }
     long before = Scope.liveObjects();
     assertThatThrownBy(() -> DiffusionModel.load(broken, DType.F32)).hasMessageContaining("NaN");
-    assertThat(Scope.liveObjects()).isEqualTo(before);
+    assertThat(Scope.liveObjects()).isLessThanOrEqualTo(before);
     Files.delete(broken.resolve("text_encoder/config.json"));
     assertThatThrownBy(() -> DiffusionModel.load(broken, DType.F32))
         .isInstanceOf(IOException.class);
-    assertThat(Scope.liveObjects()).isEqualTo(before);
+    assertThat(Scope.liveObjects()).isLessThanOrEqualTo(before);
   }
 
   @Test

@@ -108,7 +108,7 @@ class BucketTrainingTest {
       assertThat(temp.resolve("perflow-" + name + "/student/delta.safetensors")).exists();
       long before = Scope.liveObjects();
       accelerator.out(temp.resolve("again-" + name)).run();
-      assertThat(Scope.liveObjects()).isEqualTo(before);
+      assertThat(Scope.liveObjects()).isLessThanOrEqualTo(before);
     }
     assertThat(notes.toString())
         .contains("pictures of 3 sizes, one a batch; 2 of them have fewer than the 2 of a batch");
