@@ -147,7 +147,8 @@ class GenerateCommandTest {
     assertThat(generate("--strength=0.5").err()).contains("--strength needs --image");
     assertThat(generate("--mask=" + picture()).err()).contains("--mask needs --image");
     assertThat(generate("--controlnet=" + CONTROL).err()).contains("needs --control-image");
-    Commands unknown = generate("--controlnet=" + folder.resolve("none"));
+    Commands unknown =
+        generate("--controlnet=" + folder.resolve("none"), "--control-image=" + picture());
     assertThat(unknown.err()).contains("no such ControlNet folder").hasLineCount(1);
     assertThat(unknown.exitCode()).isEqualTo(2);
     assertThat(generate("--guidance=7.5,4").err()).contains("7.5-4-4-4").hasLineCount(1);
