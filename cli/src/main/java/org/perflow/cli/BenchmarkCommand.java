@@ -2,10 +2,11 @@ package org.perflow.cli;
 
 import org.jspecify.annotations.Nullable;
 import org.perflow.accelerate.Benchmark;
+import org.perflow.cli.options.ComputeOption;
 import org.perflow.io.WeightsKind.Family;
-import org.perflow.tensor.Compute;
 import org.perflow.tensor.Device;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
@@ -46,14 +47,7 @@ final class BenchmarkCommand extends Verb {
       description = "Steps of the teacher in the training step (default: ${DEFAULT-VALUE}).")
   int solvingSteps;
 
-  @Option(
-      names = "--dtype",
-      defaultValue = "auto",
-      paramLabel = "TYPE",
-      description =
-          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
-              + " ${DEFAULT-VALUE}).")
-  String dtype;
+  @Mixin ComputeOption compute;
 
   @Option(
       names = "--threads",
@@ -67,7 +61,7 @@ final class BenchmarkCommand extends Verb {
       Device.threads(threads);
     }
     Benchmark.Measured measured =
-        new Benchmark(size, train, solvingSteps, Compute.parse(dtype)).run(family);
+        new Benchmark(size, train, solvingSteps, compute.chosen()).run(family);
     report(measured, text(measured));
   }
 

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.ComputeOption;
 import org.perflow.cli.options.RecordOptions;
 import org.perflow.evaluate.Evaluated;
 import org.perflow.evaluate.Evaluator;
@@ -12,8 +13,8 @@ import org.perflow.evaluate.EvaluatorOptionsBuilder;
 import org.perflow.flow.Guidance;
 import org.perflow.io.Installation;
 import org.perflow.report.EvaluationReport;
-import org.perflow.tensor.Compute;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code perflow evaluate}. */
@@ -166,14 +167,7 @@ final class EvaluateCommand extends Verb {
               + " ${DEFAULT-VALUE}).")
   int straightPictures;
 
-  @Option(
-      names = "--dtype",
-      defaultValue = "auto",
-      paramLabel = "TYPE",
-      description =
-          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
-              + " ${DEFAULT-VALUE}).")
-  String dtype;
+  @Mixin ComputeOption compute;
 
   @Option(
       names = "--resamples",
@@ -236,7 +230,7 @@ final class EvaluateCommand extends Verb {
         .seed(seed)
         .batch(batch)
         .straightPictures(straightPictures)
-        .compute(Compute.parse(dtype))
+        .compute(compute.chosen())
         .resamples(resamples)
         .textAgreement(!noTextAgreement)
         .build();

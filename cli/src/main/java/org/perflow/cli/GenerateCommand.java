@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.ComputeOption;
 import org.perflow.flow.Guidance;
 import org.perflow.hub.Hub;
 import org.perflow.io.Images;
@@ -26,7 +27,6 @@ import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.pipeline.StepListener;
-import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Progress;
@@ -174,14 +174,7 @@ final class GenerateCommand extends Verb {
               + " it (what the file says, where none is given); may be given several times.")
   List<String> embeddings = new ArrayList<>();
 
-  @Option(
-      names = "--dtype",
-      defaultValue = "auto",
-      paramLabel = "TYPE",
-      description =
-          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
-              + " ${DEFAULT-VALUE}).")
-  String dtype;
+  @Mixin ComputeOption compute;
 
   @Option(
       names = "--out",
@@ -245,7 +238,7 @@ final class GenerateCommand extends Verb {
     if (batch < 1) {
       throw new IllegalArgumentException("--batch is " + batch + ", expected 1 or more");
     }
-    DType compute = Compute.parse(dtype).dtype();
+    DType type = compute.chosen().dtype();
     if (scheduler != null) {
       SchedulerConfig.named(scheduler); // for its refusal
     }
@@ -265,7 +258,7 @@ final class GenerateCommand extends Verb {
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(fetch(preview), DType.F32)) {
         Request bound = request.withControls(pictures.bound(nets));
-        draw(folder, pipeline(embedded.model(), added, compute), bound, tiny);
+        draw(folder, pipeline(embedded.model(), added, type), bound, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
@@ -503,7 +496,7 @@ final class GenerateCommand extends Verb {
     if (!embeddings.isEmpty()) {
       settings.put("embedding", String.join(" ", embeddings));
     }
-    settings.put("dtype", Compute.parse(dtype).settled().torchName());
+    settings.put("dtype", compute.chosen().settled().torchName());
     settings.put("model", Hub.nameOf(folder));
     settings.put("software", Main.VERSION);
     return settings;

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.ComputeOption;
 import org.perflow.cli.options.RecordOptions;
 import org.perflow.evaluate.Case;
 import org.perflow.evaluate.SolverErrors;
@@ -16,9 +17,9 @@ import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
-import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code perflow solvers}. */
@@ -90,14 +91,7 @@ final class SolversCommand extends Verb {
       description = "Seed of the first picture (default: ${DEFAULT-VALUE}).")
   long seed;
 
-  @Option(
-      names = "--dtype",
-      defaultValue = "auto",
-      paramLabel = "TYPE",
-      description =
-          "Type to compute with: float32, bfloat16, or auto for the faster one here (default:"
-              + " ${DEFAULT-VALUE}).")
-  String dtype;
+  @Mixin ComputeOption compute;
 
   @Override
   void run() throws Exception {
@@ -118,7 +112,7 @@ final class SolversCommand extends Verb {
               model,
               cases,
               guidance,
-              Compute.parse(dtype).dtype(),
+              compute.chosen().dtype(),
               new TimeWindows(windows),
               new Setting(TeacherSolver.HEUN, fine),
               SolverErrors.settings(evaluations));
