@@ -19,12 +19,17 @@ import dev.langchain4j.model.ollama.OllamaImageModel;
 import dev.langchain4j.model.openai.OpenAiImageModel;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
+import java.net.URI;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.springframework.ai.image.ImagePrompt;
+import org.springframework.ai.image.ImageResponse;
+import org.springframework.ai.openai.OpenAiImageOptions;
 
 /** Clients that people have, as they come from Maven Central, pointed at a server with a key. */
 class ClientsTest {
@@ -127,6 +132,36 @@ class ClientsTest {
     assertThat(openAi(KEY).models().list().data())
         .extracting(model -> model.id())
         .containsExactly(Serving.STUDENT, Serving.TEACHER);
+  }
+
+  private static ImageResponse springAi(OpenAiImageOptions.Builder options) {
+    var model =
+        org.springframework.ai.openai.OpenAiImageModel.builder()
+            .options(OpenAiImageOptions.builder().baseUrl(url + "v1").apiKey(KEY).build())
+            .build();
+    return model.call(new ImagePrompt("red apple", options.build()));
+  }
+
+  @Test
+  void springAiDraws() throws Exception {
+    ImageResponse answer = springAi(OpenAiImageOptions.builder().n(2).width(64).height(96));
+    assertThat(answer.getResults()).hasSize(2);
+    BufferedImage picture = Serving.picture(answer.getResult().getOutput().getB64Json());
+    assertThat(picture.getWidth()).isEqualTo(64);
+    assertThat(picture.getHeight()).isEqualTo(96);
+  }
+
+  @Test
+  void springAiFetchesFromUrls() throws Exception {
+    ImageResponse answer = springAi(OpenAiImageOptions.builder().responseFormat("url"));
+    BufferedImage picture = ImageIO.read(URI.create(answer.getResult().getOutput().getUrl()).toURL());
+    assertThat(picture.getWidth()).isEqualTo(64);
+  }
+
+  @Test
+  void springAiUnderstandsRefusals() {
+    assertThatThrownBy(() -> springAi(OpenAiImageOptions.builder().width(60).height(64)))
+        .hasMessageContaining("multiples of 8");
   }
 
   @Test
