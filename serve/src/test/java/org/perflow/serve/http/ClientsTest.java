@@ -154,7 +154,8 @@ class ClientsTest {
   @Test
   void springAiFetchesFromUrls() throws Exception {
     ImageResponse answer = springAi(OpenAiImageOptions.builder().responseFormat("url"));
-    BufferedImage picture = ImageIO.read(URI.create(answer.getResult().getOutput().getUrl()).toURL());
+    BufferedImage picture =
+        ImageIO.read(URI.create(answer.getResult().getOutput().getUrl()).toURL());
     assertThat(picture.getWidth()).isEqualTo(64);
   }
 
