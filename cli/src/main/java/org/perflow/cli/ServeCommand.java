@@ -9,14 +9,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import org.jspecify.annotations.Nullable;
+import org.perflow.cli.options.ComputeOption;
 import org.perflow.io.Installation;
+import org.perflow.models.TextualInversion;
 import org.perflow.serve.EngineOptions;
 import org.perflow.serve.Job;
 import org.perflow.serve.http.ApiKeys;
 import org.perflow.serve.http.PictureServer;
 import org.perflow.serve.http.ServerOptions;
-import org.perflow.tensor.DType;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code perflow serve}. */
@@ -38,12 +40,12 @@ import picocli.CommandLine.Option;
 final class ServeCommand extends Verb {
   @Option(
       names = "--model",
-      paramLabel = "[NAME=]DIR",
+      paramLabel = "[NAME=]MODEL",
       description =
-          "Diffusers folder or single-file checkpoint, and what requests call it (its own name,"
-              + " where none is given); may be given several times, the first is the default. Models"
-              + " are loaded when they are first asked for (default: student and teacher that come"
-              + " with perflow).")
+          "Diffusers folder or single-file checkpoint, or its name on the hub, and what requests"
+              + " call it (its own name, where none is given); may be given several times, the first"
+              + " is the default. Models are loaded when they are first asked for (default: student"
+              + " and teacher that come with perflow).")
   List<String> models = new ArrayList<>();
 
   @Option(
@@ -57,6 +59,14 @@ final class ServeCommand extends Verb {
       paramLabel = "[NAME=]DIR",
       description = "ControlNet folder that requests may name; may be given several times.")
   List<String> controlNets = new ArrayList<>();
+
+  @Option(
+      names = "--embedding",
+      paramLabel = "[PLACEHOLDER=]FILE",
+      description =
+          "Textual inversion, and what prompts say for it (what the file says, where nothing is"
+              + " given); it is in every model that it fits; may be given several times.")
+  List<String> embeddings = new ArrayList<>();
 
   @Option(
       names = "--port",
@@ -117,12 +127,7 @@ final class ServeCommand extends Verb {
               + " of the machine's).")
   @Nullable Long memory;
 
-  @Option(
-      names = "--dtype",
-      defaultValue = "float32",
-      paramLabel = "TYPE",
-      description = "Type to keep and compute in: float32 or bfloat16 (default: ${DEFAULT-VALUE}).")
-  String dtype;
+  @Mixin ComputeOption compute;
 
   @Option(
       names = "--max-pixels",
@@ -239,7 +244,8 @@ final class ServeCommand extends Verb {
             .withModels(named)
             .withLoras(named(loras, "--lora"))
             .withControlNets(named(controlNets, "--controlnet"))
-            .withCompute(DType.parse(dtype))
+            .withEmbeddings(placeholders())
+            .withCompute(compute.chosen().dtype())
             .withBatch(batch)
             .withQueue(queue)
             .withMemory(memory == null ? usual.memory() : memory << 20)
@@ -260,16 +266,34 @@ final class ServeCommand extends Verb {
         Duration.ofSeconds(drain));
   }
 
-  private static Map<String, Path> named(List<String> given, String option) {
+  /** What prompts say to file. */
+  private Map<String, Path> placeholders() throws IOException {
+    Map<String, Path> placeholders = new LinkedHashMap<>();
+    for (String text : embeddings) {
+      EmbeddingArgument embedding = EmbeddingArgument.parse(text);
+      Path file = fetch(embedding.file());
+      try (TextualInversion inversion = TextualInversion.read(file, embedding.placeholder())) {
+        if (placeholders.put(inversion.token(), file) != null) {
+          throw new IllegalArgumentException(
+              "--embedding: two are called %s; give one another name, as --embedding other=%s"
+                  .formatted(inversion.token(), embedding.file()));
+        }
+      }
+    }
+    return placeholders;
+  }
+
+  /** Name to file or folder, fetched from the hub where it names one there. */
+  private Map<String, Path> named(List<String> given, String option) throws IOException {
     Map<String, Path> named = new LinkedHashMap<>();
     for (String text : given) {
       int equals = text.indexOf('=');
-      Path path = Path.of(text.substring(equals + 1));
-      String name = equals < 1 ? EngineOptions.name(path) : text.substring(0, equals);
-      if (named.put(name, path) != null) {
+      String file = text.substring(equals + 1);
+      String name = equals < 1 ? EngineOptions.name(Path.of(file)) : text.substring(0, equals);
+      if (named.put(name, fetch(file)) != null) {
         throw new IllegalArgumentException(
             "%s: two are called %s; give one another name, as %s other=%s"
-                .formatted(option, name, option, path));
+                .formatted(option, name, option, file));
       }
     }
     return named;

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
@@ -52,14 +53,13 @@ public final class Engine implements AutoCloseable {
   /**
    * Starts the worker, which loads the default model and warms up; jobs may come at once.
    *
-   * @throws NoSuchFileException naming a model that there is not
+   * @throws NoSuchFileException naming a model, LoRA, ControlNet or embedding that there is not
    */
   public Engine(EngineOptions options, MeterRegistry registry) throws IOException {
-    for (Path model : options.models().values()) {
-      if (!Files.exists(model)) {
-        throw new NoSuchFileException(model.toString(), null, "there is no such model");
-      }
-    }
+    checkThere("model", options.models());
+    checkThere("LoRA", options.loras());
+    checkThere("ControlNet", options.controlNets());
+    checkThere("embedding", options.embeddings());
     this.options = options;
     queue = new JobQueue(options.queue(), options.keep());
     models = new ModelStore(options);
@@ -80,6 +80,14 @@ public final class Engine implements AutoCloseable {
     ScheduledFuture<?> unused =
         sweeper.scheduleWithFixedDelay(
             this::sweep, SWEEP.toMillis(), SWEEP.toMillis(), TimeUnit.MILLISECONDS);
+  }
+
+  private static void checkThere(String what, Map<String, Path> named) throws IOException {
+    for (Path file : named.values()) {
+      if (!Files.exists(file)) {
+        throw new NoSuchFileException(file.toString(), null, "there is no such " + what);
+      }
+    }
   }
 
   /** The first job: one picture by the default model, or a step of it where it has many. */
@@ -272,6 +280,22 @@ public final class Engine implements AutoCloseable {
   /** Jobs that wait. */
   public int waiting() {
     return queue.length();
+  }
+
+  /**
+   * How long what waits now will take, by the pace of what was drawn lately; empty before anything
+   * was.
+   */
+  public Optional<Duration> backlog() {
+    double seconds = 0;
+    for (Job job : queue.waiting()) {
+      OptionalDouble pace = metrics.pace(job.request().model());
+      if (pace.isEmpty()) {
+        return Optional.empty();
+      }
+      seconds += job.request().count() * pace.getAsDouble();
+    }
+    return Optional.of(Duration.ofMillis((long) (1000 * seconds)));
   }
 
   /** How many jobs are before {@code job}. */

@@ -7,11 +7,17 @@ import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
 import java.time.Duration;
 import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.concurrent.ConcurrentHashMap;
 import org.perflow.tensor.Scope;
 
 /** What an engine counts and measures, by model. Thread-safe. */
 final class EngineMetrics {
+  private static final double NEWEST = 0.2; // share of the newest batch in the pace
+
   private final MeterRegistry registry;
+  private final Map<String, Double> pace = new ConcurrentHashMap<>(); // seconds a picture, by model
 
   EngineMetrics(MeterRegistry registry, JobQueue queue, ModelStore models, EngineOptions options) {
     this.registry = registry;
@@ -50,6 +56,16 @@ final class EngineMetrics {
     counter("perflow.pictures", "Pictures drawn", model).increment(pictures);
     counter("perflow.steps", "Steps of all pictures; its rate is steps a second", model)
         .increment((double) pictures * steps);
+    double seconds = took.toNanos() / 1e9 / pictures;
+    pace.merge(model, seconds, (before, now) -> before + NEWEST * (now - before));
+  }
+
+  /** Seconds a picture of that model has taken lately, the mean of all where it has drawn none. */
+  OptionalDouble pace(String model) {
+    Double own = pace.get(model);
+    return own != null
+        ? OptionalDouble.of(own)
+        : pace.values().stream().mapToDouble(Double::doubleValue).average();
   }
 
   /** A job is over. */

@@ -17,6 +17,8 @@ import org.perflow.tensor.DType;
  *     is loaded at the start
  * @param loras name to file; requests know them by name alone
  * @param controlNets name to folder
+ * @param embeddings textual inversions: what a prompt says for each, and its file or folder. They
+ *     are in every model that they fit, and change nothing where no prompt says their names
  * @param compute type of weights and of computing, F32 or BF16
  * @param batch most pictures drawn at once
  * @param queue most jobs that wait
@@ -33,6 +35,7 @@ public record EngineOptions(
     Map<String, Path> models,
     Map<String, Path> loras,
     Map<String, Path> controlNets,
+    Map<String, Path> embeddings,
     DType compute,
     int batch,
     int queue,
@@ -68,6 +71,7 @@ public record EngineOptions(
     models = ordered(models);
     loras = ordered(loras);
     controlNets = ordered(controlNets);
+    embeddings = ordered(embeddings);
     if (models.isEmpty()) {
       throw new IllegalArgumentException("no model to draw with; name one");
     }
@@ -89,6 +93,7 @@ public record EngineOptions(
   public static EngineOptions of(Path model) {
     return new EngineOptions(
         Map.of(name(model), model),
+        Map.of(),
         Map.of(),
         Map.of(),
         DType.F32,

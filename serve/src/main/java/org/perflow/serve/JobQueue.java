@@ -124,6 +124,12 @@ final class JobQueue {
     return waiting.size();
   }
 
+  /** Those jobs, oldest first. */
+  synchronized List<Job> waiting() {
+    waiting.removeIf(Job::isOver);
+    return List.copyOf(waiting);
+  }
+
   /** How many jobs wait before {@code job}; 0 for one that does not. */
   synchronized int before(Job job) {
     return Math.max(0, waiting.indexOf(job));

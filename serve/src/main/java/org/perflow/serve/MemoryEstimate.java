@@ -3,6 +3,7 @@ package org.perflow.serve;
 import java.util.List;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.VaeConfig;
+import org.perflow.models.lora.AppliedLoras;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.nn.Module;
 
@@ -47,6 +48,11 @@ final class MemoryEstimate {
     int widest = channels.get(Math.min(1, channels.size() - 1));
     int bytes = vae.forceUpcast() ? DType.F32.bytes() : compute.bytes();
     return (long) MAPS_OF_A_DECODER_BLOCK * widest * width * height * bytes;
+  }
+
+  /** Bytes of the copies of weights that LoRAs are added to, if they change all that they can. */
+  static long withLoras(DiffusionModel model) {
+    return AppliedLoras.parts(model).values().stream().mapToLong(MemoryEstimate::weights).sum();
   }
 
   /** Bytes of the weights of all parts. */

@@ -4,15 +4,19 @@ import java.io.IOException;
 import java.nio.file.FileVisitOption;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.perflow.io.Suggestions;
+import org.perflow.models.AppliedEmbeddings;
 import org.perflow.models.ControlNetModel;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
@@ -31,16 +35,28 @@ final class ModelStore implements AutoCloseable {
   private final EngineOptions options;
   private final Map<String, Held> held = new LinkedHashMap<>(); // the longest unused first
   private final Map<String, Long> sizes = new ConcurrentHashMap<>();
+  private final Set<String> used = new HashSet<>(); // by the batch that is drawn; not freed
 
   /** What is in memory; a ControlNet's name has its kind before it. */
   private record Held(AutoCloseable content, long bytes) {}
 
   /** A model to draw with. */
-  record Loaded(String name, DiffusionModel model, Pipeline pipeline, Previews previews)
+  record Loaded(
+      String name,
+      DiffusionModel bare,
+      AppliedEmbeddings embedded,
+      Pipeline pipeline,
+      Previews previews)
       implements AutoCloseable {
+    /** With its embeddings. */
+    DiffusionModel model() {
+      return embedded.model();
+    }
+
     @Override
     public void close() {
-      model.close();
+      embedded.close();
+      bare.close();
     }
   }
 
@@ -53,23 +69,50 @@ final class ModelStore implements AutoCloseable {
     this.options = options;
   }
 
-  /** The model of that name. */
+  /** A new batch: what the one before used may be freed. */
+  void begin() {
+    used.clear();
+  }
+
+  /** The model of that name, which stays until the next {@link #begin}. */
   Loaded model(String name) throws IOException {
     return get(name, find(options.models(), "model", name), Loaded.class, path -> read(name, path));
   }
 
   private Loaded read(String name, Path path) throws IOException {
-    DiffusionModel model = DiffusionModel.load(path, options.compute());
+    DiffusionModel bare = DiffusionModel.load(path, options.compute());
     try {
-      Pipeline pipeline = new Pipeline(model, options.compute());
-      return new Loaded(name, model, pipeline, Previews.of(model, options.compute()));
-    } catch (RuntimeException e) {
-      model.close();
+      Previews previews = Previews.of(bare, options.compute());
+      AppliedEmbeddings embedded = AppliedEmbeddings.read(bare, embeddings(name, bare));
+      Pipeline pipeline = new Pipeline(embedded.model(), options.compute());
+      return new Loaded(name, bare, embedded, pipeline, previews);
+    } catch (RuntimeException | IOException e) {
+      bare.close();
       throw e;
     }
   }
 
-  /** The ControlNet of that name. */
+  /** The embeddings that are for a model of this kind. */
+  private List<AppliedEmbeddings.Source> embeddings(String name, DiffusionModel model)
+      throws IOException {
+    List<AppliedEmbeddings.Source> fitting = new ArrayList<>();
+    for (var entry : options.embeddings().entrySet()) {
+      var source = new AppliedEmbeddings.Source(entry.getValue(), entry.getKey());
+      try {
+        AppliedEmbeddings.read(model, List.of(source)).close();
+        fitting.add(source);
+      } catch (IllegalArgumentException e) {
+        LOG.info(
+            "embedding left out model=\"{}\" embedding=\"{}\" reason=\"{}\"",
+            name,
+            entry.getKey(),
+            e.getMessage());
+      }
+    }
+    return fitting;
+  }
+
+  /** The ControlNet of that name, which stays, too. */
   ControlNetModel controlNet(String name) throws IOException {
     Path path = find(options.controlNets(), "ControlNet", name);
     return get(
@@ -113,6 +156,7 @@ final class ModelStore implements AutoCloseable {
           (System.nanoTime() - begin) / 1e9);
     }
     held.put(key, now);
+    used.add(key);
     sizes.put(key, now.bytes());
     return type.cast(now.content());
   }
@@ -140,20 +184,20 @@ final class ModelStore implements AutoCloseable {
   }
 
   private void makeRoom(long bytes) {
-    while (!held.isEmpty() && bytes + weights() > options.memory()) {
-      String oldest = held.keySet().iterator().next();
-      close(oldest, held.remove(oldest));
-    }
-    if (bytes > options.memory()) {
+    if (!roomFor(bytes)) {
+      long inUse = used.stream().mapToLong(name -> held.get(name).bytes()).sum();
       throw new RefusedException(
           Reason.TOO_LARGE,
-          "the model needs some %,d MB, %,d MB are allowed"
-              .formatted(bytes >> 20, options.memory() >> 20));
+          "%s needs some %,d MB, %,d MB are allowed"
+              .formatted(
+                  inUse == 0 ? "the model" : "the model with what is to be drawn with it",
+                  (bytes + inUse) >> 20,
+                  options.memory() >> 20));
     }
   }
 
-  /** Frees what is not {@code used} until {@code bytes} more fit; false where they do not. */
-  boolean roomFor(long bytes, Collection<String> used) {
+  /** Frees what the batch does not use until {@code bytes} more fit; false where they do not. */
+  boolean roomFor(long bytes) {
     for (String name : List.copyOf(held.keySet())) {
       if (bytes + weights() <= options.memory()) {
         break;
@@ -189,7 +233,8 @@ final class ModelStore implements AutoCloseable {
   String withoutPaths(String message) {
     String text = message;
     for (Map<String, Path> known :
-        List.of(options.models(), options.loras(), options.controlNets())) {
+        List.of(
+            options.models(), options.loras(), options.controlNets(), options.embeddings())) {
       Map<String, Path> longestFirst =
           known.entrySet().stream()
               .sorted((a, b) -> b.getValue().toString().length() - a.getValue().toString().length())

@@ -127,11 +127,10 @@ final class Worker implements Runnable {
 
   private void attempt(List<Share> shares) throws IOException {
     JobRequest first = shares.get(0).job().request();
+    models.begin();
     Loaded loaded = models.model(first.model());
     List<Control> controls = new ArrayList<>();
-    Set<String> used = new LinkedHashSet<>(List.of(first.model()));
     for (JobRequest.ControlUse use : first.controls()) {
-      used.add("ControlNet " + use.net());
       controls.add(
           new Control(
               models.controlNet(use.net()), use.picture(), use.scale(), use.start(), use.end()));
@@ -140,10 +139,12 @@ final class Worker implements Runnable {
         first.loras().entrySet().stream()
             .map(lora -> new AppliedLoras.Source(models.lora(lora.getKey()), lora.getValue()))
             .toList();
+    long copies = sources.isEmpty() ? 0 : MemoryEstimate.withLoras(loaded.model());
+    checkRoom(copies, "the LoRAs");
     try (AppliedLoras added = AppliedLoras.fuse(loaded.model(), sources)) {
       Pipeline pipe = pipeline(loaded, added.scheduler(), first);
       List<Unit> units = units(shares, controls);
-      int room = room(loaded, pipe.complete(units.get(0).request()), units.size(), used);
+      int room = room(loaded, pipe.complete(units.get(0).request()), units.size(), copies);
       shares.forEach(share -> added.notes().forEach(n -> share.job().note(models.withoutPaths(n))));
       for (int from = 0; from < units.size(); from += room) {
         draw(loaded, pipe, units.subList(from, Math.min(units.size(), from + room)));
@@ -181,7 +182,7 @@ final class Worker implements Runnable {
   }
 
   /** How many of {@code wanted} pictures fit into memory at once; refused where not even one. */
-  private int room(Loaded loaded, Request request, int wanted, Set<String> used) {
+  private int room(Loaded loaded, Request request, int wanted, long copies) {
     DiffusionModel model = loaded.model();
     int own = model.unet().config().sampleSize() * model.vae().config().downsampling();
     BufferedImage image = request.image();
@@ -203,15 +204,21 @@ final class Worker implements Runnable {
     for (int pictures = wanted; ; pictures /= 2) {
       long bytes =
           MemoryEstimate.drawing(model, options.compute(), width, height, pictures, guided);
-      if (models.roomFor(bytes, used)) {
+      if (models.roomFor(copies + bytes)) {
         return pictures;
       }
       if (pictures == 1) {
-        throw new RefusedException(
-            Reason.TOO_LARGE,
-            "a picture of %dx%d needs some %,d MB besides the model, %,d MB are allowed for both"
-                .formatted(width, height, bytes >> 20, options.memory() >> 20));
+        checkRoom(copies + bytes, "a picture of %dx%d".formatted(width, height));
       }
+    }
+  }
+
+  private void checkRoom(long bytes, String what) {
+    if (!models.roomFor(bytes)) {
+      throw new RefusedException(
+          Reason.TOO_LARGE,
+          "%s: some %,d MB are needed besides the model, %,d MB are allowed for both"
+              .formatted(what, bytes >> 20, options.memory() >> 20));
     }
   }
 
@@ -327,14 +334,46 @@ final class Worker implements Runnable {
     settings.put("steps", Integer.toString(request.steps()));
     settings.put("guidance", request.guidance().toString());
     settings.put("scheduler", pipe.model().schedulerConfig().path("_class_name").asText());
+    if (request.guidanceRescale() > 0) {
+      settings.put("guidance_rescale", Double.toString(request.guidanceRescale()));
+    }
     if (request.image() != null) {
       settings.put("strength", Double.toString(request.strength()));
     }
+    if (request.mask() != null) {
+      settings.put("mask", "true");
+    }
+    if (!job.controls().isEmpty()) {
+      settings.put("controlnet", words(job.controls()));
+    }
+    if (request.longPrompts()) {
+      settings.put("long_prompts", "true");
+    }
+    if (request.vaeTiling()) {
+      settings.put("vae_tiling", "true");
+    }
+    if (request.clipSkip() > 0) {
+      settings.put("clip_skip", Integer.toString(request.clipSkip()));
+    }
     if (!job.loras().isEmpty()) {
-      settings.put("lora", job.loras().toString());
+      settings.put(
+          "lora",
+          job.loras().entrySet().stream()
+              .map(lora -> lora.getKey() + ":" + lora.getValue())
+              .sorted()
+              .collect(Collectors.joining(" ")));
     }
     settings.put("model", model);
     settings.put("software", "perflow");
     return settings;
+  }
+
+  private static String words(List<JobRequest.ControlUse> controls) {
+    return controls.stream()
+        .map(
+            use ->
+                "%s (scale %s, %s to %s)"
+                    .formatted(use.net(), use.scale(), use.start(), use.end()))
+        .collect(Collectors.joining("; "));
   }
 }

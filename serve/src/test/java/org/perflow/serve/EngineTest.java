@@ -12,10 +12,14 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import javax.imageio.ImageIO;
+import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.perflow.io.Installation;
+import org.perflow.io.Json;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.serve.RefusedException.Reason;
@@ -25,6 +29,7 @@ import org.perflow.tensor.Scope;
 class EngineTest {
   private static final String STUDENT = "emoji-64-perflow";
   private static final String TEACHER = "emoji-64";
+  @TempDir Path folder;
   private final SimpleMeterRegistry registry = new SimpleMeterRegistry();
   private Engine engine;
 
@@ -178,16 +183,25 @@ class EngineTest {
             () -> engine.submit(JobRequest.of(STUDENT, Request.of("c")), caller("me", false)))
         .isInstanceOfSatisfying(
             RefusedException.class, e -> assertThat(e.reason()).isEqualTo(Reason.QUEUE_FULL));
+    double pace = registry.get("perflow.draw").tag("model", STUDENT).timer().max(TimeUnit.SECONDS);
+    assertThat(engine.backlog().orElseThrow().toMillis() / 1e3) // two, as long as the warm-up's
+        .isCloseTo(2 * pace, Offset.offset(2e-3));
+    engine.cancel(slow, "enough");
   }
 
   @Test
   void moreThanAllowedIsRefused() throws Exception {
-    start(options().withMemory(600L << 20).withKeep(Duration.ofMillis(1)));
-    Job job = engine.submit(JobRequest.of(STUDENT, Request.of("a")), caller("me", false));
+    start(options().withMemory(600L << 20).withKeep(Duration.ofMillis(1)).withJournal(folder));
+    JobRequest first = JobRequest.of(STUDENT, Request.of("a"));
+    Job job = engine.submit(first, caller("me", false), Json.MAPPER.createObjectNode());
+    assertThat(folder.resolve(job.id() + ".json")).exists();
     assertThat(end(job).state()).isEqualTo(Job.State.DONE);
     Request large = Request.of("a").withSize(2048, 2048);
     Job refused = engine.submit(JobRequest.of(STUDENT, large), caller("me", false));
     assertThat(end(refused).error().reason()).isEqualTo(Reason.TOO_LARGE);
+    assertThat(refused.now().step()).isZero(); // before it began
+    assertThat(end(engine.submit(job.request(), caller("me", false))).state())
+        .isEqualTo(Job.State.DONE);
     for (Request request :
         List.of(
             Request.of("a").withSize(4096, 4096),
@@ -202,6 +216,7 @@ class EngineTest {
         .hasMessageContaining("emoji-64");
     Thread.sleep(1100);
     assertThat(engine.find(job.id())).isEmpty(); // expired
+    assertThat(folder).isDirectoryNotContaining(file -> !file.endsWith(".lock"));
   }
 
   @Test
@@ -220,6 +235,35 @@ class EngineTest {
       }
     }
     assertThat(Scope.liveObjects()).isLessThanOrEqualTo(objects + 50);
+  }
+
+  /** What a request uses together is not freed for another part of it. */
+  @Test
+  void aModelStaysWhileItsControlNetIsLoaded() throws Exception {
+    Path golden = Path.of("../models/src/test/resources/golden/models");
+    EngineOptions tiny = EngineOptions.of(golden.resolve("sd15"));
+    tiny = tiny.withControlNets(Map.of("edges", golden.resolve("controlnet-sd15")));
+    BufferedImage edges = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    JobRequest plain = JobRequest.of("sd15", Request.of("a").withSteps(2).withSize(32, 32));
+    JobRequest both =
+        new JobRequest(
+            "sd15",
+            plain.request(),
+            1,
+            null,
+            Map.of(),
+            List.of(new JobRequest.ControlUse("edges", edges, 1, 0, 1)),
+            plain.format(),
+            90);
+    start(tiny);
+    assertThat(end(engine.submit(both, caller("me", false))).state()).isEqualTo(Job.State.DONE);
+    long model = engine.loaded().get("sd15");
+    long net = engine.loaded().get("ControlNet edges");
+    engine.close();
+    start(tiny.withMemory(model + net - 1));
+    assertThat(end(engine.submit(both, caller("me", false))).error().reason())
+        .isEqualTo(Reason.TOO_LARGE);
+    assertThat(engine.loaded()).containsOnlyKeys("sd15");
   }
 
   @Test

@@ -295,6 +295,7 @@ final class Jobs implements Dialect {
     all.put("models", models);
     all.put("loras", options.loras().keySet());
     all.put("controlnets", options.controlNets().keySet());
+    all.put("embeddings", options.embeddings().keySet());
     all.put("schedulers", SchedulerConfig.NAMES);
     all.put(
         "limits",

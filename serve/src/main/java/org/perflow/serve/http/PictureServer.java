@@ -50,7 +50,8 @@ import org.slf4j.LoggerFactory;
 public final class PictureServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(PictureServer.class);
   private static final String BEGUN = "perflow begun";
-  private static final String RETRY_SECONDS = "5";
+  private static final long RETRY_SECONDS = 5; // as long as nothing was drawn to tell by
+  private static final long MOST_RETRY_SECONDS = 600;
   private static final Duration IDLE = Duration.ofSeconds(60);
 
   /** Path, file beside this class, type. */
@@ -261,7 +262,8 @@ public final class PictureServer implements AutoCloseable {
       return;
     }
     if (problem.status() == 429 || problem.status() == 503) {
-      ctx.header("Retry-After", RETRY_SECONDS);
+      long seconds = engine.backlog().map(Duration::toSeconds).orElse(RETRY_SECONDS);
+      ctx.header("Retry-After", Long.toString(Math.max(1, Math.min(MOST_RETRY_SECONDS, seconds))));
     }
     ctx.status(problem.status());
     ctx.json(

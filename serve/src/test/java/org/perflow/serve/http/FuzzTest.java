@@ -46,10 +46,11 @@ class FuzzTest {
     campaign(100);
   }
 
+  /** As many as {@code -Dperflow.fuzz.requests} says. */
   @Test
   @Tag("slow")
   void tenThousandRequests() throws Exception {
-    campaign(10_000);
+    campaign(Integer.getInteger("perflow.fuzz.requests", 10_000));
   }
 
   private static void campaign(int requests) throws Exception {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.net.URI;
 import java.net.http.HttpRequest;
@@ -13,19 +14,31 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
-import java.util.stream.Stream;
+import java.util.Map;
+import java.util.Random;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.perflow.io.Json;
+import org.perflow.serve.EngineOptions;
 
-/** A server that is killed by the system, and one that goes on after it. */
+/**
+ * Servers of a tiny model that are killed by the system: nothing that was accepted is lost, and
+ * nothing that was done is drawn again.
+ */
 class JournalTest {
-  private static final int JOBS = 6;
+  private static final Path SD15 = Path.of("../models/src/test/resources/golden/models/sd15");
+  private static final Duration PATIENCE = Duration.ofMinutes(5);
 
   @TempDir Path folder;
+  private final List<String> accepted = new ArrayList<>();
+  private final Map<String, FileTime> done = new HashMap<>();
+  private @Nullable JsonNode shown; // pictures and settings of the first
 
   /** The server that is killed; prints its port. */
   static final class Killed {
@@ -33,76 +46,137 @@ class JournalTest {
 
     public static void main(String[] args) throws Exception {
       PictureServer server = PictureServer.start(options(Path.of(args[0])));
-      server.awaitReady(Duration.ofMinutes(5));
       System.out.println(server.port());
       System.out.flush();
-      Thread.sleep(Duration.ofMinutes(10).toMillis());
+      Thread.sleep(PATIENCE.toMillis());
     }
   }
 
   private static ServerOptions options(Path journal) {
-    return ServerOptions.of(Serving.engine().withJournal(journal).withBatch(1));
+    return ServerOptions.of(EngineOptions.of(SD15).withJournal(journal).withBatch(1));
+  }
+
+  private Process fork() throws IOException {
+    return new ProcessBuilder(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-Xmx1g",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.bytedeco.javacpp.maxBytes=0",
+            "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
+            "-Dperflow.home=" + System.getProperty("perflow.home"),
+            "-cp",
+            System.getProperty("java.class.path"),
+            Killed.class.getName(),
+            folder.toString())
+        .redirectError(ProcessBuilder.Redirect.DISCARD)
+        .start();
+  }
+
+  private static HttpResponse<String> send(HttpRequest.Builder request) throws Exception {
+    return Serving.HTTP.send(request.timeout(PATIENCE).build(), BodyHandlers.ofString());
+  }
+
+  /** A job of two pictures of {@code steps} steps; kept in mind where it is accepted. */
+  private String submit(String url, int steps) throws Exception {
+    String json = "{\"prompt\": \"sun\", \"count\": 2, \"steps\": %d}".formatted(steps);
+    HttpResponse<String> answer =
+        send(
+            HttpRequest.newBuilder(URI.create(url + "api/jobs"))
+                .header("Content-Type", "application/json")
+                .POST(BodyPublishers.ofString(json)));
+    assertThat(answer.statusCode()).as(answer.body()).isEqualTo(202);
+    String id = Serving.json(answer).path("id").asText();
+    accepted.add(id);
+    return id;
+  }
+
+  private static JsonNode job(String url, String id) throws Exception {
+    return Serving.json(send(HttpRequest.newBuilder(URI.create(url + "api/jobs/" + id))));
+  }
+
+  private static boolean isDone(String url, String id) throws Exception {
+    return job(url, id).path("state").asText().equals("done");
+  }
+
+  private FileTime written(String id) throws IOException {
+    return Files.getLastModifiedTime(folder.resolve(id + ".done").resolve("1"));
+  }
+
+  /** Starts a server, lets {@code work} ask it, and kills it. */
+  private void kill(Work work) throws Exception {
+    Process process = fork();
+    try (BufferedReader out =
+        new BufferedReader(
+            new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+      work.ask("http://127.0.0.1:%s/".formatted(out.readLine()));
+    } finally {
+      process.destroyForcibly().waitFor(); // SIGKILL
+    }
+  }
+
+  /** What is asked of a server before it is killed. */
+  private interface Work {
+    void ask(String url) throws Exception;
+  }
+
+  /** A server that goes on until all is done. */
+  private void goOn() throws Exception {
+    try (Serving serving = Serving.start(options(folder))) {
+      for (String id : accepted) {
+        JsonNode end = serving.end(id);
+        assertThat(end.path("state").asText()).as(end.toString()).isEqualTo("done");
+        assertThat(end.path("pictures")).hasSize(2);
+        if (done.containsKey(id)) {
+          assertThat(written(id)).isEqualTo(done.get(id));
+        }
+      }
+      if (shown != null) {
+        assertThat(job(serving.server.url(), accepted.get(0)).path("pictures")).isEqualTo(shown);
+      }
+    }
   }
 
   @Test
   void nothingAcceptedIsLostAndNothingDoneIsDrawnTwice() throws Exception {
-    Process process =
-        new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Xmx1g",
-                "-Dorg.bytedeco.javacpp.maxBytes=0",
-                "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0",
-                "-Dperflow.home=" + System.getProperty("perflow.home"),
-                "-cp",
-                System.getProperty("java.class.path"),
-                Killed.class.getName(),
-                folder.toString())
-            .redirectError(ProcessBuilder.Redirect.INHERIT)
-            .start();
-    List<String> ids = new ArrayList<>();
-    JsonNode done;
-    try (BufferedReader out =
-        new BufferedReader(
-            new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-      String url = "http://127.0.0.1:" + out.readLine();
-      for (int i = 0; i < JOBS; i++) {
-        String json = "{\"prompt\": \"sun\", \"model\": \"emoji-64-perflow\", \"count\": 2}";
-        HttpRequest post =
-            HttpRequest.newBuilder(URI.create(url + "/api/jobs"))
-                .header("Content-Type", "application/json")
-                .POST(BodyPublishers.ofString(json))
-                .build();
-        HttpResponse<String> answer = Serving.HTTP.send(post, BodyHandlers.ofString());
-        assertThat(answer.statusCode()).as(answer.body()).isEqualTo(202);
-        ids.add(Serving.json(answer).path("id").asText());
-      }
-      HttpRequest first =
-          HttpRequest.newBuilder(URI.create(url + "/api/jobs/" + ids.get(0))).build();
-      do {
-        done = Json.MAPPER.readTree(Serving.HTTP.send(first, BodyHandlers.ofString()).body());
-      } while (!done.path("state").asText().equals("done"));
-    } finally {
-      process.destroyForcibly().waitFor(); // SIGKILL
+    kill(
+        url -> {
+          String first = submit(url, 2);
+          submit(url, 60); // is being drawn, or waits
+          submit(url, 60);
+          while (!isDone(url, first)) {
+            Thread.sleep(50);
+          }
+          done.put(first, written(first));
+          shown = job(url, first).path("pictures");
+        });
+    goOn();
+  }
+
+  /** Killed at any moment, again and again, with the same journal. */
+  @Test
+  @Tag("slow")
+  void thirtyKills() throws Exception {
+    Random random = new Random(1);
+    for (int round = 0; round < Integer.getInteger("perflow.kills", 30); round++) {
+      kill(
+          url -> {
+            for (int i = 0; i < 4; i++) {
+              submit(url, 1 + random.nextInt(40));
+            }
+            long end = System.nanoTime() + random.nextInt(4000) * 1_000_000L;
+            while (System.nanoTime() < end) {
+              for (String id : accepted) {
+                if (!done.containsKey(id) && isDone(url, id)) {
+                  done.put(id, written(id));
+                }
+              }
+              Thread.sleep(20);
+            }
+          });
     }
-    Path picture = folder.resolve(ids.get(0) + ".done").resolve("0");
-    long written = Files.getLastModifiedTime(picture).toMillis();
-    try (Serving serving = Serving.start(options(folder))) {
-      assertThat(serving.end(ids.get(0)).path("pictures")).isEqualTo(done.path("pictures"));
-      for (String id : ids) {
-        JsonNode end = serving.end(id);
-        assertThat(end.path("state").asText()).isEqualTo("done");
-        assertThat(end.path("pictures")).hasSize(2);
-      }
-      assertThat(Files.getLastModifiedTime(picture).toMillis()).isEqualTo(written);
-    }
-    try (Serving serving =
-        Serving.start(
-            options(folder).withEngine(options(folder).engine().withKeep(Duration.ofMillis(1))))) {
-      Thread.sleep(1500); // expired
-      assertThat(serving.get("/api/jobs/" + ids.get(0)).statusCode()).isEqualTo(404);
-      try (Stream<Path> left = Files.list(folder)) {
-        assertThat(left.map(file -> file.getFileName().toString())).containsExactly(".lock");
-      }
-    }
+    goOn();
+    System.out.printf(
+        "%d jobs accepted, %d seen done before a kill, all done in the end%n",
+        accepted.size(), done.size());
   }
 }
