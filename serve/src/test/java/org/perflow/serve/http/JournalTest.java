@@ -78,7 +78,9 @@ class JournalTest {
 
   /** A job of two pictures of {@code steps} steps; kept in mind where it is accepted. */
   private String submit(String url, int steps) throws Exception {
-    String json = "{\"prompt\": \"sun\", \"count\": 2, \"steps\": %d}".formatted(steps);
+    String json =
+        "{\"prompt\": \"sun\", \"count\": 2, \"width\": 32, \"height\": 32, \"steps\": %d}"
+            .formatted(steps);
     HttpResponse<String> answer =
         send(
             HttpRequest.newBuilder(URI.create(url + "api/jobs"))
@@ -141,8 +143,8 @@ class JournalTest {
     kill(
         url -> {
           String first = submit(url, 2);
-          submit(url, 60); // is being drawn, or waits
-          submit(url, 60);
+          submit(url, 20); // is being drawn, or waits
+          submit(url, 20);
           while (!isDone(url, first)) {
             Thread.sleep(50);
           }
