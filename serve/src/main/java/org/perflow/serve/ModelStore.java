@@ -233,8 +233,7 @@ final class ModelStore implements AutoCloseable {
   String withoutPaths(String message) {
     String text = message;
     for (Map<String, Path> known :
-        List.of(
-            options.models(), options.loras(), options.controlNets(), options.embeddings())) {
+        List.of(options.models(), options.loras(), options.controlNets(), options.embeddings())) {
       Map<String, Path> longestFirst =
           known.entrySet().stream()
               .sorted((a, b) -> b.getValue().toString().length() - a.getValue().toString().length())

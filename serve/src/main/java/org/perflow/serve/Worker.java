@@ -372,8 +372,7 @@ final class Worker implements Runnable {
     return controls.stream()
         .map(
             use ->
-                "%s (scale %s, %s to %s)"
-                    .formatted(use.net(), use.scale(), use.start(), use.end()))
+                "%s (scale %s, %s to %s)".formatted(use.net(), use.scale(), use.start(), use.end()))
         .collect(Collectors.joining("; "));
   }
 }

@@ -174,8 +174,11 @@ class GenerateTest {
     BufferedImage disc = Serving.picture(Serving.disc(32));
     String control = "{'net':'edges','image':'%s','scale':%s,'end':%s}";
     String both =
-        "'controls':[" + control.formatted(Serving.disc(32), 0.5, 1) + ","
-            + control.formatted(Serving.disc(32), 1, 0.5) + "]";
+        "'controls':["
+            + control.formatted(Serving.disc(32), 0.5, 1)
+            + ","
+            + control.formatted(Serving.disc(32), 1, 0.5)
+            + "]";
     try (ControlNetModel net = ControlNetModel.load(CONTROL, DType.F32)) {
       Control whole = Control.of(net, disc).withScale(0.5);
       Control half = Control.of(net, disc).between(0, 0.5);
@@ -226,7 +229,8 @@ class GenerateTest {
   void severalPicturesAndFormats() throws Exception {
     byte[][] three = files("'count':3");
     for (int i = 0; i < 3; i++) {
-      assertThat(distance(picture(three[i]), pipe.draw(APPLE.withSeed(7 + i)))).isLessThanOrEqualTo(2);
+      assertThat(distance(picture(three[i]), pipe.draw(APPLE.withSeed(7 + i))))
+          .isLessThanOrEqualTo(2);
     }
     Map<String, String> text = PngText.read(three[1]);
     assertThat(text)
@@ -294,10 +298,7 @@ class GenerateTest {
                     .formatted(image, Serving.png(mask))));
     BufferedImage wanted =
         pipe.draw(
-            APPLE
-                .withLongPrompts(true)
-                .withImage(Serving.picture(image), 0.75)
-                .withMask(mask));
+            APPLE.withLongPrompts(true).withImage(Serving.picture(image), 0.75).withMask(mask));
     assertThat(distance(Serving.picture(inpainted.at("/images/0").asText()), wanted))
         .isLessThanOrEqualTo(2);
     byte[] file = Base64.getDecoder().decode(inpainted.at("/images/0").asText());
