@@ -46,6 +46,7 @@ assert.equal(await page.locator('#gallery li').count(), 5);
 
 // Settings come back; a picture is dropped, a mask painted over it.
 await page.locator('#gallery .again').last().click();
+await page.waitForFunction(() => document.querySelector('#count').value === '1');
 assert.equal(await page.inputValue('#model'), 'emoji-64-perflow');
 const bytes = [...await page.locator('#gallery img').first().screenshot()];
 const dropped = await page.evaluateHandle(bytes => {
@@ -55,19 +56,39 @@ const dropped = await page.evaluateHandle(bytes => {
 }, bytes);
 await page.dispatchEvent('#drop', 'drop', { dataTransfer: dropped });
 await page.waitForSelector('#mask:visible');
+await page.locator('#mask').scrollIntoViewIfNeeded();
+const paint = () => page.evaluate(() => {
+  const mask = document.querySelector('#mask');
+  const { data } = mask.getContext('2d').getImageData(0, 0, mask.width, mask.height);
+  return data.filter((value, i) => i % 4 === 3 && value > 127).length / mask.width / mask.height;
+});
+assert.equal(await paint(), 0);
 const box = await page.locator('#mask').boundingBox();
 await page.mouse.move(box.x + box.width * 0.3, box.y + box.height * 0.3);
 await page.mouse.down();
 await page.mouse.move(box.x + box.width * 0.6, box.y + box.height * 0.5, { steps: 6 });
 await page.mouse.up();
+const byMouse = await paint();
+assert.ok(byMouse > 0.02 && byMouse < 0.5, 'painted ' + byMouse);
 await page.focus('#mask');
 await page.keyboard.press('ArrowRight');
 await page.keyboard.press('Space');
+assert.ok(await paint() > byMouse);
+await shot('mask');
 await page.fill('#prompt', 'green pear');
 const sent = page.waitForRequest(request => request.method() === 'POST');
 await page.click('#draw');
 assert.match(JSON.parse((await sent).postData()).mask, /^data:image\/png/);
 await cards(6);
+
+// The settings of that one come back with its picture and its mask.
+const before = await paint();
+await page.click('#remove');
+await page.locator('#gallery .again').first().click();
+await page.waitForSelector('#mask:visible');
+await page.waitForFunction(() => document.querySelector('#prompt').value === 'green pear');
+assert.ok(Math.abs(await paint() - before) < 0.01);
+assert.equal(await page.inputValue('#count'), '1');
 
 for (const colorScheme of ['light', 'dark']) {
   await page.emulateMedia({ colorScheme });
@@ -79,6 +100,19 @@ for (const colorScheme of ['light', 'dark']) {
 await page.setViewportSize({ width: 390, height: 844 });
 assert.ok(await page.evaluate(() => document.documentElement.scrollWidth) <= 390);
 await shot('phone');
+await page.emulateMedia({ colorScheme: 'light' });
+await shot('phone-light');
+
+// On a phone the settings wait folded, and what is drawn is in view.
+await page.reload();
+await page.waitForFunction(() => document.querySelector('#model').options.length > 1);
+assert.equal(await page.locator('#steps').isVisible(), false);
+await page.fill('#prompt', 'blue car');
+await page.click('#draw');
+await cards(1);
+const stage = await page.locator('#stage').boundingBox();
+assert.ok(stage.y >= 0 && stage.y < 844);
+await page.screenshot({ path: `${folder}/phone-drawn.png` });
 await browser.close();
 assert.deepEqual(faults, []);
 assert.deepEqual(elsewhere, []);

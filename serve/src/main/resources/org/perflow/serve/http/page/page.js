@@ -133,6 +133,7 @@ function show(image, source, small) {
 async function draw(all) {
   $('error').hidden = true;
   $('stage').hidden = false;
+  $('stage').scrollIntoView({ block: 'nearest' }); // on a phone it is below
   $('views').replaceChildren();
   $('progress').value = 0;
   $('caption').textContent = 'Sending …';
@@ -155,7 +156,7 @@ async function one(asked, progress, named) {
   const image = view(named ? `${asked.model}, ${asked.steps} steps` : '');
   image.alt = 'Preview of ' + asked.prompt;
   image.style.setProperty('--shape', (asked.width || 1) + '/' + (asked.height || 1));
-  const begun = performance.now();
+  let begun = performance.now();
   const job = await (await ask('/api/jobs', {
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(asked),
   })).json();
@@ -166,7 +167,8 @@ async function one(asked, progress, named) {
     for await (const now of events(job.id)) {
       last = now;
       progress(now.progress);
-      if (now.preview) show(image, now.preview, true);
+      if (now.state === 'waiting') begun = performance.now(); // what it takes is the drawing
+      if (now.preview) show(image, now.preview, false);
       $('caption').textContent = now.state === 'waiting'
         ? (now.before ? `Waiting, ${now.before} before this` : 'Waiting') : `Step ${now.step} of ${now.steps || '…'}`;
     }
@@ -199,17 +201,25 @@ function card(url, asked, picture, seconds, notes) {
   item.querySelector('.hint').textContent =
     [`${picture.settings.steps} steps`, 'guidance ' + picture.settings.guidance, 'seed ' + picture.seed, seconds.toFixed(1) + ' s', ...notes].join(' · ');
   item.querySelector('.again').onclick = () => useAgain(asked, picture.seed);
-  item.querySelector('.start').onclick = () => { setStart(image); $('from').open = true; };
+  item.querySelector('.start').onclick = () => { setStart(image); $('from').open = true; $('from').scrollIntoView({ block: 'nearest' }); };
   $('gallery').prepend(item);
   $('empty').hidden = true;
 }
 
-function useAgain(asked, seed) {
+async function useAgain(asked, seed) {
   $('model').value = asked.model;
   for (const [id, value] of Object.entries({
     prompt: asked.prompt, negative: asked.negative_prompt, steps: asked.steps, guidance: asked.guidance, seed,
-    width: asked.width, height: asked.height, scheduler: asked.scheduler,
+    width: asked.width, height: asked.height, scheduler: asked.scheduler, count: 1,
   })) $(id).value = value ?? '';
+  for (const label of $('loras').querySelectorAll('label')) {
+    const weight = asked.loras[label.dataset.lora];
+    label.children[0].checked = weight !== undefined;
+    label.children[2].value = weight ?? 1;
+  }
+  setStart(asked.image ? await picture(asked.image) : null);
+  if (asked.image) $('strength').value = $('strengthout').value = asked.strength;
+  if (asked.mask) paintAs(await picture(asked.mask));
   $('prompt').focus();
   window.scrollTo({ top: 0 });
 }
@@ -219,6 +229,13 @@ function cancel() {
 }
 
 // ---------------------------------------------------------------- from a picture
+
+async function picture(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
+}
 
 function setStart(image) {
   start = image;
@@ -255,9 +272,37 @@ function showStart() {
   context.drawImage(start, (width - from.width * scale) / 2, (height - from.height * scale) / 2, from.width * scale, from.height * scale);
 }
 
+// Checks are seen on any picture.
+function checks(context) {
+  const side = Math.max(2, Math.round(context.canvas.width / 40));
+  const tile = new OffscreenCanvas(2 * side, 2 * side);
+  const ink = tile.getContext('2d');
+  ink.fillStyle = '#fff';
+  ink.fillRect(0, 0, 2 * side, 2 * side);
+  ink.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--brush');
+  ink.fillRect(0, 0, side, side);
+  ink.fillRect(side, side, side, side);
+  return context.createPattern(tile, 'repeat');
+}
+
+// The mask of before: white where there is paint.
+function paintAs(mask) {
+  const context = $('mask').getContext('2d');
+  const { width, height } = context.canvas;
+  context.drawImage(mask, 0, 0, width, height);
+  const pixels = context.getImageData(0, 0, width, height);
+  for (let i = 0; i < pixels.data.length; i += 4) pixels.data[i + 3] = pixels.data[i];
+  context.putImageData(pixels, 0, 0);
+  context.globalCompositeOperation = 'source-in';
+  context.fillStyle = checks(context);
+  context.fillRect(0, 0, width, height);
+  context.globalCompositeOperation = 'source-over';
+  painted = true;
+}
+
 function paint(x, y) {
   const context = $('mask').getContext('2d');
-  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--brush');
+  context.fillStyle = checks(context);
   context.beginPath();
   context.arc(x, y, Math.max(1, $('brush').value / 100 * $('mask').width / 2), 0, 2 * Math.PI);
   context.fill();
@@ -335,4 +380,5 @@ $('mask').addEventListener('keydown', event => {
   }
 });
 
+$('settings').open = !matchMedia('(max-width: 46rem)').matches;
 begin().catch(e => { $('server').textContent = e.message; });
