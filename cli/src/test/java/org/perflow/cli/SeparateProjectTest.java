@@ -28,7 +28,9 @@ class SeparateProjectTest {
   private static final Path README = ROOT.resolve("README.md");
   private static final Path INSTALL = ROOT.resolve("docs/install.md");
   private static final Path REPOSITORY = Path.of("target/separate-repository").toAbsolutePath();
+  private static final Path SERVING = ROOT.resolve("docs/serving.md");
   private static final List<String> MODULES = List.of("tensor", "io", "models", "flow", "train");
+  private static final List<String> SERVE = List.of("tensor", "io", "models", "flow", "serve");
   private static final boolean SLOW = System.getProperty("slow") != null;
 
   @TempDir static Path shared;
@@ -40,7 +42,7 @@ class SeparateProjectTest {
     mvn(
         ROOT,
         "install",
-        "--projects=train,bom",
+        "--projects=train,serve,bom",
         "--also-make",
         // by age alone, so that what the build under way has compiled is taken as it is
         "-Dmaven.compiler.useIncrementalCompilation=false",
@@ -52,7 +54,7 @@ class SeparateProjectTest {
   @Test
   void installsSourcesAndJavadoc() throws IOException {
     String version = Main.VERSION.replace("perflow ", "");
-    for (String module : MODULES) {
+    for (String module : List.of("tensor", "io", "models", "flow", "train", "serve")) {
       String name = "perflow-" + module;
       Path folder = REPOSITORY.resolve("org/perflow").resolve(name).resolve(version);
       assertThat(folder.resolve(name + "-" + version + ".jar")).isNotEmptyFile();
@@ -67,7 +69,7 @@ class SeparateProjectTest {
   void drawsWithMavensSnippets() throws Exception {
     String dependency = block(README, "xml", 0).replaceAll("<!--.*?-->", "");
     assertThat(dependency).isEqualToIgnoringWhitespace(block(INSTALL, "xml", 0));
-    writeProgram();
+    writeProgram("Apple", MODULES, block(README, "java", 0));
     writePom("<dependencies>%s</dependencies>".formatted(dependency));
     String libraries = compiledClassPath();
     draw(project.resolve("target/classes"), libraries);
@@ -86,12 +88,24 @@ class SeparateProjectTest {
 
   @Test
   @Tag("slow")
+  void servesWithTheSnippetsOfServing() throws Exception {
+    writeProgram("Server", SERVE, block(SERVING, "java", 0));
+    writePom("<dependencies>%s</dependencies>".formatted(block(SERVING, "xml", 0)));
+    String libraries = compiledClassPath();
+    String classes = project.resolve("target/classes") + File.pathSeparator + libraries;
+    String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
+    assertThat(run(project, List.of(java, "-cp", classes, "Server")))
+        .contains("http://127.0.0.1:");
+  }
+
+  @Test
+  @Tag("slow")
   void drawsWithGradlesSnippet() throws Exception {
     assumeTrue(
         Stream.of(System.getenv("PATH").split(File.pathSeparator))
             .anyMatch(folder -> Files.isExecutable(Path.of(folder, "gradle"))),
         "there is no gradle on the PATH");
-    writeProgram();
+    writeProgram("Apple", MODULES, block(README, "java", 0));
     Files.writeString(project.resolve("settings.gradle"), "");
     Files.writeString(
         project.resolve("build.gradle"),
@@ -115,12 +129,12 @@ class SeparateProjectTest {
     draw(Path.of(""), printed.lines().reduce("", (before, line) -> line));
   }
 
-  /** The README's first program: its packages are whatever we have. */
-  private void writeProgram() throws IOException {
+  /** A page's program: its packages are whatever the modules have. */
+  private void writeProgram(String name, List<String> modules, String code) throws IOException {
     StringBuilder source =
         new StringBuilder(
             "import java.awt.image.*;\nimport java.nio.file.*;\nimport java.util.*;\n");
-    for (String module : MODULES) {
+    for (String module : modules) {
       Path sources = ROOT.resolve(module).resolve("src/main/java");
       try (Stream<Path> files = Files.walk(sources)) {
         files
@@ -128,13 +142,13 @@ class SeparateProjectTest {
             .map(
                 file ->
                     sources.relativize(file.getParent()).toString().replace(File.separator, "."))
-            .forEach(name -> source.append("import %s.*;%n".formatted(name)));
+            .forEach(each -> source.append("import %s.*;%n".formatted(each)));
       }
     }
-    source.append("class Apple {\n  public static void main(String[] args) throws Exception {\n");
-    source.append(block(README, "java", 0)).append("  }\n}\n");
+    source.append("class %s {%n  public static void main(String[] args)".formatted(name));
+    source.append(" throws Exception {\n").append(code).append("  }\n}\n");
     Path folder = Files.createDirectories(project.resolve("src/main/java"));
-    Files.writeString(folder.resolve("Apple.java"), source);
+    Files.writeString(folder.resolve(name + ".java"), source);
     Files.createSymbolicLink(project.resolve("models"), ROOT.resolve("models"));
   }
 

@@ -3,8 +3,15 @@ package org.perflow.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,6 +20,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.apache.commons.compress.archivers.ArchiveEntry;
 import org.apache.commons.compress.archivers.ArchiveInputStream;
@@ -57,6 +65,37 @@ class ArchiveIT {
     assertThat(user.resolve(".cache/perflow/native")).isDirectory();
     assertThat(files(home)).isEqualTo(before);
     assertThat(Files.readString(home.resolve("lib/jvm.options"))).containsPattern("commit=\\w{7}");
+  }
+
+  @Test
+  void servesUntilItIsTold() throws Exception {
+    Path home = unpack("linux-x86_64");
+    String java = System.getProperty("java.home");
+    Process process =
+        new ProcessBuilder(command(home, java, "serve", "--port", "0"))
+            .directory(user.toFile())
+            .redirectError(user.resolve("log").toFile())
+            .start();
+    try (BufferedReader out = process.inputReader()) {
+      String said = out.readLine();
+      assertThat(said).startsWith("perflow serves at http://127.0.0.1:");
+      HttpRequest ask =
+          HttpRequest.newBuilder(
+                  URI.create(said.replaceFirst(".* at ", "") + "v1/images/generations"))
+              .header("Content-Type", "application/json")
+              .POST(BodyPublishers.ofString("{\"prompt\": \"red apple\"}"))
+              .build();
+      HttpResponse<String> answer =
+          HttpClient.newHttpClient().send(ask, BodyHandlers.ofString());
+      assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
+      process.descendants().forEach(ProcessHandle::destroy);
+      process.destroy(); // where nobody became another user
+      assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+      assertThat(user.resolve("log")).content().contains("job over", "perflow stops");
+    } finally {
+      process.descendants().forEach(ProcessHandle::destroyForcibly);
+      process.destroyForcibly();
+    }
   }
 
   @Test
@@ -150,6 +189,10 @@ class ArchiveIT {
    * nobody; who may not become another user runs it himself.
    */
   private String perflow(Path home, String java, String... arguments) throws Exception {
+    return run(command(home, java, arguments).toArray(String[]::new));
+  }
+
+  private List<String> command(Path home, String java, String... arguments) {
     List<String> command = new ArrayList<>();
     if (System.getProperty("user.name").equals("root")) {
       command.addAll(List.of("runuser", "-u", "nobody", "--"));
@@ -157,7 +200,7 @@ class ArchiveIT {
     command.addAll(List.of("env", "-i", "PATH=/usr/bin:/bin", "HOME=" + user));
     command.addAll(List.of("JAVA_HOME=" + java, home.resolve("bin/perflow").toString()));
     command.addAll(List.of(arguments));
-    return run(command.toArray(String[]::new));
+    return command;
   }
 
   private String run(String... command) throws Exception {

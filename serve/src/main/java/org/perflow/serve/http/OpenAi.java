@@ -201,12 +201,17 @@ final class OpenAi implements Dialect {
       data.put(
           "url",
           "%s://%s/files/%s/%d.%s"
-              .formatted(ctx.scheme(), ctx.host(), job.id(), index, name(job.request().format())));
+              .formatted(scheme(ctx), ctx.host(), job.id(), index, name(job.request().format())));
     } else {
       data.put("b64_json", Waiting.base64(picture));
     }
     data.put("seed", picture.seed());
     return data;
+  }
+
+  /** Of the address that the client asked for, which a proxy may have taken https off. */
+  private static String scheme(Context ctx) {
+    return "https".equals(ctx.header("X-Forwarded-Proto")) ? "https" : ctx.scheme();
   }
 
   private static String name(PictureFormat format) {

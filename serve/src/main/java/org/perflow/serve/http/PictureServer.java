@@ -26,6 +26,7 @@ import org.eclipse.jetty.server.HttpConfiguration;
 import org.eclipse.jetty.server.HttpConnectionFactory;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
+import org.eclipse.jetty.server.handler.GracefulHandler;
 import org.perflow.io.Json;
 import org.perflow.serve.Engine;
 import org.perflow.serve.Job;
@@ -52,6 +53,8 @@ public final class PictureServer implements AutoCloseable {
   private static final String BEGUN = "perflow begun";
   private static final long RETRY_SECONDS = 5; // as long as nothing was drawn to tell by
   private static final long MOST_RETRY_SECONDS = 600;
+  private static final int CLIENT_GONE = 499; // as nginx logs it; nobody reads the answer
+  private static final Duration LAST_ANSWERS = Duration.ofSeconds(5);
   private static final Duration IDLE = Duration.ofSeconds(60);
 
   /** Path, file beside this class, type. */
@@ -177,6 +180,11 @@ public final class PictureServer implements AutoCloseable {
     config.jetty.multipartConfig.maxTotalRequestSize(options.bodyBytes(), SizeUnit.BYTES);
     config.jetty.multipartConfig.maxInMemoryFileSize(options.bodyBytes(), SizeUnit.BYTES);
     config.jetty.addConnector(this::connector);
+    config.jetty.modifyServer(
+        server -> { // answers that are on their way arrive before the connections end
+          server.setHandler(new GracefulHandler());
+          server.setStopTimeout(LAST_ANSWERS.toMillis());
+        });
     config.routes.before(this::before);
     config.routes.after(this::after);
     config.routes.get("/healthz", ctx -> ctx.result("ok\n"));
@@ -198,7 +206,7 @@ public final class PictureServer implements AutoCloseable {
         HttpResponseException.class,
         (e, ctx) -> refuse(ctx, new Problem(e.getStatus(), String.valueOf(e.getMessage()), null)));
     config.routes.exception(
-        Waiting.ClientGoneException.class, (e, ctx) -> LOG.debug("a client is gone"));
+        Waiting.ClientGoneException.class, (e, ctx) -> ctx.status(CLIENT_GONE));
     config.routes.exception(Exception.class, this::fail);
   }
 

@@ -73,6 +73,13 @@ class DialectsTest {
                 "{'prompt':'red apple','seed':7,'n':2,'response_format':{'type':'url'},'output_format':'webp','output_compression':90}"));
     assertThat(json.path("data")).hasSize(2);
     String url = json.at("/data/1/url").asText();
+    HttpResponse<String> proxied = // a proxy that takes the encryption off
+        Serving.send(
+            serving
+                .posting("/v1/images/generations", "{'prompt':'sun','response_format':'url'}")
+                .header("X-Forwarded-Proto", "https"));
+    assertThat(Serving.json(proxied).at("/data/0/url").asText())
+        .startsWith("https://127.0.0.1:" + serving.server.port() + "/files/");
     HttpResponse<byte[]> file =
         Serving.HTTP.send(
             java.net.http.HttpRequest.newBuilder(java.net.URI.create(url)).build(),

@@ -250,6 +250,8 @@ class SafetyTest {
       }
       assertThat(now.state()).isEqualTo(Job.State.CANCELLED);
     }
+    assertThat(serving.get("/metrics").body())
+        .containsPattern("http_server_requests_seconds_count.*generations\",status=\"499\"");
   }
 
   @Test

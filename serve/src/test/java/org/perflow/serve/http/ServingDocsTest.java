@@ -13,12 +13,12 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The curl examples of docs/serving.md, as they stand there, against a running server. */
-class CurlExamplesTest {
+/** What docs/serving.md says, as it stands there, of a running server. */
+class ServingDocsTest {
   @TempDir Path folder;
 
   @Test
-  void run() throws Exception {
+  void curlExamplesRun() throws Exception {
     assumeTrue(
         Arrays.stream(System.getenv("PATH").split(File.pathSeparator))
             .anyMatch(path -> Files.isExecutable(Path.of(path, "curl"))),
@@ -41,6 +41,28 @@ class CurlExamplesTest {
       assertThat(folder.resolve("events.txt")).content().contains("\"state\":\"done\"");
       assertThat(Files.readAllBytes(folder.resolve("apple.webp")))
           .startsWith("RIFF".getBytes(StandardCharsets.UTF_8));
+    }
+  }
+
+  @Test
+  void metricsAreNamedInTheDocs() throws Exception {
+    String page = Files.readString(Path.of("..", "docs", "serving.md"));
+    try (Serving serving = Serving.start()) {
+      serving.post("/v1/images/generations", "{'prompt':'sun'}");
+      List<String> scraped =
+          serving
+              .get("/metrics")
+              .body()
+              .lines()
+              .filter(line -> line.startsWith("# TYPE perflow_") || line.startsWith("# TYPE http_"))
+              .map(line -> line.split(" ")[2])
+              .filter(name -> !name.endsWith("_max"))
+              .toList();
+      assertThat(scraped)
+          .contains("perflow_wait_seconds", "perflow_draw_seconds", "perflow_steps_total")
+          .allSatisfy(name -> assertThat(page).contains("`" + name + "`"));
+      assertThat(serving.get("/healthz").body()).isEqualTo("ok\n");
+      assertThat(Serving.json(serving.get("/readyz")).path("ready").asBoolean()).isTrue();
     }
   }
 
