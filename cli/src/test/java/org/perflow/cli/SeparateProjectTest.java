@@ -94,8 +94,7 @@ class SeparateProjectTest {
     String libraries = compiledClassPath();
     String classes = project.resolve("target/classes") + File.pathSeparator + libraries;
     String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-    assertThat(run(project, List.of(java, "-cp", classes, "Server")))
-        .contains("http://127.0.0.1:");
+    assertThat(run(project, List.of(java, "-cp", classes, "Server"))).contains("http://127.0.0.1:");
   }
 
   @Test

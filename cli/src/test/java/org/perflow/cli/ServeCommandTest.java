@@ -87,8 +87,7 @@ class ServeCommandTest {
         Thread.sleep(20);
       }
       CompletableFuture<HttpResponse<String>> waits =
-          http.sendAsync(
-              to("v1/images/generations", LONG.formatted("n")), BodyHandlers.ofString());
+          http.sendAsync(to("v1/images/generations", LONG.formatted("n")), BodyHandlers.ofString());
       Thread.sleep(500); // it is accepted
       long begin = System.nanoTime();
       process.destroy(); // SIGTERM
@@ -107,8 +106,7 @@ class ServeCommandTest {
     }
     assertThat(log())
         .contains("2 jobs were not done in time")
-        .containsPattern(
-            "INFO loaded name=\"tiny\" bytes=\\d+ seconds=[\\d.]+\\R")
+        .containsPattern("INFO loaded name=\"tiny\" bytes=\\d+ seconds=[\\d.]+\\R")
         .containsPattern(
             "INFO request method=POST path=/api/jobs status=202 seconds=[\\d.]+ client=\"127.0.0.1\"")
         .containsPattern("INFO job over id=\\w{32} state=CANCELLED model=\"tiny\" pictures=0 ");

@@ -85,8 +85,7 @@ class ArchiveIT {
               .header("Content-Type", "application/json")
               .POST(BodyPublishers.ofString("{\"prompt\": \"red apple\"}"))
               .build();
-      HttpResponse<String> answer =
-          HttpClient.newHttpClient().send(ask, BodyHandlers.ofString());
+      HttpResponse<String> answer = HttpClient.newHttpClient().send(ask, BodyHandlers.ofString());
       assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
       process.descendants().forEach(ProcessHandle::destroy);
       process.destroy(); // where nobody became another user

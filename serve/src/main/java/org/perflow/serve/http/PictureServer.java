@@ -205,8 +205,7 @@ public final class PictureServer implements AutoCloseable {
     config.routes.exception(
         HttpResponseException.class,
         (e, ctx) -> refuse(ctx, new Problem(e.getStatus(), String.valueOf(e.getMessage()), null)));
-    config.routes.exception(
-        Waiting.ClientGoneException.class, (e, ctx) -> ctx.status(CLIENT_GONE));
+    config.routes.exception(Waiting.ClientGoneException.class, (e, ctx) -> ctx.status(CLIENT_GONE));
     config.routes.exception(Exception.class, this::fail);
   }
 
