@@ -41,6 +41,6 @@ public record Affine(double a, double b) {
   /** [B, 1, 1, ...]; against a bf16 tensor of the same rank it promotes to float32. */
   private static Tensor perRow(double[] values, Tensor like) {
     DType type = like.dtype() == DType.F64 ? DType.F64 : DType.F32;
-    return Tensor.of(values).to(type).asRows(like.dim());
+    return Tensor.of(values).to(type).to(like.device()).asRows(like.dim());
   }
 }

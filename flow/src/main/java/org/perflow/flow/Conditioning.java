@@ -8,6 +8,7 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.perflow.models.AddedConditions;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -115,7 +116,7 @@ public record Conditioning(
         with(
             empty,
             (own, none) -> {
-              Tensor stays = Tensor.of(kept).gt(0).asRows(own.dim());
+              Tensor stays = Tensor.of(kept).gt(0).to(own.device()).asRows(own.dim());
               return Tensor.where(stays, own, none.to(own.dtype()));
             });
     return dropped.withSizes(sizes());
@@ -139,6 +140,11 @@ public record Conditioning(
   /** The rows of this one, then those of {@code other}. */
   public Conditioning cat(Conditioning other) {
     return with(other, (own, their) -> Tensor.cat(0, own, their));
+  }
+
+  /** On that device. */
+  public Conditioning to(Device device) {
+    return each(x -> x.to(device));
   }
 
   /** Captions in {@code type}; sizes are numbers of pixels, which bfloat16 would round. */

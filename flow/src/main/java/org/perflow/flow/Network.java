@@ -80,7 +80,7 @@ public interface Network {
 
   /** The same where each row has a scale of its own: {@code scales} [B]. */
   default Denoiser guided(Conditioning told, Conditioning empty, Tensor scales) {
-    Tensor each = scales.asRows(4);
+    Tensor each = scales.to(told.text().device()).asRows(4);
     return guided(told, empty, (none, conditional) -> none.add(conditional.sub(none).mul(each)));
   }
 

@@ -11,6 +11,7 @@ import org.perflow.flow.sampler.Scheduler;
 import org.perflow.io.Images;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -82,15 +83,16 @@ record BatchRun(
     int channels = model.vae().config().latentChannels();
     long[] shape = {channels, size[0], size[1]};
     BufferedImage image = first().image();
+    Device device = model.unet().device();
     if (image == null) {
-      Tensor drawn = noise.draw(shape);
+      Tensor drawn = noise.draw(shape).to(device);
       return new Start(drawn.mul(scheduler.initNoiseSigma()), drawn, null, null);
     }
     Tensor picture = picture(image); // [1, 3, H, W] in -1..1
     boolean masks = first().mask() != null;
     boolean plain = masks && readsMasks() && first().strength() == 1; // never looks at the picture
-    Tensor data = plain ? null : codec().encode(picture, noise.draw(shape));
-    Tensor drawn = noise.draw(shape);
+    Tensor data = plain ? null : codec().encode(picture, noise.draw(shape)).to(device);
+    Tensor drawn = noise.draw(shape).to(device);
     Tensor z =
         data == null || (masks && first().strength() == 1)
             ? drawn.mul(scheduler.initNoiseSigma())
@@ -101,9 +103,10 @@ record BatchRun(
   private Mask mask(Tensor picture, Tensor noise) {
     Tensor mask = mask(first().mask()); // [1, 1, H, W]
     Tensor rest = picture.mul(mask.lt(0.5).to(DType.F32));
+    Device device = model.unet().device();
     return new Mask(
-        Functional.upsampleNearest(mask, size[0], size[1]), // diffusers shrinks so, too
-        codec().encode(rest, noise));
+        Functional.upsampleNearest(mask, size[0], size[1]).to(device), // diffusers shrinks so, too
+        codec().encode(rest, noise).to(device));
   }
 
   /** Where the U-Net cannot read masks, the rest of the picture is put back after every step. */
@@ -128,12 +131,13 @@ record BatchRun(
     PromptEncoder negative = new PromptEncoder(model, compute, 0, first().longPrompts());
     int pieces = requests.stream().mapToInt(request -> pieces(encoder, request)).max().orElse(1);
     List<String> prompts = requests.stream().map(Request::prompt).toList();
-    Conditioning told = encoder.encode(prompts, pieces, height(), width());
+    Device device = model.unet().device();
+    Conditioning told = encoder.encode(prompts, pieces, height(), width()).to(device);
     Conditioning empty = null;
     if (!first().guidance().isNone()) {
       List<@Nullable String> negatives = new ArrayList<>();
       requests.forEach(request -> negatives.add(request.negativePrompt()));
-      empty = negative.encode(negatives, pieces, height(), width());
+      empty = negative.encode(negatives, pieces, height(), width()).to(device);
     }
     ConditionedUnet unet = new ConditionedUnet(model.unet(), controls(), masked(start.mask()));
     int steps = scheduler.timesteps().length - from;
@@ -165,7 +169,7 @@ record BatchRun(
     for (Control control : first().controls()) {
       BufferedImage condition = Images.onGround(control.picture(), Color.BLACK);
       Tensor unit = picture(condition).mul(0.5).add(0.5);
-      bound.add(new ConditionedUnet.Bound(control, unit));
+      bound.add(new ConditionedUnet.Bound(control, unit.to(control.net().device())));
     }
     return bound;
   }

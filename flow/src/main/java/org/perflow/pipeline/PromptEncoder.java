@@ -60,7 +60,7 @@ public record PromptEncoder(
     DiffusionModel.Second second = model.second();
     if (second == null) {
       Tensor states = whole(states(model.textEncoder().forward(batch(first), compute)), first);
-      return new Conditioning(states.indexSelect(0, Tensor.of(rows)), null);
+      return new Conditioning(states.indexSelect(0, Tensor.of(rows).to(states.device())), null);
     }
     List<Ids> ids = texts.stream().map(text -> ids(second.tokenizer(), text, pieces)).toList();
     var output = second.textEncoder().forward(batch(ids), compute);
@@ -72,10 +72,11 @@ public record PromptEncoder(
       states = zeroWhereNull(states, distinct);
       pooled = zeroWhereNull(pooled, distinct);
     }
-    Tensor index = Tensor.of(rows);
+    Tensor index = Tensor.of(rows).to(states.device());
+    Tensor sizes = timeIds(prompts.size(), height, width).to(states.device());
     return new Conditioning(
         states.indexSelect(0, index),
-        new AddedConditions(pooled.indexSelect(0, index), timeIds(prompts.size(), height, width)));
+        new AddedConditions(pooled.indexSelect(0, index), sizes));
   }
 
   /** Never cropped, drawn as large as its original: {@code time_ids} as diffusers' by default. */
@@ -168,21 +169,24 @@ public record PromptEncoder(
    * would blow the prompt up or wipe it out.
    */
   private static Tensor weigh(Tensor states, float[] weights) {
-    Tensor scaled = states.mul(Tensor.of(weights, 1, weights.length, 1).to(states.dtype()));
-    double before = mean(states);
-    double after = mean(scaled);
-    return before == 0 || after == 0 ? scaled : scaled.mul(before / after);
+    Tensor each = Tensor.of(weights, 1, weights.length, 1).to(states.dtype()).to(states.device());
+    Tensor scaled = states.mul(each);
+    Tensor before = mean(states);
+    Tensor after = mean(scaled);
+    Tensor kept = scaled.to(DType.F32).mul(before.div(after)).to(states.dtype());
+    return Tensor.where(before.eq(0), scaled, Tensor.where(after.eq(0), scaled, kept));
   }
 
   /**
-   * Mean of {@code states}, or 0 where it is none but rounding's. Rounding n values to bfloat16
+   * Mean of {@code states}, a float32 scalar, or 0 where it is none but rounding's. Rounding n values to bfloat16
    * moves their mean by about 2⁻⁹/√n of their mean magnitude, 10⁻⁴ in the smallest encoders, and
    * float32 by far less; the means of trained encoders are hundredths to tenths.
    */
-  private static double mean(Tensor states) {
+  private static Tensor mean(Tensor states) {
     Tensor exact = states.to(DType.F32);
-    double mean = exact.mean().item();
-    return Math.abs(mean) < 1e-3 * exact.abs().mean().item() ? 0 : mean;
+    Tensor mean = exact.mean();
+    Tensor rounding = mean.abs().sub(exact.abs().mean().mul(1e-3)).lt(0);
+    return Tensor.where(rounding, mean.mul(0), mean);
   }
 
   private static boolean isOne(float[] weights) {

@@ -22,7 +22,7 @@ public final class SeededNoise implements Scheduler.NoiseSource, AutoCloseable {
     generators = Arrays.stream(seeds).mapToObj(Rng::seeded).toList();
   }
 
-  /** Standard normal float32 [seeds, shape...], owned by the caller's scope. */
+  /** Standard normal float32 [seeds, shape...], on the CPU, owned by the caller's scope. */
   public Tensor draw(long... shape) {
     List<Tensor> rows = new ArrayList<>();
     for (Rng generator : generators) {
@@ -42,7 +42,7 @@ public final class SeededNoise implements Scheduler.NoiseSource, AutoCloseable {
       throw new IllegalArgumentException(
           "noise of " + generators.size() + " pictures for a batch of shape " + z);
     }
-    return draw(Arrays.copyOfRange(z.shape(), 1, z.dim()));
+    return draw(Arrays.copyOfRange(z.shape(), 1, z.dim())).to(z.device());
   }
 
   @Override

@@ -33,14 +33,14 @@ public record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
   public Tensor encode(Tensor picture, Tensor noise) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor x = picture.to(type());
+      Tensor x = picture.to(vae.device()).to(type());
       Tensor moments =
           (tiling ? vae.encodeMomentsTiled(x) : vae.encodeMoments(x))
               .to(DType.F32); // [1, 2C, h, w]
       int channels = vae.config().latentChannels();
       Tensor mean = moments.narrow(1, 0, channels);
       Tensor deviation = moments.narrow(1, channels, channels).clamp(-30, 20).mul(0.5).exp();
-      Tensor z = mean.add(deviation.mul(noise)).sub(shift());
+      Tensor z = mean.add(deviation.mul(noise.to(mean.device()))).sub(shift());
       return scope.keep(z.mul(vae.config().scalingFactor()));
     }
   }
@@ -54,7 +54,7 @@ public record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
   public Tensor decode(Tensor latents) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor z = latents.to(DType.F32).div(vae.config().scalingFactor()).add(shift()).to(type());
+      Tensor z = latents.to(vae.device()).to(DType.F32).div(vae.config().scalingFactor()).add(shift()).to(type());
       return scope.keep(tiling ? vae.decodeTiled(z) : vae.decode(z));
     }
   }

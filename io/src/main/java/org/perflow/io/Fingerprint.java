@@ -11,6 +11,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Map;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -89,7 +90,7 @@ public final class Fingerprint {
     digest.update(
         (name + value.dtype() + Arrays.toString(value.shape())).getBytes(StandardCharsets.UTF_8));
     try (Scope scope = Scope.open()) {
-      Tensor data = value.detach().contiguous();
+      Tensor data = value.detach().to(Device.CPU).contiguous();
       long total = data.numel() * data.dtype().bytes();
       for (long at = 0; at < total; at += CHUNK) {
         ByteBuffer bytes = data.bytes(at, (int) Math.min(CHUNK, total - at));

@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -142,7 +143,7 @@ public final class SafetensorsWriter {
       throws IOException {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor plain = tensor.read(type).contiguous();
+      Tensor plain = tensor.read(type).to(Device.CPU).contiguous();
       long length = plain.numel() * type.bytes();
       for (long done = 0; done < length; done += chunk.length) {
         int count = (int) Math.min(chunk.length, length - done);

@@ -32,8 +32,8 @@ public final class Weights {
   }
 
   /**
-   * Fills {@code module} from {@code source}, converted to {@code as} tensor by tensor: it takes
-   * the memory of the module and of the largest tensor as stored. The module owns the weights; old
+   * Fills {@code module} from {@code source}, converted to {@code as} and moved to the module's
+   * device tensor by tensor: it takes the memory of the module and of the largest tensor as stored. The module owns the weights; old
    * ones are freed. All names and shapes are compared first, so weights that do not fit change
    * nothing.
    *
@@ -49,7 +49,8 @@ public final class Weights {
         try (Scope scope = Scope.open()) {
           Tensor value = source.read(entry.getKey(), as);
           checkFinite(source, entry.getKey(), value);
-          entry.getValue().value(scope.release(value));
+          Parameter parameter = entry.getValue();
+          parameter.value(scope.release(parameter.placed(value)));
         }
       }
     } catch (IOException | RuntimeException e) {

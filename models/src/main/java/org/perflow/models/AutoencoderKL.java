@@ -90,13 +90,13 @@ public final class AutoencoderKL extends Module {
    */
   public Tensor encodeMoments(Tensor x) {
     check(x, config.inChannels(), "picture");
-    return Rows.apply(x.size(0), rows -> moments(rows.apply(x)));
+    return Rows.apply(x, rows -> moments(rows.apply(x)));
   }
 
   /** The pictures [B, 3, H, W], about -1..1, of unscaled latents z [B, C, h, w]. */
   public Tensor decode(Tensor z) {
     check(z, config.latentChannels(), "latent");
-    return Rows.apply(z.size(0), rows -> pictures(rows.apply(z)));
+    return Rows.apply(z, rows -> pictures(rows.apply(z)));
   }
 
   private Tensor moments(Tensor x) {

@@ -107,7 +107,7 @@ public final class CLIPTextModel extends Module {
     Tensor own = embedding.value();
     List<Tensor> parts = new ArrayList<>(List.of(own));
     for (Tensor part : rows) {
-      parts.add(part.to(own.dtype()));
+      parts.add(part.to(own.dtype()).to(own.device()));
     }
     Tensor larger = Tensor.cat(0, parts.toArray(Tensor[]::new));
     embedding.adapt(stored -> larger);
@@ -135,15 +135,19 @@ public final class CLIPTextModel extends Module {
     return forward(ids, tokenEmbedding.namedParameters().get("weight").value().dtype());
   }
 
-  /** Encodes ids [B, L] int64, computing in {@code type}. Owned by the caller's scope. */
-  public Output forward(Tensor ids, DType type) {
+  /**
+   * Encodes ids [B, L] int64, computing in {@code type}, where the weights are. Owned by the
+   * caller's scope.
+   */
+  public Output forward(Tensor tokens, DType type) {
+    Tensor ids = tokens.to(device());
     long length = ids.size(-1);
     if (ids.dim() != 2 || ids.dtype() != DType.I64 || length > config.maxPositionEmbeddings()) {
       throw new IllegalArgumentException(
           "token ids %s, expected int64 [B, L] with L up to %d (max_position_embeddings)"
               .formatted(ids, config.maxPositionEmbeddings()));
     }
-    Tensor positions = positionEmbedding.forward(Tensor.arange(length)); // [L, D]
+    Tensor positions = positionEmbedding.forward(Tensor.arange(length).to(ids.device())); // [L, D]
     Tensor x = tokenEmbedding.forward(ids).add(positions).to(type); // [B, L, D]
     List<Tensor> hiddenStates = new ArrayList<>(List.of(x));
     for (Layer layer : layers) {
@@ -166,7 +170,7 @@ public final class CLIPTextModel extends Module {
         config.eosTokenId() == 2
             ? ids.argmax(-1)
             : ids.eq(config.eosTokenId()).to(DType.I32).argmax(-1); // the first of equals
-    Tensor rows = Tensor.arange(batch).mul(length).to(DType.I64).add(end);
+    Tensor rows = Tensor.arange(batch).mul(length).to(DType.I64).to(last.device()).add(end);
     return last.reshape(batch * length, -1).indexSelect(0, rows);
   }
 

@@ -77,6 +77,7 @@ final class Tiles {
       return;
     }
     Tensor ramp = Tensor.arange(length).to(after.dtype()).div(length); // 0 ... 1 - 1/length
+    ramp = ramp.to(after.device());
     ramp = dim == 2 ? ramp.reshape(1, 1, length, 1) : ramp.reshape(1, 1, 1, length);
     Tensor from = before.narrow(dim, before.size(dim) - length, length);
     Tensor to = after.narrow(dim, 0, length);

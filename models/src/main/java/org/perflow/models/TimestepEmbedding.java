@@ -70,7 +70,8 @@ final class TimestepEmbedding extends Module {
   static Tensor sinusoids(Tensor values, int width, boolean flipSinToCos, double freqShift) {
     int half = width / 2;
     Tensor exponent = Tensor.arange(half).to(DType.F32).mul(-Math.log(10000)).div(half - freqShift);
-    Tensor angle = values.to(DType.F32).unsqueeze(1).mul(exponent.exp()); // [N, half]
+    Tensor frequency = exponent.exp().to(values.device());
+    Tensor angle = values.to(DType.F32).unsqueeze(1).mul(frequency); // [N, half]
     Tensor waves =
         flipSinToCos
             ? Tensor.cat(1, angle.cos(), angle.sin())

@@ -103,8 +103,8 @@ public final class UNet2DConditionModel extends Module {
    * What the model was trained to predict, epsilon or v, owned by the caller's scope.
    *
    * @param sample noisy latents [B, C, H, W]; the result has their size and element type
-   * @param timesteps [B] or [1], 0..1000, may be fractional
-   * @param encoderHiddenStates text embeddings [B, L, D]
+   * @param timesteps [B] or [1], 0..1000, may be fractional; numbers of the host, which are moved
+   * @param encoderHiddenStates text embeddings [B, L, D], on the device of the sample
    */
   public Tensor forward(Tensor sample, Tensor timesteps, Tensor encoderHiddenStates) {
     return forward(sample, timesteps, encoderHiddenStates, null, null, null);
@@ -176,7 +176,7 @@ public final class UNet2DConditionModel extends Module {
     Tensor time = time(sample, timesteps, added, timestepCond);
     Tensor text = encoderHiddenStates.to(sample.dtype());
     return Rows.apply(
-        sample.size(0),
+        sample,
         rows ->
             predict(
                 rows.apply(sample),
@@ -277,12 +277,15 @@ public final class UNet2DConditionModel extends Module {
       @Nullable Tensor timestepCond) {
     int width = config.blockOutChannels().get(0);
     Tensor waves =
-        TimestepEmbedding.sinusoids(timesteps, width, config.flipSinToCos(), config.freqShift());
+        TimestepEmbedding.sinusoids(
+            timesteps.to(sample.device()), width, config.flipSinToCos(), config.freqShift());
     Tensor time =
         timestepCond == null
             ? timeEmbedding.forward(waves.to(sample.dtype()))
             : timeEmbedding.forward(
-                waves.to(sample.dtype()), timestepCond, config.timeCondProjDim());
+                waves.to(sample.dtype()),
+                timestepCond.to(sample.device()),
+                config.timeCondProjDim());
     if (addEmbedding != null && added != null) {
       time = time.add(addEmbedding.forward(added.waves(config, sample.dtype())));
     }

@@ -71,7 +71,7 @@ public record ComputeProbe(double float32, double bfloat16) {
   }
 
   private static ComputeProbe kept() {
-    Device.prepare();
+    Natives.prepare();
     String machine = machine();
     Properties all = new Properties();
     try {

@@ -1,66 +1,195 @@
 package org.perflow.tensor;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
-import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.openblas.global.openblas_full;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * Where tensors live, and how many threads compute: as many as libtorch finds cores, but no more
- * than the JVM may use (a container's share, which libtorch does not see), and all of these where
- * libtorch cannot read the machine's layout and takes one. {@code OMP_NUM_THREADS} overrules it.
+ * Where tensors live and are computed with: the CPU, a CUDA or a Metal GPU.
+ *
+ * <p>There is no current device. Weights have one ({@link org.perflow.tensor.nn.Module#to}), what
+ * is made of them has theirs, and what is made beside them follows the tensor that it is to meet
+ * ({@link Tensor#to(Device)}, {@link Tensor#randnLike}); libtorch refuses tensors of two devices.
+ * So whichever thread computes, it computes where the model is. Everything random is drawn by the
+ * CPU's generator and then moved: a seed means the same on every device.
+ *
+ * <p>A GPU is handed its work and goes on by itself. The host waits for it only where it reads
+ * values ({@link Tensor#item}, {@link Tensor#toFloatArray} and their like, {@link
+ * Tensor#isFinite}), which a training step or a sampling step does not do between two records of
+ * the log.
+ *
+ * <p>Immutable. Making one loads no native library, which {@link #settled} does.
+ *
+ * @param index of several of a kind, else 0
  */
-public final class Device {
-  private static volatile int threads;
-  private static volatile int matrixThreads;
-  private static volatile boolean strayed;
-
-  static {
-    NativeSettings.settle();
-    load();
-    // Never faster than oneDNN, and warns at every convolution on CPUs it does not know.
-    torch.globalContext().setUserEnabledNNPACK(false);
-    int found = torch.get_num_threads();
-    int usable = Runtime.getRuntime().availableProcessors();
-    if (System.getenv("OMP_NUM_THREADS") == null && (found > usable || found == 1)) {
-      threads(usable);
-    }
-    threads = torch.get_num_threads();
-    matrixThreads = openblas_full.openblas_get_num_threads();
+public record Device(Kind kind, int index) {
+  /** Kinds of devices. */
+  public enum Kind {
+    /** A CUDA device where there is one, else the CPU. */
+    AUTO,
+    CPU,
+    CUDA,
+    /** Apple's Metal. */
+    MPS,
+    /** No values, only types and shapes: what would run elsewhere is checked by it. */
+    META
   }
 
-  private Device() {}
+  /** {@link Kind#AUTO}. */
+  public static final Device AUTO = new Device(Kind.AUTO, 0);
 
-  /** Loads libtorch and settles the number of threads, before anything of it is used. */
-  static void prepare() {}
+  /** {@link Kind#CPU}. */
+  public static final Device CPU = new Device(Kind.CPU, 0);
+
+  /** {@link Kind#META}. */
+  public static final Device META = new Device(Kind.META, 0);
+
+  private static final String SWITCH =
+      "install those that do: PERFLOW_NATIVES=cuda ./perflow ..., or in a build of your own the"
+          + " dependencies that docs/gpu.md names";
+
+  public Device {
+    if (index < 0 || index > Byte.MAX_VALUE || (index > 0 && kind != Kind.CUDA)) {
+      throw new IllegalArgumentException("there is no device " + kind + " of number " + index);
+    }
+  }
 
   /**
-   * One process at a time: at its first use JavaCPP unpacks libtorch from its jar, and JVMs that do
-   * so side by side cut files off that another has mapped (SIGBUS).
+   * {@code auto}, {@code cpu}, {@code cuda}, {@code cuda:1} or {@code mps}; also {@code meta}.
+   *
+   * @throws IllegalArgumentException naming what there is
    */
-  private static void load() {
-    try {
-      Path lock = Loader.getCacheDir().toPath().resolve("perflow.lock");
-      try (FileChannel file =
-              FileChannel.open(lock, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-          FileLock held = file.lock()) {
-        Loader.load(torch.class);
-        Loader.load(openblas_full.class);
+  public static Device parse(String name) {
+    String lower = name.strip().toLowerCase(Locale.ROOT);
+    if (lower.matches("cuda:\\d{1,2}")) {
+      return new Device(Kind.CUDA, Integer.parseInt(lower.substring("cuda:".length())));
+    }
+    for (Kind kind : Kind.values()) {
+      if (lower.equals(kind.name().toLowerCase(Locale.ROOT))) {
+        return new Device(kind, 0);
       }
-    } catch (IOException e) {
-      throw new UncheckedIOException(
-          "cannot unpack libtorch into JavaCPP's cache folder: "
-              + e.getMessage()
-              + " (-Dorg.bytedeco.javacpp.cachedir chooses another)",
-          e);
+    }
+    throw new IllegalArgumentException(
+        "unknown device '" + name + "'; known: auto, cpu, cuda, cuda:1 (the second one), mps");
+  }
+
+  /**
+   * The device that {@link #AUTO} stands for here; any other itself, once it is sure that it is
+   * there.
+   *
+   * @throws IllegalArgumentException where it is not, saying why and what to do
+   */
+  public Device settled() {
+    Natives.prepare();
+    return switch (kind) {
+      case AUTO -> torch.hasCUDA() && torch.cuda_is_available() ? new Device(Kind.CUDA, 0) : CPU;
+      case CUDA -> {
+        requireCuda();
+        yield this;
+      }
+      case MPS -> {
+        if (!torch.hasMPS()) {
+          throw new IllegalArgumentException(
+              "device mps is not here: it takes macOS on Apple silicon, and libtorch with Metal; use"
+                  + " cpu");
+        }
+        yield this;
+      }
+      case CPU, META -> this;
+    };
+  }
+
+  private void requireCuda() {
+    if (!torch.hasCUDA()) {
+      throw new IllegalArgumentException(
+          "device " + this + ": these native libraries compute on the CPU alone; " + SWITCH);
+    }
+    if (!torch.cuda_is_available()) {
+      throw new IllegalArgumentException("device " + this + " is not usable: " + refusal());
+    }
+    int count = torch.cuda_device_count();
+    if (index >= count) {
+      throw new IllegalArgumentException(
+          "device %s is not here; there %s"
+              .formatted(this, count == 1 ? "is cuda:0 alone" : "are cuda:0 to cuda:" + (count - 1)));
+    }
+  }
+
+  /** What libtorch says of the driver: that there is none, or which version it is too old for. */
+  private String refusal() {
+    try (PointerScope scope = new PointerScope()) {
+      torch.zeros(new long[] {1}, Tensor.options(DType.F32, this));
+      return "libtorch finds no device";
+    } catch (RuntimeException e) {
+      return String.valueOf(e.getMessage()).lines().findFirst().orElse("")
+          + " (nvidia-smi shows driver and devices; docs/gpu.md says which driver it takes)";
+    }
+  }
+
+  /** Whether it is the host's own memory, where values can be read at once. */
+  public boolean isCpu() {
+    return kind == Kind.CPU;
+  }
+
+  org.bytedeco.pytorch.Device raw() {
+    return switch (kind) {
+      case AUTO -> settled().raw();
+      case CPU -> new org.bytedeco.pytorch.Device(torch.DeviceType.CPU);
+      case CUDA -> new org.bytedeco.pytorch.Device(torch.DeviceType.CUDA, (byte) index);
+      case MPS -> new org.bytedeco.pytorch.Device(torch.DeviceType.MPS, (byte) 0);
+      case META -> new org.bytedeco.pytorch.Device(torch.DeviceType.Meta);
+    };
+  }
+
+  static Device of(org.bytedeco.pytorch.Device raw) {
+    return switch (raw.type().intern()) {
+      case CPU -> CPU;
+      case CUDA -> new Device(Kind.CUDA, Math.max(0, raw.index()));
+      case MPS -> new Device(Kind.MPS, 0);
+      case Meta -> META;
+      default -> throw new IllegalArgumentException("device " + raw.str().getString());
+    };
+  }
+
+  /** Waits until it has done all that it was handed: for clocks. Returns at once on the CPU. */
+  public void synchronize() {
+    if (kind == Kind.CUDA || kind == Kind.MPS) {
+      torch.synchronizeDevice((byte) index);
+    }
+  }
+
+  /**
+   * Memory of a GPU that this process has, in bytes.
+   *
+   * @param allocated by tensors
+   * @param reserved allocated, or kept for the tensors to come
+   * @param peak the most that was allocated at a time
+   */
+  public record Memory(long allocated, long reserved, long peak) {
+    /** Such as {@code 3.21 GB in use, 4.10 GB reserved, 3.90 GB at the peak}. */
+    @Override
+    public String toString() {
+      return String.format(
+          Locale.ROOT,
+          "%.2f GB in use, %.2f GB reserved, %.2f GB at the peak",
+          allocated / 1e9,
+          reserved / 1e9,
+          peak / 1e9);
+    }
+  }
+
+  /** What this process has of it; zeros where it is no GPU of CUDA. */
+  public Memory memory() {
+    if (kind != Kind.CUDA) {
+      return new Memory(0, 0, 0);
+    }
+    try (PointerScope scope = new PointerScope()) {
+      var statistics = torch.getDeviceStats((byte) index);
+      var allocated = statistics.allocated_bytes(); // the first is of blocks of every size
+      return new Memory(
+          allocated.current(), statistics.reserved_bytes().current(), allocated.peak());
     }
   }
 
@@ -70,80 +199,28 @@ public final class Device {
    * {@code cuda}, {@code true} where libtorch was built for it and finds a device.
    */
   public static Map<String, String> libraries() {
-    Map<String, String> libraries = new LinkedHashMap<>();
-    try (PointerScope scope = new PointerScope()) {
-      String config = torch.show_config().getString();
-      libraries.put("libtorch", version(org.bytedeco.pytorch.presets.torch.class));
-      libraries.put("kernels", after(config, "CPU capability usage: "));
-      libraries.put("oneDNN", after(config, "Intel(R) MKL-DNN "));
-      libraries.put("OpenMP", after(config, "OpenMP "));
-      libraries.put("BLAS", openblas_full.openblas_get_config().getString().strip());
-      libraries.put("cuda", Boolean.toString(torch.hasCUDA() && torch.cuda_is_available()));
-    }
-    return libraries;
-  }
-
-  private static String version(Class<?> presets) {
-    String jar = String.valueOf(presets.getProtectionDomain().getCodeSource().getLocation());
-    return jar.replaceAll(".*/pytorch-|\\.jar.*", "");
-  }
-
-  /** The rest of the line of {@code text} that says {@code name}. */
-  private static String after(String text, String name) {
-    return text.lines()
-        .filter(line -> line.contains(name))
-        .map(line -> line.substring(line.indexOf(name) + name.length()).strip())
-        .findFirst()
-        .orElse("not said");
+    return Natives.libraries();
   }
 
   /** Where native libraries are unpacked, and what was measured of this machine is kept. */
   public static Path cache() {
-    try {
-      return Loader.getCacheDir().toPath();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    return Natives.cache();
   }
 
   /** Threads that one operation uses on the CPU. */
   public static int threads() {
-    return threads;
+    return Natives.threads();
   }
 
-  /** Sets the threads of one operation, for the whole process. */
+  /** Sets the threads of one operation on the CPU, for the whole process. */
   public static void threads(int count) {
-    if (count < 1) {
-      throw new IllegalArgumentException("threads: got " + count + ", needs 1 or more");
-    }
-    threads = count;
-    matrixThreads = count;
-    torch.set_num_threads(count);
-    openblas_full.openblas_set_num_threads(count);
+    Natives.threads(count);
   }
 
-  /**
-   * Before shares of a batch run side by side: matrix products have threads of their own, which
-   * spin between two small ones, and wait for those of other products.
-   */
-  static void shareOut(int threadsEach) {
-    openblas_full.openblas_set_num_threads(Math.min(threadsEach, matrixThreads));
-  }
-
-  /** Threads of an operation of this thread alone, until it says otherwise. */
-  static void ownThreads(int count) {
-    if (torch.get_num_threads() != count) {
-      torch.set_num_threads(count);
-      strayed = true; // it is what new threads begin with, too
-    }
-  }
-
-  /** After the shares: this thread, new ones and matrix products as before. */
-  static void together() {
-    openblas_full.openblas_set_num_threads(matrixThreads);
-    if (strayed) {
-      strayed = false;
-      torch.set_num_threads(threads);
-    }
+  /** As {@link #parse} reads it. */
+  @Override
+  public String toString() {
+    String name = kind.name().toLowerCase(Locale.ROOT);
+    return kind == Kind.CUDA ? name + ":" + index : name;
   }
 }

@@ -95,11 +95,11 @@ public final class Functional {
   /**
    * softmax(q kᵀ / √d) v; q [B, heads, Lq, d], k and v [B, heads, Lk, d]. Short sequences multiply
    * matrices, which trains a third faster on a CPU than the fused kernel; long ones (Lq × Lk over
-   * 2¹⁶) take the fused kernel, whose memory does not grow with Lq × Lk.
+   * 2¹⁶), and all on other devices, take the fused kernel, whose memory does not grow with Lq × Lk.
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
     Flops.products(2 * q.numel() / q.size(-1) * k.size(-2), q.size(-1)); // q kᵀ and times v
-    if (!causal && q.size(-2) * k.size(-2) <= 1 << 16) {
+    if (q.device().isCpu() && !causal && q.size(-2) * k.size(-2) <= 1 << 16) {
       double scale = 1 / Math.sqrt((double) q.size(-1));
       return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);
     }

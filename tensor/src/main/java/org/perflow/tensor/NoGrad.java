@@ -8,7 +8,7 @@ import org.bytedeco.pytorch.GradMode;
  */
 public final class NoGrad implements AutoCloseable {
   static {
-    Device.prepare();
+    Natives.prepare();
   }
 
   private final boolean before = GradMode.is_enabled();

@@ -10,7 +10,7 @@ import org.bytedeco.pytorch.global.torch;
  */
 public final class Rng implements AutoCloseable {
   static {
-    Device.prepare();
+    Natives.prepare();
   }
 
   private final Generator generator;

@@ -79,6 +79,16 @@ public final class Rows {
   }
 
   /**
+   * The same of the rows of {@code batch}, [B, ...]. What is not on the CPU is shared out by its
+   * device, so {@code part} is called once.
+   */
+  public static Tensor apply(Tensor batch, Part part) {
+    return batch.device().isCpu()
+        ? apply(batch.size(0), part)
+        : part.of(UnaryOperator.identity());
+  }
+
+  /**
    * A weight as the share of this thread sees it: shares that run side by side sum up gradients on
    * their own, since the order in which they end would decide the last digits.
    */
@@ -97,13 +107,13 @@ public final class Rows {
   private static void sideBySide(List<Share> shares, Consumer<Share> work) {
     int each = Device.threads() / shares.size();
     List<CompletableFuture<Void>> running = new ArrayList<>();
-    Device.shareOut(each);
+    Natives.shareOut(each);
     try {
       for (Share share : shares) {
         running.add(
             CompletableFuture.runAsync(
                 () -> {
-                  Device.ownThreads(each);
+                  Natives.ownThreads(each);
                   work.accept(share);
                 },
                 WORKERS));
@@ -118,7 +128,7 @@ public final class Rows {
       }
       throw e;
     } finally {
-      Device.together();
+      Natives.together();
     }
   }
 

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Scope implements AutoCloseable {
   static {
-    Device.prepare();
+    Natives.prepare();
   }
 
   private final PointerScope scope = new PointerScope();

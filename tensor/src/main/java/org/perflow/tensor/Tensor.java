@@ -11,6 +11,7 @@ import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.DeviceOptional;
 import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Scalar;
@@ -23,18 +24,22 @@ import org.bytedeco.pytorch.global.torch;
 /**
  * A libtorch tensor. Every operation returns a new tensor owned by the innermost {@link Scope} of
  * the calling thread; methods that end in {@code InPlace} change this one and return it. Names and
- * semantics are PyTorch's. A tensor may be read by several threads, but not while one writes.
+ * semantics are PyTorch's. A tensor may be read by several threads, but not while one writes. It is
+ * made on the CPU unless a {@link Device} is named, and operations stay where their operands are.
  *
  * <p>Errors are {@link IllegalArgumentException} with the shapes where we check, else the {@link
  * RuntimeException} that carries libtorch's own message.
  */
 public final class Tensor implements AutoCloseable {
   static {
-    Device.prepare();
+    Natives.prepare();
   }
 
   /** On this thread a {@link Tape} has recorded parts that plain autograd would end at. */
   static final ThreadLocal<Boolean> BACKWARD_BY_TAPE = ThreadLocal.withInitial(() -> false);
+
+  /** Larger tensors would leave as much pinned memory behind, which libtorch keeps. */
+  private static final long MOST_PINNED = 32L << 20; // bytes
 
   final org.bytedeco.pytorch.Tensor raw;
 
@@ -48,14 +53,28 @@ public final class Tensor implements AutoCloseable {
     return new TensorOptions(type.torch);
   }
 
-  /** Zeros. */
+  static TensorOptions options(DType type, Device device) {
+    return options(type).device(new DeviceOptional(device.raw()));
+  }
+
+  /** Zeros; on the CPU, as whatever is made without a device. */
   public static Tensor zeros(DType type, long... shape) {
     return new Tensor(torch.zeros(shape, options(type)));
+  }
+
+  /** Zeros. */
+  public static Tensor zeros(DType type, Device device, long... shape) {
+    return new Tensor(torch.zeros(shape, options(type, device)));
   }
 
   /** Uninitialised memory: fill it before it is read. */
   public static Tensor empty(DType type, long... shape) {
     return new Tensor(torch.empty(shape, options(type), new MemoryFormatOptional()));
+  }
+
+  /** Uninitialised memory of that device: fill it before it is read. */
+  public static Tensor empty(DType type, Device device, long... shape) {
+    return new Tensor(torch.empty(shape, options(type, device), new MemoryFormatOptional()));
   }
 
   /** float32, every element {@code value}. */
@@ -117,6 +136,14 @@ public final class Tensor implements AutoCloseable {
   /** Standard normal float32, as {@code torch.randn(shape, generator=rng)}. */
   public static Tensor randn(Rng rng, long... shape) {
     return new Tensor(torch.randn(shape, rng.option, options(DType.F32)));
+  }
+
+  /**
+   * The same in the shape of {@code like}, and where that is: drawn on the CPU whatever the device,
+   * so that a seed draws the same numbers on each.
+   */
+  public static Tensor randnLike(Rng rng, Tensor like) {
+    return randn(rng, like.shape()).to(like.device());
   }
 
   /** Uniform float32 in [0, 1). */
@@ -191,6 +218,11 @@ public final class Tensor implements AutoCloseable {
   /** Element type. */
   public DType dtype() {
     return DType.of(raw.scalar_type());
+  }
+
+  /** Where its elements are. */
+  public Device device() {
+    return Device.of(raw.device());
   }
 
   /** The same elements in another shape; one size may be -1. */
@@ -283,6 +315,24 @@ public final class Tensor implements AutoCloseable {
     return raw.scalar_type().value == type.torch.value ? this : new Tensor(raw.to(type.torch));
   }
 
+  /**
+   * On another device; itself where it is there already. On its way to a GPU it is copied while the
+   * host goes on, by way of pinned memory where it is small enough; the way back waits for what
+   * computes there.
+   */
+  public Tensor to(Device device) {
+    Device from = device();
+    if (from.equals(device)) {
+      return this;
+    }
+    boolean pinned =
+        from.isCpu() && device.kind() == Device.Kind.CUDA && numel() * dtype().bytes() <= MOST_PINNED;
+    org.bytedeco.pytorch.Tensor source = pinned ? raw.pin_memory() : raw;
+    return new Tensor(
+        source.to(
+            device.raw(), source.scalar_type(), !device.isCpu(), false, new MemoryFormatOptional()));
+  }
+
   // ---------------------------------------------------------------- arithmetic
 
   /** this + other, broadcast. */
@@ -343,6 +393,11 @@ public final class Tensor implements AutoCloseable {
   /** ln x, elementwise. */
   public Tensor log() {
     return new Tensor(raw.log());
+  }
+
+  /** 1/x, elementwise. */
+  public Tensor reciprocal() {
+    return new Tensor(raw.reciprocal());
   }
 
   /** √x, elementwise. */
@@ -488,6 +543,12 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(raw.mean(dims, false, new ScalarTypeOptional()));
   }
 
+  /** In ascending order along one dimension. */
+  public Tensor sort(int dim) {
+    var sorted = raw.sort(dim, false);
+    return new Tensor(new org.bytedeco.pytorch.Tensor(sorted.get0()));
+  }
+
   /** Largest element, a scalar tensor. */
   public Tensor max() {
     return new Tensor(raw.max());
@@ -543,6 +604,12 @@ public final class Tensor implements AutoCloseable {
   /** Adds {@code value}. */
   public Tensor addInPlace(double value) {
     raw.add_(new Scalar(value));
+    return this;
+  }
+
+  /** Multiplies by {@code factor}, broadcast. */
+  public Tensor mulInPlace(Tensor factor) {
+    raw.mul_(factor.raw);
     return this;
   }
 
@@ -681,18 +748,26 @@ public final class Tensor implements AutoCloseable {
   }
 
   private Pointer hostData(DType type) {
-    return detach().to(type).raw.contiguous().data_ptr();
+    return detach().to(Device.CPU).to(type).raw.contiguous().data_ptr();
   }
 
   /**
-   * A window of {@code length} bytes from {@code offset} onto the memory of a contiguous tensor, in
-   * native byte order: for streaming files in and out. Valid only while the tensor lives.
+   * A window of {@code length} bytes from {@code offset} onto the memory of a contiguous tensor of
+   * the CPU, in native byte order: for streaming files in and out. Valid only while the tensor
+   * lives.
    */
   public ByteBuffer bytes(long offset, int length) {
     long total = numel() * dtype().bytes();
-    if (!raw.is_contiguous() || offset < 0 || length < 0 || offset + length > total) {
+    if (!device().isCpu() || !raw.is_contiguous() || offset < 0 || length < 0 || offset + length > total) {
       throw new IllegalArgumentException(
-          "bytes " + offset + "+" + length + " of a contiguous tensor of " + total + " bytes");
+          "bytes "
+              + offset
+              + "+"
+              + length
+              + " of a contiguous tensor of "
+              + total
+              + " bytes on "
+              + device());
     }
     BytePointer data = new BytePointer(raw.data_ptr());
     return data.position(offset)

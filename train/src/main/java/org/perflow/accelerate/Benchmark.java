@@ -186,7 +186,9 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
           AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS)) {
         Cost start = now();
         double loss = backward(objective, new Objective.Step(0, 0, new long[] {0}, rng));
-        masters.clipGradients(1);
+        try (Scope scope = Scope.open()) {
+          masters.clipGradients(1);
+        }
         optimiser.step(1e-5);
         return new Measured(
             family,

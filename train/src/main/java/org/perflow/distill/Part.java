@@ -8,6 +8,9 @@ public interface Part extends AutoCloseable {
   /** For checkpoints, as in {@link org.perflow.train.Objective#state}. */
   Map<String, Tensor> state();
 
+  /** As {@link org.perflow.train.Objective#supervise}. */
+  default void supervise() {}
+
   /** Frees it. */
   @Override
   void close();

@@ -23,7 +23,7 @@ public final class Pool implements Part {
    *
    * @param name of it in checkpoints
    * @param size rows that are kept
-   * @param like a row of each tensor, [1, ...], for its type and shape
+   * @param like a row of each tensor, [1, ...], for its type, shape and device
    */
   public Pool(String name, int size, Map<String, Tensor> like) {
     this.name = name;
@@ -33,7 +33,7 @@ public final class Pool implements Part {
           (key, row) -> {
             long[] shape = row.shape();
             shape[0] = size;
-            kept.put(key, scope.release(Tensor.zeros(row.dtype(), shape)));
+            kept.put(key, scope.release(Tensor.zeros(row.dtype(), row.device(), shape)));
           });
       added = scope.release(Tensor.zeros(DType.I64, 1));
     }
@@ -78,7 +78,7 @@ public final class Pool implements Part {
   public Map<String, Tensor> draw(int rows, Rng rng) {
     Tensor which = Tensor.randint(rng, Math.min(count(), size), rows);
     Map<String, Tensor> drawn = new LinkedHashMap<>();
-    kept.forEach((key, all) -> drawn.put(key, all.indexSelect(0, which)));
+    kept.forEach((key, all) -> drawn.put(key, all.indexSelect(0, which.to(all.device()))));
     return drawn;
   }
 

@@ -92,6 +92,7 @@ public final class UnetNet implements Net {
 
   private UNet2DConditionModel copyOfWeights() {
     UNet2DConditionModel copy = new UNet2DConditionModel(unet.config());
+    copy.to(unet.device());
     copy.copyFrom(unet, DType.F32);
     return copy;
   }

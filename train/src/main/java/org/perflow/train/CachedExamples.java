@@ -22,6 +22,7 @@ import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.PromptEncoder;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -29,7 +30,8 @@ import org.perflow.tensor.Tensor;
 
 /**
  * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and what the text
- * encoders make of every wording of every caption, all in memory and cached on disk. XL is told
+ * encoders make of every wording of every caption, all in the host's memory and cached on disk;
+ * what is drawn of it goes to the device of the model. XL is told
  * what was done to each picture ({@link Origin}). Owns its native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
@@ -94,9 +96,10 @@ public final class CachedExamples implements Examples, AutoCloseable {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Map<String, Tensor> states = stored(file, key);
+      Device device = model.textEncoder().device();
       PromptEncoder encoder = PromptEncoder.of(model);
       if (states == null) {
-        Conditioning none = encoder.encode(List.of(""), 1, height, width).to(type);
+        Conditioning none = encoder.encode(List.of(""), 1, height, width).to(type).to(Device.CPU);
         states = new LinkedHashMap<>();
         put(states, "empty.", none);
         put(states, "captions.", encode(encoder, texts, none, height, width));
@@ -107,7 +110,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
           latents,
           get(states, "captions.").each(scope::release),
           rows(all, texts),
-          get(states, "empty.").each(scope::release),
+          get(states, "empty.").to(device).each(scope::release),
           model.second() == null ? null : scope.release(sizes(samples, latents, pixels)),
           written,
           mixing > 0 ? new MixedCaptions(written, model.tokenizer().words()) : null,
@@ -235,8 +238,9 @@ public final class CachedExamples implements Examples, AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       long[] wordings = Captions.rows(examples, rng).toLongArray();
       Tensor drawn = Tensor.of(Arrays.stream(wordings).map(at -> rows[(int) at]).toArray());
-      Tensor told = sizes == null ? null : sizes.indexSelect(0, Tensor.of(examples));
-      Conditioning written = captions.each(x -> x.indexSelect(0, drawn));
+      Tensor told = sizes == null ? null : sizes.indexSelect(0, Tensor.of(examples)).to(empty.text().device());
+      Device device = empty.text().device();
+      Conditioning written = captions.each(x -> x.indexSelect(0, drawn)).to(device);
       int count = (int) Math.round(mixing * examples.length);
       if (mixed == null || count == 0) {
         return written.withSizes(told).each(scope::keep);

@@ -3,6 +3,7 @@ package org.perflow.train;
 import java.util.Arrays;
 import java.util.List;
 import org.perflow.flow.Conditioning;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -19,6 +20,11 @@ public interface Examples {
    */
   default List<long[]> groups() {
     return List.of(DataOrder.range(size()));
+  }
+
+  /** Where latents and conditions are when they are handed out. */
+  default Device device() {
+    return nullCondition().text().device();
   }
 
   /**

@@ -19,6 +19,7 @@ import org.perflow.io.Sample;
 import org.perflow.models.AutoencoderKL;
 import org.perflow.models.VaeConfig;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -31,6 +32,7 @@ import org.perflow.tensor.Tensor;
 public final class LatentCache implements AutoCloseable {
   private static final int BATCH = 32;
 
+  private final Device device;
   private final List<Group> groups;
   private final int[] groupOf; // each picture
   private final int[] rowOf; // each picture, in its group
@@ -45,7 +47,8 @@ public final class LatentCache implements AutoCloseable {
   @SuppressWarnings("ArrayRecordComponent") // passed on, never compared
   private record Group(Tensor mean, Tensor deviation, long[] repeated) {}
 
-  private LatentCache(List<Group> groups, int[] groupOf, int[] rowOf) {
+  private LatentCache(Device device, List<Group> groups, int[] groupOf, int[] rowOf) {
+    this.device = device;
     this.groups = groups;
     this.groupOf = groupOf;
     this.rowOf = rowOf;
@@ -88,7 +91,7 @@ public final class LatentCache implements AutoCloseable {
         Tensor all = moments.get(name(sizes, size.getKey()));
         groups.add(group(all, vae.config(), repeated(numbers, samples)));
       }
-      return new LatentCache(groups, groupOf, rowOf);
+      return new LatentCache(vae.device(), groups, groupOf, rowOf);
     }
   }
 
@@ -147,7 +150,8 @@ public final class LatentCache implements AutoCloseable {
     for (int from = 0; from < samples.size(); from += BATCH) {
       try (Scope scope = Scope.open()) {
         List<Sample> batch = samples.subList(from, Math.min(samples.size(), from + BATCH));
-        parts.add(scope.keep(vae.encodeMoments(pictures(batch)).to(DType.F32)));
+        Tensor moments = vae.encodeMoments(pictures(batch).to(vae.device()));
+        parts.add(scope.keep(moments.to(DType.F32).to(Device.CPU)));
       }
     }
     return Tensor.cat(0, parts);
@@ -207,7 +211,8 @@ public final class LatentCache implements AutoCloseable {
   }
 
   /**
-   * Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope.
+   * Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope: kept on the
+   * host, and moved to the device that the autoencoder had when they were encoded.
    *
    * @throws IllegalArgumentException where they are not of one size
    */
@@ -229,7 +234,8 @@ public final class LatentCache implements AutoCloseable {
       Tensor index = Tensor.of(rows);
       Tensor center = group.mean().indexSelect(0, index);
       Tensor noise = Tensor.randn(rng, center.shape());
-      return scope.keep(center.add(group.deviation().indexSelect(0, index).mul(noise)));
+      Tensor latents = center.add(group.deviation().indexSelect(0, index).mul(noise));
+      return scope.keep(latents.to(device));
     }
   }
 

@@ -40,6 +40,14 @@ public interface Objective extends AutoCloseable {
   Tensor loss(Step step);
 
   /**
+   * Called whenever the trainer reads the loss, which is rare on devices where reading waits: reads
+   * what else shows how the run is doing.
+   *
+   * @throws DivergedException where it cannot come to anything any more
+   */
+  default void supervise() {}
+
+  /**
    * What a run must carry from step to step beside its weights, by unique name: tensors of fixed
    * shape that a checkpoint writes and restores in place.
    */

@@ -136,7 +136,7 @@ public final class PretrainObjective implements Objective, AutoCloseable {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor z0 = latents.sample(step.examples(), rng); // [B, C, h, w]
-      noise = scope.keep(Tensor.randn(rng, z0.shape()));
+      noise = scope.keep(Tensor.randnLike(rng, z0));
       which = scope.keep(which(step.examples(), rng)); // [B]
       long[] drawn = Tensor.randint(rng, schedule.size(), rows).toLongArray();
       Arrays.setAll(indices, i -> (int) drawn[i]);
@@ -145,7 +145,7 @@ public final class PretrainObjective implements Objective, AutoCloseable {
     Tensor condition = read(which); // [B, L, D]
     Tensor timesteps = Tensor.generate(rows, i -> indices[i]);
     Tensor predicted = unet.forward(noisy.to(compute), timesteps, condition).to(DType.F32);
-    return predicted.sub(noise).square().mul(weights(indices)).mean();
+    return predicted.sub(noise).square().mul(weights(indices).to(noise.device())).mean();
   }
 
   /** What the U-Net is told, [B, L, D], of the rows that {@link #which} drew. */
@@ -153,7 +153,8 @@ public final class PretrainObjective implements Objective, AutoCloseable {
     if (read == null) {
       return text.forward(captions.ids().indexSelect(0, which), compute).lastHiddenState();
     }
-    return read.states().indexSelect(0, read.rows().indexSelect(0, which));
+    Tensor rows = read.rows().indexSelect(0, which);
+    return read.states().indexSelect(0, rows.to(read.states().device()));
   }
 
   /** Rows of {@link Captions#ids}: for each example a wording of its own, or the empty caption. */

@@ -67,7 +67,9 @@ public final class Trainer implements AutoCloseable {
   private @Nullable Sampler sampler;
   private List<String> changed = List.of(); // settings, since the checkpoint that is resumed
   private long step;
-  private double loss = Double.NaN;
+  private final Readings last = new Readings(); // losses of the last micro-batches, gradient norm
+  private double loss = Double.NaN; // as of the last reading
+  private double norm = Double.NaN;
   private double secondsBefore;
   private long startedNanos;
 
@@ -159,7 +161,8 @@ public final class Trainer implements AutoCloseable {
   /**
    * Trains until a limit of the options is reached, then writes a last checkpoint.
    *
-   * @throws DivergedException where loss or gradients are NaN or infinite; nothing is written then
+   * @throws DivergedException where loss or gradients are NaN or infinite; nothing is written then.
+   *     On the CPU at the step where they are, elsewhere at the next record of the log or checkpoint
    * @throws StoppedException where a listener wanted to stop, once the checkpoint is written
    */
   public Result run() throws IOException {
@@ -183,10 +186,11 @@ public final class Trainer implements AutoCloseable {
     Clock clock = before;
     while (!clock.isOver()) {
       double learningRate = options.learningRate(step, clock.progress());
-      double norm = update(learningRate, clock.progress());
+      update(learningRate, clock.progress());
       clock = clock();
       if (step % options.logEvery() == 0 || clock.isOver()) {
-        report(learningRate, norm, step - stepBefore, before, clock);
+        read(learningRate);
+        report(learningRate, step - stepBefore, before, clock);
       }
       if (options.sampleEvery() > 0 && step % options.sampleEvery() == 0) {
         sample();
@@ -194,6 +198,7 @@ public final class Trainer implements AutoCloseable {
       boolean stopping = !clock.isOver() && isStopWanted();
       boolean due = options.checkpointEvery() > 0 && step % options.checkpointEvery() == 0;
       if (due || stopping || clock.isOver()) {
+        read(learningRate);
         checkpoint();
       }
       if (stopping) {
@@ -235,33 +240,51 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  /** One optimiser step; returns the gradient norm before clipping. */
-  private double update(double learningRate, double progress) throws IOException {
+  /**
+   * One optimiser step. On the CPU its loss and gradient norm are read before the weights change;
+   * elsewhere that would keep the device waiting, so {@link #read} finds out at the log interval.
+   */
+  private void update(double learningRate, double progress) throws IOException {
     weights.zeroGradients();
-    double sum = 0;
-    for (int i = 0; i < options.accumulate(); i++) {
-      var batch = new Objective.Step(step, progress, order.next(), rng);
-      sum += finite("loss", backward(batch), learningRate);
+    try (Scope scope = Scope.open()) {
+      List<Tensor> losses = new ArrayList<>();
+      for (int i = 0; i < options.accumulate(); i++) {
+        losses.add(backward(new Objective.Step(step, progress, order.next(), rng)));
+      }
+      losses.add(weights.clipGradients(options.clip() > 0 ? options.clip() : Double.MAX_VALUE));
+      last.set(losses);
     }
-    loss = sum / options.accumulate();
-    double limit = options.clip() > 0 ? options.clip() : Double.MAX_VALUE;
-    double norm = finite("gradient norm", weights.clipGradients(limit), learningRate);
+    if (weights.values().device().isCpu()) {
+      read(learningRate);
+    }
     optimiser.step(learningRate);
     if (ema != null) {
       ema.update();
     }
     step++;
-    return norm;
   }
 
-  private double backward(Objective.Step batch) {
+  private Tensor backward(Objective.Step batch) {
     Tape.Way way = options.gradientCheckpointing() ? Tape.Way.RECOMPUTED : weights.way();
     try (Scope scope = Scope.open();
         Tape tape = Tape.record(way)) {
       Tensor mean = objective.loss(batch);
       tape.backward(mean.div(options.accumulate()));
-      return mean.item();
+      return scope.keep(mean.detach());
     }
+  }
+
+  /** Loss and gradient norm of the last step. */
+  private void read(double learningRate) throws IOException {
+    double[] values = last.read();
+    int losses = values.length - 1;
+    double sum = 0;
+    for (int i = 0; i < losses; i++) {
+      sum += finite("loss", values[i], learningRate);
+    }
+    loss = sum / losses;
+    norm = finite("gradient norm", values[losses], learningRate);
+    objective.supervise();
   }
 
   private double finite(String what, double value, double learningRate) throws IOException {
@@ -274,14 +297,14 @@ public final class Trainer implements AutoCloseable {
             .formatted(
                 what,
                 value,
-                step + 1,
+                weights.values().device().isCpu() ? step + 1 : step,
                 learningRate,
                 last.map(path -> "The last good checkpoint is " + path + ": resume it with a lower")
                         .orElse("There is no checkpoint yet: start again with a lower")
                     + " learning rate, a longer warm-up or compute F32."));
   }
 
-  private void report(double learningRate, double norm, long stepsNow, Clock before, Clock clock)
+  private void report(double learningRate, long stepsNow, Clock before, Clock clock)
       throws IOException {
     double spent = clock.seconds() - secondsBefore;
     double gained = Math.max(1e-9, clock.progress() - before.progress());
@@ -375,6 +398,7 @@ public final class Trainer implements AutoCloseable {
       }
       parameter.value(own);
     }
+    last.close();
     if (ema != null) {
       ema.close();
     }

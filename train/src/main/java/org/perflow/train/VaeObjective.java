@@ -62,7 +62,7 @@ public final class VaeObjective implements Objective, AutoCloseable {
     long channels = moments.size(1) / 2;
     Tensor mean = moments.narrow(1, 0, channels).to(DType.F32);
     Tensor logVariance = moments.narrow(1, channels, channels).to(DType.F32).clamp(-30, 20);
-    Tensor noise = Tensor.randn(step.rng(), mean.shape());
+    Tensor noise = Tensor.randnLike(step.rng(), mean);
     Tensor z = mean.add(logVariance.mul(0.5).exp().mul(noise));
     Tensor error = vae.decode(z.to(compute)).to(DType.F32).sub(x);
     Tensor reconstruction =
@@ -84,7 +84,8 @@ public final class VaeObjective implements Objective, AutoCloseable {
   private Tensor augmented(long[] examples, Rng rng) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor x = pictures.indexSelect(0, Tensor.of(examples)).to(DType.F32).div(127.5).sub(1);
+      Tensor some = pictures.indexSelect(0, Tensor.of(examples)).to(vae.device());
+      Tensor x = some.to(DType.F32).div(127.5).sub(1);
       long[] draws = Tensor.randint(rng, 2 * MAX_SHIFT + 1, 3).toLongArray();
       x = draws[2] % 2 == 0 ? x : x.flip(3);
       Tensor shifted = roll(roll(x, 2, draws[0] - MAX_SHIFT), 3, draws[1] - MAX_SHIFT);

@@ -1,8 +1,9 @@
 package org.perflow.flow.sampler;
 
-import java.util.Arrays;
 import org.perflow.flow.PredictionType;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -55,21 +56,20 @@ record DataBound(double clip, double quantile, double most) {
     if (Double.isNaN(quantile)) {
       return data.clamp(-clip, clip);
     }
-    double[] scales = new double[(int) data.size(0)];
-    for (int i = 0; i < scales.length; i++) {
-      double[] magnitudes = data.select(0, i).abs().contiguous().toDoubleArray();
-      scales[i] = Math.min(Math.max(quantile(magnitudes), 1), most);
-    }
-    Tensor scale = Tensor.of(scales).to(data.dtype()).asRows(data.dim()); // [B, 1, ...]
+    Tensor scale = quantiles(data).clamp(1, most).to(data.dtype()).asRows(data.dim()); // [B, 1, ...]
     return data.minimum(scale).maximum(scale.neg()).div(scale);
   }
 
-  /** Linear between the two values that it lies between. */
-  private double quantile(double[] values) {
-    Arrays.sort(values);
-    double at = quantile * (values.length - 1);
-    int below = (int) at;
-    int above = Math.min(below + 1, values.length - 1);
-    return values[below] + (at - below) * (values[above] - values[below]);
+  /** Of each row's magnitudes, [B], linear between the two values that it lies between. */
+  private Tensor quantiles(Tensor data) {
+    Tensor sorted = data.reshape(data.size(0), -1).abs().sort(1);
+    long last = sorted.size(1) - 1;
+    double at = quantile * last;
+    long below = (long) at;
+    // Metal has no float64
+    DType exact = data.device().kind() == Device.Kind.MPS ? DType.F32 : DType.F64;
+    Tensor lower = sorted.select(1, below).to(exact);
+    Tensor upper = sorted.select(1, Math.min(below + 1, last)).to(exact);
+    return lower.add(upper.sub(lower).mul(at - below));
   }
 }

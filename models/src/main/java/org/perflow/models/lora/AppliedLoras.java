@@ -142,7 +142,8 @@ public final class AppliedLoras implements AutoCloseable {
     try (Scope scope = Scope.open()) {
       Tensor sum = stored.to(DType.F32);
       for (Change change : changes) {
-        sum = sum.add(change.layer().change(stored.shape()).mul(change.weight()));
+        LoraLayer layer = change.layer().to(stored.device());
+        sum = sum.add(layer.change(stored.shape()).mul(change.weight()));
       }
       return scope.keep(sum.to(stored.dtype()));
     }

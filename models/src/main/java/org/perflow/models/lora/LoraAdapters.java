@@ -70,6 +70,7 @@ public final class LoraAdapters implements AutoCloseable {
           "LoRA rank must be 1 or more and alpha above 0; got " + rank + " and " + alpha);
     }
     LoraAdapters adapters = new LoraAdapters(alpha);
+    adapters.factors.to(unet.device());
     Map<String, Parameter> targets = targets(unet);
     if (targets.isEmpty()) {
       throw new IllegalArgumentException("this model has no matrix in blocks to adapt");

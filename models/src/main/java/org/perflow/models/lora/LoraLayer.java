@@ -2,6 +2,7 @@ package org.perflow.models.lora;
 
 import java.util.Arrays;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -34,6 +35,11 @@ public record LoraLayer(String part, String module, Tensor down, Tensor up, doub
         && up.size(0) == weight[0]
         && up.numel() == weight[0] * rank()
         && down.numel() == rank() * columns;
+  }
+
+  /** On that device; the tensors belong to the caller's scope where they are moved. */
+  public LoraLayer to(Device device) {
+    return new LoraLayer(part, module, down.to(device), up.to(device), alpha);
   }
 
   /**

@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -43,6 +44,26 @@ public abstract class Module implements AutoCloseable {
     children.forEach((name, child) -> child.visit(prefix + name + ".", visitor));
   }
 
+  /**
+   * Moves the weights to {@code device}; those that it does not have yet will be read or drawn
+   * there. Nobody may run it meanwhile, and what holds its weights ({@link
+   * org.perflow.tensor.optim.FlatParameters}) is made afterwards.
+   *
+   * @throws IllegalArgumentException where there is no such device: {@link Device#settled}
+   */
+  public final void to(Device device) {
+    Device settled = device.settled();
+    namedParameters().values().forEach(parameter -> parameter.to(settled));
+  }
+
+  /** Where its weights are, or will be; the CPU where it has none. */
+  public final Device device() {
+    return namedParameters().values().stream()
+        .findFirst()
+        .map(Parameter::device)
+        .orElse(Device.CPU);
+  }
+
   /** Draws all weights, as {@code type}. */
   public final void initialise(Rng rng, DType type) {
     namedParameters().values().forEach(parameter -> parameter.initialise(rng, type));
@@ -61,7 +82,7 @@ public abstract class Module implements AutoCloseable {
                   if (their == null) {
                     throw new IllegalArgumentException("the source has no weight " + name);
                   }
-                  copy = scope.release(Tensor.empty(type, parameter.shape()));
+                  copy = scope.release(Tensor.empty(type, parameter.device(), parameter.shape()));
                   copy.copyInPlace(their.value());
                 }
                 parameter.value(copy);

@@ -4,16 +4,20 @@ import java.util.Arrays;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Rows;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
-/** A weight: its shape, how it starts, and, once there, its value, which the module owns. */
+/**
+ * A weight: its shape, its device, how it starts, and, once there, its value, which the module owns.
+ */
 public final class Parameter {
   private final Init init;
   private final long[] shape;
+  private Device device = Device.CPU;
   private @Nullable Tensor value;
   private @Nullable UnaryOperator<Tensor> change;
 
@@ -47,6 +51,23 @@ public final class Parameter {
   /** Its sizes, known before there is a value. */
   public long[] shape() {
     return shape.clone();
+  }
+
+  /** Where its value is, or will be. */
+  public Device device() {
+    return device;
+  }
+
+  void to(Device other) {
+    device = other;
+    if (value != null && !value.device().equals(other)) {
+      Tensor moved;
+      try (Scope scope = Scope.open();
+          NoGrad guard = NoGrad.enter()) {
+        moved = scope.release(placed(value.detach()));
+      }
+      value(moved);
+    }
   }
 
   /**
@@ -86,11 +107,27 @@ public final class Parameter {
     change = null;
   }
 
-  /** Takes over {@code tensor} of the right shape as the value; the old one is freed. */
+  /**
+   * {@code tensor} on the device of this weight, filters of convolutions in the layout that a GPU
+   * multiplies them in; owned by the caller's scope.
+   */
+  public Tensor placed(Tensor tensor) {
+    Tensor moved = tensor.to(device);
+    return device.kind() == Device.Kind.CUDA && shape.length == 4 ? moved.channelsLast() : moved;
+  }
+
+  /**
+   * Takes over {@code tensor}, of the right shape and on {@link #device}, as the value; the old one
+   * is freed.
+   */
   public void value(Tensor tensor) {
     if (!Arrays.equals(tensor.shape(), shape)) {
       throw new IllegalArgumentException(
           "got shape " + Arrays.toString(tensor.shape()) + ", expected " + Arrays.toString(shape));
+    }
+    if (!tensor.device().equals(device)) {
+      throw new IllegalArgumentException(
+          "got a weight on " + tensor.device() + " for a module on " + device);
     }
     close();
     value = tensor;
@@ -100,7 +137,7 @@ public final class Parameter {
     Tensor drawn;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      drawn = scope.release(init.draw(rng, shape).to(type));
+      drawn = scope.release(placed(init.draw(rng, shape).to(type)));
     }
     value(drawn);
   }

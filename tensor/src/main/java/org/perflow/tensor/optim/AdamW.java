@@ -48,8 +48,10 @@ public final class AdamW implements AutoCloseable {
     this.options = options;
     try (Scope scope = Scope.open()) {
       Tensor values = parameters.values();
-      average = scope.release(Tensor.zeros(values.dtype(), values.shape()));
-      squareAverage = scope.release(Tensor.zeros(values.dtype(), values.shape()));
+      average =
+          scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
+      squareAverage =
+          scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
     }
   }
 

@@ -27,13 +27,15 @@ public final class FlatParameters implements AutoCloseable {
   public FlatParameters(Map<String, Parameter> parameters) {
     this.parameters = new LinkedHashMap<>(parameters);
     long total = 0;
+    Device device = Device.CPU;
     for (Parameter parameter : parameters.values()) {
       total += parameter.value().numel();
+      device = parameter.device(); // one for all: libtorch refuses views of another
     }
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      values = scope.release(Tensor.empty(DType.F32, total));
-      gradients = scope.release(Tensor.zeros(DType.F32, total));
+      values = scope.release(Tensor.empty(DType.F32, device, total));
+      gradients = scope.release(Tensor.zeros(DType.F32, device, total));
       views(values)
           .forEach(
               (name, view) -> {
@@ -73,20 +75,33 @@ public final class FlatParameters implements AutoCloseable {
 
   /** In shares where the gradients of all are no great part of a machine's memory. */
   public Tape.Way way() {
-    return gradients.numel() * Device.threads() <= MOST_IN_SHARES
+    return gradients.device().isCpu() && gradients.numel() * Device.threads() <= MOST_IN_SHARES
         ? Tape.Way.SHARED
         : Tape.Way.PLAIN;
   }
 
-  /** Scales gradients down to a norm of at most {@code maxNorm}; returns the norm before. */
-  public double clipGradients(double maxNorm) {
+  /**
+   * Scales gradients down to a norm of at most {@code maxNorm}, as PyTorch's clip_grad_norm_ does.
+   *
+   * @return the norm before, a scalar tensor on the device of the weights, in the caller's scope
+   */
+  public Tensor clipGradients(double maxNorm) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      double norm = gradients.norm().item();
-      if (norm > maxNorm) {
-        gradients.mulInPlace(maxNorm / (norm + 1e-6)); // PyTorch's clip_grad_norm_
+      Tensor norm = gradients.norm();
+      if (gradients.device().isCpu()) {
+        clip(norm.item(), maxNorm);
+      } else { // the same without reading the norm, which would wait for the device
+        double limit = Math.min(maxNorm, Float.MAX_VALUE);
+        gradients.mulInPlace(norm.add(1e-6).reciprocal().mul(limit).clamp(0, 1));
       }
-      return norm;
+      return scope.keep(norm);
+    }
+  }
+
+  private void clip(double norm, double maxNorm) {
+    if (norm > maxNorm) {
+      gradients.mulInPlace(maxNorm / (norm + 1e-6));
     }
   }
 

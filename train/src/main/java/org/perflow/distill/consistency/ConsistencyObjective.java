@@ -201,7 +201,7 @@ final class ConsistencyObjective implements Objective {
     Rng rng = step.rng();
     int rows = step.examples().length;
     Tensor z0 = task.data().latents(step.examples(), rng);
-    Tensor noise = Tensor.randn(rng, z0.shape());
+    Tensor noise = Tensor.randnLike(rng, z0);
     Conditioning condition = task.data().conditions(step.examples(), rng);
     double[] u = Tensor.rand(rng, 4, rows).toDoubleArray();
     int stride = schedule.size() / settings.gridSteps();

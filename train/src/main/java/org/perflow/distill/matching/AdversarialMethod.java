@@ -78,6 +78,12 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
     }
 
     @Override
+    public void supervise() {
+      training.supervise();
+      head.supervise();
+    }
+
+    @Override
     public void close() {
       training.close();
       head.close();
@@ -126,7 +132,7 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
     private Tensor distillation(Tensor x, Conditioning condition, Rng rng) {
       int rows = (int) x.size(0);
       Levels levels = Levels.drawn(schedule, task.teacher().prediction(), 0, 1, rows, rng);
-      Tensor noise = Tensor.randn(rng, x.shape());
+      Tensor noise = Tensor.randnLike(rng, x);
       Denoiser teacher = task.guided(task.teacher().net(), condition, options.guidance());
       Tensor guess;
       try (Scope scope = Scope.open();

@@ -1,6 +1,7 @@
 package org.perflow.distill.matching;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
 import org.perflow.distill.Task;
@@ -11,6 +12,7 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
 import org.perflow.train.DivergedException;
+import org.perflow.train.Readings;
 import org.perflow.train.TrainOptions;
 
 /**
@@ -27,6 +29,7 @@ public final class Auxiliary implements AutoCloseable {
   private final AdamW optimiser;
   private final double learningRate;
   private final double clip;
+  private final Readings last = new Readings(); // loss and gradient norm
   private final Tensor steps; // [1] int64, so that checkpoints carry it
 
   /**
@@ -61,23 +64,18 @@ public final class Auxiliary implements AutoCloseable {
    * One update.
    *
    * @param loss a scalar whose graph must not reach the student; all made meanwhile is freed
-   * @return the loss
-   * @throws DivergedException where loss or gradients are not finite
+   * @throws DivergedException where loss or gradients are not finite: at once on the CPU, elsewhere
+   *     by {@link #supervise}
    */
-  public double step(Supplier<Tensor> loss) {
+  public void step(Supplier<Tensor> loss) {
     weights.zeroGradients();
-    double value;
-    try (Scope scope = Scope.open();
-        Tape tape = Tape.record(weights.way())) {
-      Tensor mean = loss.get();
-      tape.backward(mean);
-      value = mean.item();
-    }
-    double norm = weights.clipGradients(clip > 0 ? clip : Double.MAX_VALUE);
-    if (!Double.isFinite(value) || !Double.isFinite(norm)) {
-      throw new DivergedException(
-          "the %s has loss %s and gradient norm %s: its learning rate %.3g is too high"
-              .formatted(name, value, norm, learningRate));
+    try (Scope scope = Scope.open()) {
+      Tensor mean = backward(loss);
+      Tensor norm = weights.clipGradients(clip > 0 ? clip : Double.MAX_VALUE);
+      last.set(List.of(mean, norm));
+      if (norm.device().isCpu()) {
+        supervise();
+      }
     }
     long before = steps.toLongArray()[0];
     optimiser.steps(before);
@@ -85,7 +83,31 @@ public final class Auxiliary implements AutoCloseable {
     try (Scope scope = Scope.open()) {
       steps.copyInPlace(Tensor.of(new long[] {before + 1}));
     }
-    return value;
+  }
+
+  private Tensor backward(Supplier<Tensor> loss) {
+    try (Scope scope = Scope.open();
+        Tape tape = Tape.record(weights.way())) {
+      Tensor mean = loss.get();
+      tape.backward(mean);
+      return scope.keep(mean.detach());
+    }
+  }
+
+  /**
+   * Reads loss and gradient norm of the last update.
+   *
+   * @throws DivergedException where one is not finite
+   */
+  void supervise() {
+    double[] values = last.read();
+    for (double value : values) {
+      if (!Double.isFinite(value)) {
+        throw new DivergedException(
+            "the %s has loss %s and gradient norm %s: its learning rate %.3g is too high"
+                .formatted(name, values[0], values[1], learningRate));
+      }
+    }
   }
 
   /** Weights, moments and the number of updates, to be written and restored in place. */
@@ -100,6 +122,7 @@ public final class Auxiliary implements AutoCloseable {
 
   @Override
   public void close() {
+    last.close();
     steps.close();
     optimiser.close();
     weights.close();

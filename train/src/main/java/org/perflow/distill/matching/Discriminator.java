@@ -69,10 +69,11 @@ final class Discriminator implements Part {
     schedule = task.teacher().schedule();
     prediction = task.teacher().prediction();
     head = new Head(features.featureChannels());
+    head.to(task.data().device());
     try (Rng rng = Rng.seeded(task.train().seed());
         Scope scope = Scope.open()) {
       head.initialise(rng, DType.F32);
-      running = scope.release(Tensor.full(1, 1));
+      running = scope.release(Tensor.full(1, 1).to(head.device()));
     }
   }
 
@@ -116,19 +117,19 @@ final class Discriminator implements Part {
   Tensor loss(Tensor real, Tensor drawn, Conditioning condition, Rng rng) {
     int rows = (int) real.size(0);
     Levels levels = level(rows, rng);
-    Tensor noise = Tensor.randn(rng, real.shape());
+    Tensor noise = Tensor.randnLike(rng, real);
     Tensor ofReal = judge(levels, levels.noised(real, noise), condition);
     Tensor ofDrawn =
-        judge(levels, levels.noised(drawn, Tensor.randn(rng, drawn.shape())), condition);
+        judge(levels, levels.noised(drawn, Tensor.randnLike(rng, drawn)), condition);
     Tensor loss =
         kind == Kind.HINGE
             ? ofReal.neg().add(1).relu().mean().add(ofDrawn.add(1).relu().mean())
             : softplus(ofReal.neg()).mean().add(softplus(ofDrawn).mean());
-    watch(loss.item());
+    watch(loss);
     if (r1Weight == 0) {
       return loss;
     }
-    Tensor moved = real.add(Tensor.randn(rng, real.shape()).mul(r1Noise));
+    Tensor moved = real.add(Tensor.randnLike(rng, real).mul(r1Noise));
     Tensor ofMoved = judge(levels, levels.noised(moved, noise), condition);
     return loss.add(ofReal.sub(ofMoved).square().mean().mul(r1Weight));
   }
@@ -136,7 +137,7 @@ final class Discriminator implements Part {
   /** What the student minimises; gradients reach {@code drawn} through the features. */
   Tensor studentLoss(Tensor drawn, Conditioning condition, Rng rng) {
     Levels levels = level((int) drawn.size(0), rng);
-    Tensor noised = levels.noised(drawn, Tensor.randn(rng, drawn.shape()));
+    Tensor noised = levels.noised(drawn, Tensor.randnLike(rng, drawn));
     Tensor judged = judge(levels, noised, condition);
     return kind == Kind.HINGE ? judged.mean().neg() : softplus(judged.neg()).mean();
   }
@@ -155,12 +156,23 @@ final class Discriminator implements Part {
     return x.relu().add(x.abs().neg().exp().add(1).log());
   }
 
-  private void watch(double loss) {
-    double mean = MEMORY * running.item() + (1 - MEMORY) * loss / kind.ofChance;
+  /** Whether it has won is asked at once on the CPU, and elsewhere where the loss is read, too. */
+  private void watch(Tensor loss) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      running.copyInPlace(Tensor.full(mean, 1));
+      if (running.device().isCpu()) {
+        double now = loss.item() / kind.ofChance;
+        running.copyInPlace(Tensor.full(MEMORY * running.item() + (1 - MEMORY) * now, 1));
+        supervise();
+      } else {
+        running.lerpInPlace(loss.div(kind.ofChance).to(running.dtype()), 1 - MEMORY);
+      }
     }
+  }
+
+  @Override
+  public void supervise() {
+    double mean = running.item();
     if (mean < WON) {
       throw new DivergedException(
           "the discriminator tells all samples from data (its loss is %.2g of a guess's), so the"

@@ -70,7 +70,7 @@ final class FakeScore implements Part {
   Tensor loss(Tensor drawn, Conditioning condition, Rng rng) {
     int rows = (int) drawn.size(0);
     Levels levels = Levels.drawn(schedule, prediction, 0, 1, rows, rng);
-    Tensor noise = Tensor.randn(rng, drawn.shape());
+    Tensor noise = Tensor.randnLike(rng, drawn);
     Tensor error =
         levels.noise(net.given(condition), levels.noised(drawn, noise)).sub(noise); // [B, ...]
     return (weight == Weight.SIGNAL ? levels.weighted(error, levels::alpha) : error)
@@ -82,6 +82,11 @@ final class FakeScore implements Part {
   @Override
   public Map<String, Tensor> state() {
     return training.state();
+  }
+
+  @Override
+  public void supervise() {
+    training.supervise();
   }
 
   @Override

@@ -12,6 +12,7 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.SchedulerConfig;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -30,6 +31,7 @@ final class FewStepStudent {
   private final PredictionType prediction;
   private final int steps;
   private final long[] shape;
+  private final Device device;
 
   FewStepStudent(Task task, int steps) {
     net = task.student();
@@ -37,6 +39,7 @@ final class FewStepStudent {
     prediction = task.teacher().prediction();
     this.steps = steps;
     shape = task.data().shape();
+    device = task.data().device();
   }
 
   /**
@@ -84,7 +87,7 @@ final class FewStepStudent {
     long[] batch = new long[shape.length + 1];
     batch[0] = rows;
     System.arraycopy(shape, 0, batch, 1, shape.length);
-    return Tensor.randn(rng, batch);
+    return Tensor.randn(rng, batch).to(device);
   }
 
   /** That noise at the first step in every row. */
@@ -113,7 +116,7 @@ final class FewStepStudent {
         if (further > 0) {
           Tensor going = z.narrow(0, 0, further);
           Tensor x = level(step, further).data(net.given(condition.narrow(0, further)), going);
-          z = level(step + 1, further).noised(x, Tensor.randn(rng, x.shape()));
+          z = level(step + 1, further).noised(x, Tensor.randnLike(rng, x));
         }
         left = further;
       }

@@ -76,6 +76,6 @@ record Levels(NoiseSchedule schedule, PredictionType prediction, List<Integer> i
   /** Every row of {@code x} [B, ...] times its weight. */
   Tensor weighted(Tensor x, IntToDoubleFunction weightOfRow) {
     Tensor weights = Tensor.generate(indices.size(), weightOfRow);
-    return x.mul(weights.to(x.dtype()).asRows(x.dim()));
+    return x.mul(weights.to(x.dtype()).to(x.device()).asRows(x.dim()));
   }
 }

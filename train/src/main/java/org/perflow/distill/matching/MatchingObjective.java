@@ -96,6 +96,11 @@ abstract class MatchingObjective implements Objective {
   }
 
   @Override
+  public final void supervise() {
+    parts.forEach(Part::supervise);
+  }
+
+  @Override
   public final void close() {
     parts.forEach(Part::close);
   }

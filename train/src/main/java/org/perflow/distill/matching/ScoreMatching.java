@@ -39,7 +39,7 @@ record ScoreMatching(NoiseSchedule schedule, PredictionType prediction, Weight w
   Tensor loss(Tensor x, Denoiser real, Denoiser fake, Rng rng) {
     int rows = (int) x.size(0);
     Levels levels = Levels.drawn(schedule, prediction, FROM, TO, rows, rng);
-    Tensor noise = Tensor.randn(rng, x.shape());
+    Tensor noise = Tensor.randnLike(rng, x);
     Tensor wanted;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {

@@ -141,7 +141,7 @@ final class ChordSource implements AutoCloseable {
     long[] examples = Arrays.copyOf(step.examples(), rows / repeats / chordsANoise(flow));
     Rng rng = step.rng();
     Tensor z0 = data.latents(examples, rng);
-    Tensor noise = Tensor.randn(rng, z0.shape());
+    Tensor noise = Tensor.randnLike(rng, z0);
     double[] t = times(flow.windows(), repeats, Tensor.rand(rng, rows).toDoubleArray());
     Conditioning condition = data.conditions(examples, rng);
     double[] dropped = Tensor.rand(rng, examples.length).toDoubleArray();
@@ -199,10 +199,10 @@ final class ChordSource implements AutoCloseable {
     System.arraycopy(shape, 0, row, 1, shape.length);
     try (Scope scope = Scope.open()) {
       Map<String, Tensor> like = new LinkedHashMap<>();
-      like.put("start", Tensor.zeros(DType.F32, row));
-      like.put("end", Tensor.zeros(DType.F32, row));
+      like.put("start", Tensor.zeros(DType.F32, data.device(), row));
+      like.put("end", Tensor.zeros(DType.F32, data.device(), row));
       like.putAll(data.nullCondition().named());
-      like.put("window", Tensor.zeros(DType.I64, 1)); // 1 (cleanest) to K
+      like.put("window", Tensor.zeros(DType.I64, 1)); // 1 (cleanest) to K; read by the host
       return new Pool("chords", options.chordPool(), like);
     }
   }

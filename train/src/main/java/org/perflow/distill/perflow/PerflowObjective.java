@@ -115,7 +115,8 @@ public final class PerflowObjective implements Objective {
       return options.distance().of(difference, options.huberC());
     }
     Tensor weights = Tensor.generate(t.length, i -> weight(options.reweighting(), windows, t[i]));
-    return difference.square().mul(weights.asRows(difference.dim())).mean();
+    Tensor each = weights.to(difference.device()).asRows(difference.dim());
+    return difference.square().mul(each).mean();
   }
 
   /** The weights of the authors' training scripts. */

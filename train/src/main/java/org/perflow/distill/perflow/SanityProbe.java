@@ -53,7 +53,7 @@ public record SanityProbe(
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {
       Tensor z0 = data.latents(few, rng);
-      Tensor noise = Tensor.randn(rng, z0.shape());
+      Tensor noise = Tensor.randnLike(rng, z0);
       Conditioning condition = data.conditions(few, rng);
       Denoiser teaching = task.teacher().net().given(condition);
       Denoiser learning = task.student().given(condition);

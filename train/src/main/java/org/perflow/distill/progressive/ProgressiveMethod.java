@@ -186,7 +186,7 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
           middle[i] = node(schedule.size(), 2 * steps, 2 * at + 1);
           to[i] = node(schedule.size(), steps, at + 1);
         }
-        zt = scope.keep(schedule.addNoise(data, Tensor.randn(rng, data.shape()), from));
+        zt = scope.keep(schedule.addNoise(data, Tensor.randnLike(rng, data), from));
         Tensor zs =
             now == 0
                 ? first.solve(guidedTeacher(told), zt, from, to)
@@ -233,7 +233,8 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
     }
 
     private Tensor weights(int[] indices) {
-      return Tensor.generate(indices.length, i -> weight(schedule, indices[i]));
+      return Tensor.generate(indices.length, i -> weight(schedule, indices[i]))
+          .to(task.data().device());
     }
 
     @Override

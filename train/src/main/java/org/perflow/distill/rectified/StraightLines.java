@@ -52,13 +52,13 @@ public final class StraightLines implements AutoCloseable {
   TeacherPairs.Batch ends(long[] examples, Rng rng) {
     if (store == null) {
       Tensor data = task.data().latents(examples, rng);
-      Tensor noise = Tensor.randn(rng, data.shape());
+      Tensor noise = Tensor.randnLike(rng, data);
       return new TeacherPairs.Batch(noise, data, task.data().conditions(examples, rng));
     }
     TeacherPairs.Batch pairs = store.batch(examples);
     return anyNoise
         ? new TeacherPairs.Batch(
-            Tensor.randn(rng, pairs.sample().shape()), pairs.sample(), pairs.condition())
+            Tensor.randnLike(rng, pairs.sample()), pairs.sample(), pairs.condition())
         : pairs;
   }
 

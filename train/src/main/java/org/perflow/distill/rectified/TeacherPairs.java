@@ -23,6 +23,7 @@ import org.perflow.io.FormatException;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.pipeline.SeededNoise;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -32,7 +33,7 @@ import org.perflow.train.Progress;
 /**
  * The teacher's own pictures, each with the noise it was drawn from and its caption: made once by
  * the teacher's sampler or a solver of its ODE, kept in shards {@code pairs-00000.safetensors} ...
- * of {@value #SHARD} and in memory. Of the noise its seed is kept. A shard depends on its number
+ * of {@value #SHARD} and in the host's memory. Of the noise its seed is kept. A shard depends on its number
  * and on what the key is taken of (teacher, sampler, guidance, data, seed), so that making them
  * goes on after an interruption where it was, a store can grow, and runs can share one. Owns its
  * native memory. One thread.
@@ -46,9 +47,11 @@ public final class TeacherPairs implements AutoCloseable {
   private final long[] seeds;
   private final Tensor samples; // [N, C, h, w] float32
   private final Conditioning conditions; // N rows
+  private final Device device; // where batches go
   private final double seconds;
 
-  private TeacherPairs(Part whole, Scope theirs) {
+  private TeacherPairs(Part whole, Scope theirs, Device device) {
+    this.device = device;
     Map<String, Tensor> all = whole.tensors();
     seeds = all.get("seed").toLongArray();
     samples = theirs.release(all.get("sample"));
@@ -105,7 +108,7 @@ public final class TeacherPairs implements AutoCloseable {
     Path folder = given.isEmpty() ? task.folder().resolve("pairs") : Path.of(given);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return new TeacherPairs(all(task, settings, folder), scope);
+      return new TeacherPairs(all(task, settings, folder), scope, task.data().device());
     } catch (IOException e) {
       throw new UncheckedIOException(e.getMessage(), e);
     }
@@ -220,13 +223,13 @@ public final class TeacherPairs implements AutoCloseable {
     for (int from = 0; from < rows; from += BATCH) {
       int to = Math.min(rows, from + BATCH);
       long[] some = Arrays.copyOfRange(seeds, from, to);
-      samples.add(draw(task, settings, some, told.narrow(from, to - from)));
+      samples.add(draw(task, settings, some, told.narrow(from, to - from)).to(Device.CPU));
       progress.at((long) shard * SHARD + to, settings.count());
     }
     Map<String, Tensor> part = new LinkedHashMap<>();
     part.put("seed", Tensor.of(Arrays.copyOf(seeds, rows)));
     part.put("sample", Tensor.cat(0, samples));
-    part.putAll(told.named());
+    part.putAll(told.to(Device.CPU).named());
     return new Part(part, (System.nanoTime() - begin) / 1e9);
   }
 
@@ -236,7 +239,7 @@ public final class TeacherPairs implements AutoCloseable {
       return sampled(task, settings, seeds, told);
     }
     try (SeededNoise noise = new SeededNoise(seeds)) {
-      Tensor z = noise.draw(task.data().shape());
+      Tensor z = noise.draw(task.data().shape()).to(task.data().device());
       return task.solved(settings.solver(), settings.steps(), settings.guidance(), z, told);
     }
   }
@@ -250,7 +253,8 @@ public final class TeacherPairs implements AutoCloseable {
       Sampling sampling =
           new Sampling(
               scheduler, teacher.net(), told, task.data().nullCondition(), settings.guidance());
-      List<Tensor> states = sampling.fromNoise(noise.draw(task.data().shape()), noise);
+      Tensor z = noise.draw(task.data().shape()).to(task.data().device());
+      List<Tensor> states = sampling.fromNoise(z, noise);
       return scope.keep(states.get(states.size() - 1));
     }
   }
@@ -278,9 +282,9 @@ public final class TeacherPairs implements AutoCloseable {
     Tensor index = Tensor.of(which);
     try (SeededNoise noise = new SeededNoise(own)) {
       return new Batch(
-          noise.draw(Arrays.copyOfRange(shape, 1, shape.length)),
-          samples.indexSelect(0, index),
-          conditions.each(x -> x.indexSelect(0, index)));
+          noise.draw(Arrays.copyOfRange(shape, 1, shape.length)).to(device),
+          samples.indexSelect(0, index).to(device),
+          conditions.each(x -> x.indexSelect(0, index)).to(device));
     }
   }
 

@@ -94,7 +94,7 @@ class GoldenStepTest {
           1e-4);
 
       outcome.loss().backward();
-      double norm = weights.clipGradients(1.0);
+      double norm = weights.clipGradients(1.0).item();
       double wanted = golden.read("grad_norm").item();
       System.out.printf("%-60s %.1e%n", file + " grad_norm", Math.abs(norm / wanted - 1));
       assertThat(norm).isCloseTo(wanted, within(tolerance * wanted));
