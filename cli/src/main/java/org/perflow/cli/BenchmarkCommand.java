@@ -61,7 +61,7 @@ final class BenchmarkCommand extends Verb {
       Device.threads(threads);
     }
     Benchmark.Measured measured =
-        new Benchmark(size, train, solvingSteps, compute.chosen()).run(family);
+        new Benchmark(size, train, solvingSteps, compute.chosen(), compute.device()).run(family);
     report(measured, text(measured));
   }
 

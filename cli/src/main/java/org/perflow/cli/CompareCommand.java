@@ -6,6 +6,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.compare.Compared;
 import org.perflow.compare.Comparison;
+import org.perflow.tensor.Device;
 import org.perflow.train.ProgressListener;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -41,11 +42,22 @@ final class CompareCommand extends Verb {
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder to write to.")
   Path out;
 
+  @Option(
+      names = "--device",
+      paramLabel = "NAME",
+      description =
+          "Where to train and draw: cpu, cuda, cuda:1 (the second GPU), mps, or auto (default: the"
+              + " plan's, auto).")
+  @Nullable String device;
+
   @Override
   void run() throws Exception {
     Comparison comparison = Comparison.of(file).out(out);
     if (only != null) {
       comparison = comparison.only(only);
+    }
+    if (device != null) {
+      comparison = comparison.device(Device.parse(device).settled());
     }
     try (ProgressListener bar = new ProgressListener();
         StopOnInterrupt stop = new StopOnInterrupt()) {

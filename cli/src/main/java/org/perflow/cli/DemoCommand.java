@@ -1,11 +1,13 @@
 package org.perflow.cli;
 
 import java.nio.file.Path;
+import org.perflow.cli.options.DeviceOption;
 import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.compare.Demo;
 import org.perflow.report.EvaluationReport;
 import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code perflow demo}: the main job, small. */
@@ -28,6 +30,8 @@ final class DemoCommand extends Verb {
   @Option(names = "--short", description = "A minute or two: less training, fewer pictures.")
   boolean quick;
 
+  @Mixin DeviceOption device;
+
   private Demo.Listener shown(Progress progress) {
     return new Demo.Listener() {
       @Override
@@ -47,7 +51,7 @@ final class DemoCommand extends Verb {
     EvaluationReport report;
     try (Progress progress = new Progress("demo");
         StopOnInterrupt stop = new StopOnInterrupt()) {
-      report = new Demo(out, quick).run(shown(progress), stop);
+      report = new Demo(out, quick, device.chosen()).run(shown(progress), stop);
     }
     report(
         report.json(),

@@ -231,6 +231,7 @@ final class EvaluateCommand extends Verb {
         .batch(batch)
         .straightPictures(straightPictures)
         .compute(compute.chosen())
+        .device(compute.device())
         .resamples(resamples)
         .textAgreement(!noTextAgreement)
         .build();

@@ -238,7 +238,8 @@ final class GenerateCommand extends Verb {
     if (batch < 1) {
       throw new IllegalArgumentException("--batch is " + batch + ", expected 1 or more");
     }
-    DType type = compute.chosen().dtype();
+    DType type = compute.type();
+    DType kept = compute.chosen().weights(compute.device());
     if (scheduler != null) {
       SchedulerConfig.named(scheduler); // for its refusal
     }
@@ -247,14 +248,15 @@ final class GenerateCommand extends Verb {
     List<AppliedLoras.Source> additions = additions();
     pictures.fetchNets(this::fetch);
     Path folder = fetch(model, Installation.student());
-    try (DiffusionModel loaded = DiffusionModel.load(folder, DType.F32);
+    try (DiffusionModel loaded = DiffusionModel.load(folder, kept, compute.device());
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions);
         AppliedLoras added = AppliedLoras.fuse(embedded.model(), additions)) {
       added.notes().forEach(note -> err().println("note: " + note));
       embedded.placeholders().stream()
           .filter(placeholder -> !isSaid(placeholder))
           .forEach(name -> err().println("note: no prompt says " + name + ", so it is not used"));
-      List<ControlNetModel> nets = pictures.loadNets(DType.F32);
+      List<ControlNetModel> nets = pictures.loadNets(kept);
+      nets.forEach(net -> net.to(compute.device()));
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(fetch(preview), DType.F32)) {
         Request bound = request.withControls(pictures.bound(nets));
@@ -496,7 +498,8 @@ final class GenerateCommand extends Verb {
     if (!embeddings.isEmpty()) {
       settings.put("embedding", String.join(" ", embeddings));
     }
-    settings.put("dtype", compute.chosen().settled().torchName());
+    settings.put("dtype", compute.type().torchName());
+    settings.put("device", compute.device().toString());
     settings.put("model", Hub.nameOf(folder));
     settings.put("software", Main.VERSION);
     return settings;

@@ -106,13 +106,14 @@ final class SolversCommand extends Verb {
                     .sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
-        DiffusionModel.load(fetch(teacher, Installation.teacher()), DType.F32)) {
+        DiffusionModel.load(
+            fetch(teacher, Installation.teacher()), DType.F32, compute.device())) {
       List<SolverErrors> errors =
           SolverErrors.of(
               model,
               cases,
               guidance,
-              compute.chosen().dtype(),
+              compute.type(),
               new TimeWindows(windows),
               new Setting(TeacherSolver.HEUN, fine),
               SolverErrors.settings(evaluations));

@@ -51,9 +51,11 @@ record BatchRun(
       int from = firstStep(first(), scheduler);
       Start start = start(noise, from);
       Sampling sampling = sampling(start, from);
+      model.device().synchronize();
       long begin = System.nanoTime();
       List<Tensor> states =
           sampling.run(start.z(), from, noise, (i, z) -> after(i, from, z, start, listener));
+      model.device().synchronize();
       double seconds = (System.nanoTime() - begin) / 1e9;
       states.forEach(scope::keep);
       return new Sampled(states, seconds);

@@ -20,6 +20,7 @@ import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -57,11 +58,13 @@ public final class Pipeline implements AutoCloseable {
   }
 
   /**
-   * The model of a diffusers folder, in float32 or bfloat16, whichever {@link Compute#AUTO} finds
-   * faster here. Closing the pipeline frees it.
+   * The model of a diffusers folder, on a CUDA device where there is one ({@link Device#AUTO}), in
+   * float32 or bfloat16, whichever {@link Compute#AUTO} finds faster there. Closing the pipeline
+   * frees it.
    */
   public static Pipeline load(Path folder) throws IOException {
-    return load(folder, Compute.AUTO.dtype());
+    Device device = Device.AUTO.settled();
+    return load(folder, Compute.AUTO.dtype(device), device);
   }
 
   /**
@@ -72,9 +75,14 @@ public final class Pipeline implements AutoCloseable {
     return load(Hub.fetch(named));
   }
 
-  /** The same with weights in {@code type}, F32 or BF16, which it computes in, too. */
+  /** On the CPU, with weights in {@code type}, F32 or BF16, which it computes in, too. */
   public static Pipeline load(Path folder, DType type) throws IOException {
-    return new Pipeline(DiffusionModel.load(folder, type), type, true, null);
+    return load(folder, type, Device.CPU);
+  }
+
+  /** The same on a device, where the type may be F16, too. */
+  public static Pipeline load(Path folder, DType type, Device device) throws IOException {
+    return new Pipeline(DiffusionModel.load(folder, type, device), type, true, null);
   }
 
   /** A pipeline that computes in the dtype of the U-Net's weights. Does not own the model. */

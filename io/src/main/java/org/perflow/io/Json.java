@@ -7,13 +7,17 @@ import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import com.fasterxml.jackson.core.util.Separators;
+import com.fasterxml.jackson.databind.DeserializationContext;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.deser.std.FromStringDeserializer;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.module.SimpleModule;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.ser.std.ToStringSerializer;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -22,6 +26,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.stream.Collectors;
+import org.perflow.tensor.Device;
 
 /**
  * Reads and writes JSON files strictly: a key unknown, missing a value or twice is an error, and so
@@ -42,10 +47,25 @@ public final class Json {
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
           .enable(SerializationFeature.INDENT_OUTPUT)
+          .addModule(devices())
           .defaultPrettyPrinter(printer())
           .build();
 
   private Json() {}
+
+  /** Devices by the names that users say. */
+  private static SimpleModule devices() {
+    return new SimpleModule()
+        .addSerializer(Device.class, ToStringSerializer.instance)
+        .addDeserializer(
+            Device.class,
+            new FromStringDeserializer<>(Device.class) {
+              @Override
+              protected Device _deserialize(String name, DeserializationContext context) {
+                return Device.parse(name);
+              }
+            });
+  }
 
   private static DefaultPrettyPrinter printer() {
     return new DefaultPrettyPrinter()

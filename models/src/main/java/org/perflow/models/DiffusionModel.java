@@ -18,7 +18,9 @@ import org.perflow.io.Json;
 import org.perflow.io.Weights;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Rng;
+import org.perflow.tensor.nn.Module;
 
 /**
  * A diffusers folder in memory: everything that turns a caption into a picture, of Stable Diffusion
@@ -136,6 +138,16 @@ public record DiffusionModel(
    *     not built
    */
   public static DiffusionModel load(Path folder, DType as) throws IOException {
+    return load(folder, as, Device.CPU);
+  }
+
+  /**
+   * The same on a device, weight by weight, so that the host needs memory for the largest alone.
+   *
+   * @throws IllegalArgumentException where there is no such device: {@link Device#settled}
+   */
+  public static DiffusionModel load(Path folder, DType as, Device device) throws IOException {
+    Device there = device.settled();
     if (!Files.exists(folder)) {
       throw new NoSuchFileException(
           folder.toString(),
@@ -143,9 +155,10 @@ public record DiffusionModel(
           "there is no such model; name a diffusers folder or a single-file checkpoint");
     }
     if (Files.isRegularFile(folder)) {
-      return loadSingleFile(folder, as);
+      return loadSingleFile(folder, as, there);
     }
     DiffusionModel model = described(folder);
+    model.to(there);
     return model.filled(
         () -> {
           model.unet.loadWeights(folder.resolve("unet"), as);
@@ -244,9 +257,11 @@ public record DiffusionModel(
     return SchedulerConfig.checked(file, Json.readObject(file));
   }
 
-  private static DiffusionModel loadSingleFile(Path path, DType as) throws IOException {
+  private static DiffusionModel loadSingleFile(Path path, DType as, Device device)
+      throws IOException {
     try (SingleFile file = SingleFile.open(path)) {
       DiffusionModel model = described(file);
+      model.to(device);
       return model.filled(
           () -> {
             Weights.load(model.unet, file.weights("unet"), as);
@@ -286,16 +301,26 @@ public record DiffusionModel(
    * @param family Stable Diffusion 1, 2 or XL
    */
   public static DiffusionModel random(Family family, DType as, Rng rng) throws IOException {
+    return random(family, as, rng, Device.CPU);
+  }
+
+  /** The same on a device. */
+  public static DiffusionModel random(Family family, DType as, Rng rng, Device device)
+      throws IOException {
     JsonNode files = FamilyConfigs.published(family);
     var unet = new UNet2DConditionModel(UNetConfig.of(files.path("unet/config.json")));
     var vae = new AutoencoderKL(VaeConfig.of(files.path("vae/config.json")));
     var text = new CLIPTextModel(ClipTextConfig.of(files.path("text_encoder/config.json")));
-    List.of(unet, vae, text).forEach(part -> part.initialise(rng, as));
+    for (Module part : List.of(unet, vae, text)) {
+      part.to(device);
+      part.initialise(rng, as);
+    }
     Second second = null;
     if (unet.config().takesAddedConditions()) {
       var reader =
           new CLIPTextModelWithProjection(
               ClipTextConfig.of(files.path("text_encoder_2/config.json")));
+      reader.to(device);
       reader.initialise(rng, as);
       second = new Second(reader, CLIPTokenizer.standard("!"), true);
     }
@@ -306,6 +331,25 @@ public record DiffusionModel(
         CLIPTokenizer.standard("<|endoftext|>"),
         second,
         (ObjectNode) files.path(SCHEDULER));
+  }
+
+  /** Where its denoiser is; the other parts may be on the host meanwhile. */
+  public Device device() {
+    return unet.device();
+  }
+
+  /**
+   * Moves all parts to {@code device}. Nobody may run the model meanwhile.
+   *
+   * @throws IllegalArgumentException where there is no such device: {@link Device#settled}
+   */
+  public void to(Device device) {
+    unet.to(device);
+    vae.to(device);
+    textEncoder.to(device);
+    if (second != null) {
+      second.textEncoder().to(device);
+    }
   }
 
   /** The same with another denoiser. */

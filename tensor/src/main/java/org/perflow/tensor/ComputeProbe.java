@@ -8,8 +8,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Properties;
 import java.util.zip.CRC32;
 import org.bytedeco.javacpp.Loader;
@@ -39,14 +41,16 @@ public record ComputeProbe(double float32, double bfloat16) {
   private static final int ROUNDS = 3;
   private static final String FILE = "compute.properties";
 
-  private static @Nullable ComputeProbe known;
+  private static final Map<Device, ComputeProbe> KNOWN = new HashMap<>();
 
-  /** Of this machine. */
-  public static synchronized ComputeProbe here() {
-    if (known == null) {
-      known = told();
-    }
-    return known;
+  /** Of this machine's processor. */
+  public static ComputeProbe here() {
+    return on(Device.CPU);
+  }
+
+  /** Of a device of this machine; of one that is not its processor measured by each process. */
+  public static synchronized ComputeProbe on(Device device) {
+    return KNOWN.computeIfAbsent(device, ComputeProbe::told);
   }
 
   /** The faster one; float32 where both are alike. */
@@ -60,10 +64,10 @@ public record ComputeProbe(double float32, double bfloat16) {
         .formatted(faster().torchName(), float32, bfloat16);
   }
 
-  private static ComputeProbe told() {
+  private static ComputeProbe told(Device device) {
     String said = System.getProperty(PROPERTY);
     if (said == null) {
-      return kept();
+      return device.isCpu() ? kept() : measure(device);
     }
     return DType.parse(said) == DType.BF16
         ? new ComputeProbe(Double.POSITIVE_INFINITY, 0)
@@ -85,12 +89,12 @@ public record ComputeProbe(double float32, double bfloat16) {
       if (before != null) {
         return before;
       }
-      ComputeProbe now = measure();
+      ComputeProbe now = measure(Device.CPU);
       all.setProperty(machine, now.float32 + " " + now.bfloat16);
       write(all, file);
       return now;
     } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
-      return measure(); // a cache that cannot be read or written only costs the measurement
+      return measure(Device.CPU); // a cache that cannot be read or written only costs the measurement
     }
   }
 
@@ -149,14 +153,14 @@ public record ComputeProbe(double float32, double bfloat16) {
     }
   }
 
-  private static ComputeProbe measure() {
+  private static ComputeProbe measure(Device device) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {
-      Tensor picture = Tensor.randn(rng, 2, CHANNELS, 16, 16).channelsLast();
-      Tensor filters = Tensor.randn(rng, CHANNELS, CHANNELS, 3, 3);
-      Tensor tokens = Tensor.randn(rng, 512, CHANNELS);
-      Tensor matrix = Tensor.randn(rng, 4L * CHANNELS, CHANNELS);
+      Tensor picture = Tensor.randn(rng, 2, CHANNELS, 16, 16).channelsLast().to(device);
+      Tensor filters = Tensor.randn(rng, CHANNELS, CHANNELS, 3, 3).to(device);
+      Tensor tokens = Tensor.randn(rng, 512, CHANNELS).to(device);
+      Tensor matrix = Tensor.randn(rng, 4L * CHANNELS, CHANNELS).to(device);
       double single = Double.POSITIVE_INFINITY;
       double half = Double.POSITIVE_INFINITY;
       for (int round = 0; round <= ROUNDS; round++) { // in turn: other processes slow both
@@ -176,9 +180,11 @@ public record ComputeProbe(double float32, double bfloat16) {
 
   private static double millis(Tensor picture, Tensor filters, Tensor tokens, Tensor matrix) {
     try (Scope scope = Scope.open()) {
+      picture.device().synchronize();
       long start = System.nanoTime();
       Functional.conv2d(picture, filters, null, 1, 1);
       Functional.linear(tokens, matrix, null);
+      picture.device().synchronize();
       return (System.nanoTime() - start) / 1e6;
     }
   }

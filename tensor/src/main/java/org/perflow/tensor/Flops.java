@@ -33,19 +33,26 @@ public final class Flops {
     }
   }
 
-  /** Operations a second that a large product of matrices reaches here: the limit in practice. */
+  /** The same on the CPU. */
   public static double limit(DType type) {
-    int side = 2048;
+    return limit(type, Device.CPU);
+  }
+
+  /** Operations a second that a large product of matrices reaches there: the limit in practice. */
+  public static double limit(DType type, Device device) {
+    int side = device.isCpu() ? 2048 : 8192;
     double best = 0;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter();
         Rng rng = Rng.seeded(0)) {
-      Tensor a = Tensor.randn(rng, side, side).to(type);
-      Tensor b = Tensor.randn(rng, side, side).to(type);
+      Tensor a = Tensor.randn(rng, side, side).to(type).to(device);
+      Tensor b = Tensor.randn(rng, side, side).to(type).to(device);
       for (int i = 0; i < 4; i++) {
         try (Scope step = Scope.open()) {
+          device.synchronize();
           long start = System.nanoTime();
           a.matmul(b);
+          device.synchronize();
           best = Math.max(best, 2.0 * side * side * side / (System.nanoTime() - start) * 1e9);
         }
       }

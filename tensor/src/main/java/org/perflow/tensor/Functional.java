@@ -17,6 +17,7 @@ public final class Functional {
   /** x Wᵀ + b; x [..., in], weight [out, in]. */
   public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
     Flops.products(x.numel() / weight.size(1) * weight.size(0), weight.size(1));
+    Meta.together(x.raw, weight.raw);
     return new Tensor(torch.linear(x.raw, weight.to(x.dtype()).raw, optional(bias, x.dtype())));
   }
 
@@ -60,6 +61,10 @@ public final class Functional {
       TensorOptional bias,
       long stride,
       long padding) {
+    Meta.together(x, weight);
+    if (x.is_meta()) {
+      return new Tensor(Meta.convolution(x, weight, bias, stride, padding));
+    }
     long[] once = {1, 1};
     long[] strides = {stride, stride};
     long[] paddings = {padding, padding};
@@ -70,13 +75,25 @@ public final class Functional {
 
   /** Normalises {@code groups} groups of channels of x [B, C, ...]. */
   public static Tensor groupNorm(Tensor x, int groups, Tensor weight, Tensor bias, double eps) {
+    Meta.together(x.raw, weight.raw);
+    DType type = x.dtype();
+    if (x.raw.is_meta()) {
+      return new Tensor(
+          Meta.groupNorm(x.raw, groups, weight.to(type).raw, bias.to(type).raw, eps));
+    }
     return new Tensor(
         torch.group_norm(
-            x.raw, groups, optional(weight, x.dtype()), optional(bias, x.dtype()), eps, false));
+            x.raw, groups, optional(weight, type), optional(bias, type), eps, false));
   }
 
   /** Normalises the last dimension. */
   public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, double eps) {
+    Meta.together(x.raw, weight.raw);
+    if (x.raw.is_meta()) {
+      return new Tensor(Meta.normalised(x.raw, eps))
+          .mul(weight.to(x.dtype()))
+          .add(bias.to(x.dtype()));
+    }
     return new Tensor(
         torch.layer_norm(
             x.raw,
@@ -89,6 +106,11 @@ public final class Functional {
 
   /** Rows of {@code weight} [rows, width] that {@code index} (int64) names. */
   public static Tensor embedding(Tensor weight, Tensor index) {
+    if (weight.raw.is_meta()) {
+      long[] shape = Arrays.copyOf(index.shape(), index.dim() + 1);
+      shape[index.dim()] = weight.size(1);
+      return weight.indexSelect(0, index.reshape(-1)).reshape(shape);
+    }
     return new Tensor(torch.embedding(weight.raw, index.raw));
   }
 
@@ -98,8 +120,10 @@ public final class Functional {
    * 2¹⁶), and all on other devices, take the fused kernel, whose memory does not grow with Lq × Lk.
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
+    Meta.together(q.raw, k.raw);
     Flops.products(2 * q.numel() / q.size(-1) * k.size(-2), q.size(-1)); // q kᵀ and times v
-    if (q.device().isCpu() && !causal && q.size(-2) * k.size(-2) <= 1 << 16) {
+    boolean small = q.device().isCpu() && !causal && q.size(-2) * k.size(-2) <= 1 << 16;
+    if (small || q.raw.is_meta()) {
       double scale = 1 / Math.sqrt((double) q.size(-1));
       return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);
     }

@@ -178,12 +178,16 @@ public final class Tensor implements AutoCloseable {
 
   /** {@code a} where the condition holds, else {@code b}; broadcast. */
   public static Tensor where(Tensor condition, Tensor a, Tensor b) {
-    return new Tensor(torch.where(condition.raw, a.raw, b.raw));
+    return new Tensor(
+        condition.raw.is_meta()
+            ? Meta.where(condition.raw, a.raw, b.raw)
+            : torch.where(condition.raw, a.raw, b.raw));
   }
 
   static TensorVector vector(List<Tensor> parts) {
     TensorVector vector = new TensorVector();
     for (Tensor part : parts) {
+      Meta.together(parts.get(0).raw, part.raw);
       vector.push_back(part.raw);
     }
     return vector;
@@ -280,7 +284,10 @@ public final class Tensor implements AutoCloseable {
 
   /** The rows that {@code index} (int64) names, copied. */
   public Tensor indexSelect(int dim, Tensor index) {
-    return new Tensor(raw.index_select(dim, index.raw));
+    return new Tensor(
+        raw.is_meta()
+            ? Meta.indexSelect(raw, dim, index.raw)
+            : raw.index_select(dim, index.raw));
   }
 
   /** {@code count} equal parts along one dimension, as views. */
@@ -442,7 +449,7 @@ public final class Tensor implements AutoCloseable {
 
   /** max(x, 0), elementwise. */
   public Tensor relu() {
-    return new Tensor(torch.relu(raw));
+    return new Tensor(raw.is_meta() ? raw.clamp_min(new Scalar(0)) : torch.relu(raw));
   }
 
   /** nearest, ties to even, elementwise. */
@@ -513,6 +520,7 @@ public final class Tensor implements AutoCloseable {
 
   /** Matrix product, batched over leading dimensions. */
   public Tensor matmul(Tensor other) {
+    Meta.together(raw, other.raw);
     return new Tensor(torch.matmul(raw, other.raw));
   }
 

@@ -48,6 +48,11 @@ public final class TorchScript implements AutoCloseable {
     }
   }
 
+  /** Moves its weights to that device, where its inputs must be, too. */
+  public void to(Device device) {
+    module.to(device.settled().raw());
+  }
+
   /** Whether the module has a submodule of this name. */
   public boolean hasChild(String child) {
     return module.hasattr(child) && module.attr(child).isModule();

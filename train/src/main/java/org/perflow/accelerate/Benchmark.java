@@ -30,6 +30,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Flops;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -48,7 +49,8 @@ import org.perflow.train.TrainOptions;
  * shares the weights with the teacher and recomputes activations.
  *
  * <pre>{@code
- * Benchmark.Measured measured = new Benchmark(512, false, 8, Compute.AUTO).run(WeightsKind.Family.SD1);
+ * Benchmark benchmark = new Benchmark(512, false, 8, Compute.AUTO, Device.AUTO);
+ * Benchmark.Measured measured = benchmark.run(WeightsKind.Family.SD1);
  * double seconds = measured.sample().cost().seconds();
  * }</pre>
  *
@@ -56,8 +58,10 @@ import org.perflow.train.TrainOptions;
  * @param train whether a training step is taken, too
  * @param solvingSteps steps of the teacher in it
  * @param compute element type of all networks
+ * @param device where they are
  */
-public record Benchmark(int size, boolean train, int solvingSteps, Compute compute) {
+public record Benchmark(
+    int size, boolean train, int solvingSteps, Compute compute, Device device) {
   /** Sampling steps. */
   public static final int STEPS = 4;
 
@@ -78,7 +82,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
   public Measured run(Family family) throws IOException {
     try (Rng rng = Rng.seeded(0);
         DiffusionModel model =
-            DiffusionModel.random(family, train ? DType.F32 : compute.dtype(), rng)) {
+            DiffusionModel.random(family, train ? DType.F32 : type(), rng, device)) {
       return measure(family, model, rng);
     }
   }
@@ -89,12 +93,12 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
    */
   public Measured measure(Family family, DiffusionModel model, Rng rng) throws IOException {
     Sampled sampled = sample(model);
-    double limit = Flops.limit(compute.dtype()) / 1e12;
+    double limit = Flops.limit(type(), device.settled()) / 1e12;
     return train
         ? trained(family, model, rng, sampled, limit)
         : new Measured(
             family,
-            compute.settled().torchName(),
+            compute.settled(device).torchName(),
             model.unet().parameterCount(),
             size,
             sampled,
@@ -104,10 +108,15 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             null);
   }
 
+  private DType type() {
+    return compute.dtype(device);
+  }
+
   /** How long something took: on the clock, and in seconds of one core, which load changes less. */
   public record Cost(double seconds, double coreSeconds) {}
 
-  private static Cost now() {
+  private Cost now() {
+    device.settled().synchronize();
     double cores =
         ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system
             ? system.getProcessCpuTime() / 1e9
@@ -115,7 +124,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
     return new Cost(System.nanoTime() / 1e9, cores);
   }
 
-  private static Cost since(Cost start) {
+  private Cost since(Cost start) {
     Cost end = now();
     return new Cost(end.seconds - start.seconds, end.coreSeconds - start.coreSeconds);
   }
@@ -159,7 +168,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             model.unet(),
             PerflowMethod.MEASURED.scheduler(
                 model.schedulerConfig(), options(model.schedulerConfig())));
-    Pipeline pipeline = new Pipeline(student, compute.dtype());
+    Pipeline pipeline = new Pipeline(student, type());
     Request request = Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size);
     Cost start = now();
     long operations = Flops.of(() -> pipeline.draw(request));
@@ -174,11 +183,11 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
     long weights = model.unet().parameterCount();
     Path folder = Files.createTempDirectory("perflow-benchmark");
     try (CachedExamples data =
-        CachedExamples.of(model, List.of(shard(folder)), folder, compute.dtype(), 0)) {
+        CachedExamples.of(model, List.of(shard(folder)), folder, type(), 0)) {
       // As in a run on cached latents and captions, from here on only the U-Net is needed.
       model.vae().close();
       model.textEncoder().close();
-      Net network = UnetNet.of(model.unet(), compute.dtype(), null);
+      Net network = UnetNet.of(model.unet(), type(), null);
       var teacher = new Task.Teacher(network, scheduler);
       Task task = new Task(data, teacher, network, false, TrainOptions.DEFAULTS, folder);
       try (PerflowObjective objective = new PerflowObjective(task, options(scheduler));
@@ -192,7 +201,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
         optimiser.step(1e-5);
         return new Measured(
             family,
-            compute.settled().torchName(),
+            compute.settled(device).torchName(),
             weights,
             size,
             sampled,

@@ -25,6 +25,9 @@ import org.perflow.io.Json;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+import org.perflow.train.TrainOptions;
 
 /**
  * What a {@link Comparison} is to do, read from YAML or built in Java. Immutable, valid once made;
@@ -39,6 +42,7 @@ import org.perflow.tensor.Compute;
  * @param seed of the first picture; the others count on from it
  * @param batch pictures drawn at a time
  * @param dtype to draw with: auto, float32 or bfloat16
+ * @param device to train, draw and compare pictures on
  * @param train training settings of all methods, the budget among them: steps or minutes
  * @param entries what is compared, in the order of the plan within equal costs
  * @param transfer the plug-and-play test; null for none
@@ -54,6 +58,7 @@ public record ComparePlan(
     long seed,
     int batch,
     String dtype,
+    String device,
     @Nullable ObjectNode train,
     List<Entry> entries,
     @Nullable TransferPlan transfer)
@@ -193,6 +198,7 @@ public record ComparePlan(
     Guidance.of(guidance);
     steps = EvaluatorOptions.checkSteps("steps", steps);
     Compute.parse(dtype);
+    Device.parse(device);
     Set<String> names = new HashSet<>();
     for (Entry entry : entries) {
       if (!names.add(entry.slug())) {
@@ -223,6 +229,7 @@ public record ComparePlan(
         1_000_000,
         32,
         "float32",
+        "auto",
         null,
         List.of(entries),
         null);
@@ -259,6 +266,22 @@ public record ComparePlan(
   static Path model(String named) throws IOException {
     Path found = Installation.find(named);
     return Files.exists(found) ? found : Hub.fetch(named);
+  }
+
+  /** To draw with. */
+  DType type() {
+    return Compute.parse(dtype).dtype(Device.parse(device));
+  }
+
+  /** A model that takes part, kept as {@link Compute#weights} says. */
+  DiffusionModel load(Path folder) throws IOException {
+    Device there = Device.parse(device);
+    return DiffusionModel.load(folder, Compute.parse(dtype).weights(there), there);
+  }
+
+  /** What trainings begin with: {@link TrainOptions#DEFAULTS} there. */
+  TrainOptions training() {
+    return TrainOptions.DEFAULTS.withDevice(Device.parse(device));
   }
 
   /** The folders of shards, likewise. */

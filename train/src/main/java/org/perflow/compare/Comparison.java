@@ -36,6 +36,7 @@ import org.perflow.report.EvaluationReport;
 import org.perflow.report.Report;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.TrainingCurve;
@@ -119,6 +120,11 @@ public final class Comparison {
   /** Folder of the {@link FeatureNetwork}; else the one that comes with perflow. */
   public Comparison features(Path folder) {
     return new Comparison(plan, file, only, folder, out);
+  }
+
+  /** Where to train, draw and compare; else where the plan says. */
+  public Comparison device(Device device) {
+    return new Comparison(plan.withDevice(device.toString()), file, only, features, out);
   }
 
   /** Folder to write to. */
@@ -216,7 +222,7 @@ public final class Comparison {
         return Accelerator.of(plan.teacherFolder())
             .data(plan.dataFolders())
             .method(method, suited -> Overrides.apply(suited, orEmpty(entry.options())))
-            .train(Overrides.apply(TrainOptions.DEFAULTS, train))
+            .train(Overrides.apply(plan.training(), train))
             .lora(Overrides.apply(method.lora(), orEmpty(entry.lora())))
             .cache(folder.resolve("cache"))
             .out(folder.resolve(entry.slug()))
@@ -239,13 +245,14 @@ public final class Comparison {
         @Nullable Path fineTune)
         throws IOException {
       List<DiffusionModel> owned = new ArrayList<>();
-      try (DiffusionModel teacher = DiffusionModel.load(plan.teacherFolder(), DType.F32);
+      try (DiffusionModel teacher = plan.load(plan.teacherFolder());
           FeatureNetwork network = FeatureNetwork.load(features)) {
+        network.to(Device.parse(plan.device()));
         List<Loaded> loaded = new ArrayList<>();
         for (Contestant contestant : contestants) {
           DiffusionModel model = teacher;
           if (contestant.folder().isPresent()) {
-            model = DiffusionModel.load(contestant.folder().get(), DType.F32);
+            model = plan.load(contestant.folder().get());
             owned.add(model);
           }
           loaded.add(new Loaded(contestant, model));
@@ -273,7 +280,7 @@ public final class Comparison {
     private Evaluation.Options options(List<SampledModel> systems) {
       TensorCache cache = new TensorCache(folder.resolve("cache"));
       return new Evaluation.Options(
-              plan.batch(), Compute.parse(plan.dtype()).dtype(), 4, 48, 4, 8, cache, true)
+              plan.batch(), plan.type(), 4, 48, 4, 8, cache, true)
           .inWindowsOf(systems);
     }
 

@@ -29,6 +29,7 @@ import org.perflow.report.Charts;
 import org.perflow.report.EvaluationReport;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.train.TrainListener;
@@ -47,13 +48,19 @@ import org.perflow.train.TrainOptions;
  *
  * @param out folder of report and runs; every demo trains anew, earlier runs stay
  * @param quick a minute or two instead of five: less training, fewer pictures
+ * @param device to train and draw on
  */
-public record Demo(Path out, boolean quick) {
+public record Demo(Path out, boolean quick, Device device) {
   private static final double GUIDANCE = Guidance.DEFAULT; // of the teacher and its students
   private static final long FIRST_SEED = 1_000_000;
   private static final int BATCH = 16;
   private static final int[] TEACHER_STEPS = {50, 8, 4};
   private static final int[] STUDENT_STEPS = {4, 8};
+
+  /** On {@link Device#AUTO}. */
+  public Demo(Path out, boolean quick) {
+    this(out, quick, Device.AUTO);
+  }
 
   /** Told how far the demo is. */
   @FunctionalInterface
@@ -129,7 +136,7 @@ public record Demo(Path out, boolean quick) {
     listener.planned(
         "%s, %.0f network evaluations a second: about %.0f s in all, %.0f of them for training, then %d pictures by each"
             .formatted(
-                Compute.AUTO.why(),
+                Compute.AUTO.why(device),
                 1 / pace,
                 budget.total(),
                 budget.training(),
@@ -188,9 +195,9 @@ public record Demo(Path out, boolean quick) {
   }
 
   /** Of a batch of pictures by the student that comes with the program, the second time. */
-  private static double secondsAnEvaluation() throws IOException {
-    DType type = Compute.AUTO.dtype();
-    try (DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32)) {
+  private double secondsAnEvaluation() throws IOException {
+    DType type = Compute.AUTO.dtype(device);
+    try (DiffusionModel shipped = load(Installation.student())) {
       SampledModel student = student("Student, shipped", shipped, 4);
       List<Case> cases = Case.of(heldOut(), BATCH, FIRST_SEED);
       double seconds = 0;
@@ -206,6 +213,7 @@ public record Demo(Path out, boolean quick) {
 
   private TrainOptions training(Budget budget) {
     return TrainOptions.DEFAULTS
+        .withDevice(device)
         .withWarmup(4)
         .withSteps(quick ? 16 : 120)
         .withMinutes(budget.training() / 60)
@@ -232,10 +240,11 @@ public record Demo(Path out, boolean quick) {
   }
 
   private Evaluated compare(Path trained, int pictures, Curve progress) throws IOException {
-    try (DiffusionModel teacher = DiffusionModel.load(Installation.teacher(), DType.F32);
-        DiffusionModel shipped = DiffusionModel.load(Installation.student(), DType.F32);
-        DiffusionModel fresh = DiffusionModel.load(trained, DType.F32);
+    try (DiffusionModel teacher = load(Installation.teacher());
+        DiffusionModel shipped = load(Installation.student());
+        DiffusionModel fresh = load(trained);
         FeatureNetwork features = FeatureNetwork.load(Installation.features())) {
+      features.to(device);
       List<SampledModel> systems = new ArrayList<>();
       for (int steps : TEACHER_STEPS) {
         systems.add(new SampledModel("Teacher, DDIM", teacher, "ddim", steps, GUIDANCE));
@@ -253,12 +262,16 @@ public record Demo(Path out, boolean quick) {
           Evaluation.Measures.on(features),
           null,
           new Evaluation.Options(
-              BATCH, Compute.AUTO.dtype(), 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
+              BATCH, Compute.AUTO.dtype(device), 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
           drawn -> {
             done[0] += BATCH * drawn.candidate().networkEvaluations();
             progress.drawn(Math.min(0.99, done[0] / all), drawn.toString());
           });
     }
+  }
+
+  private DiffusionModel load(Path folder) throws IOException {
+    return DiffusionModel.load(folder, Compute.AUTO.weights(device), device);
   }
 
   private static List<String> heldOut() throws IOException {

@@ -73,7 +73,10 @@ public record Training(
     if (!Files.exists(folder.resolve("config.json"))) {
       return;
     }
-    List<String> differences = wanted.differences(RunConfig.in(folder));
+    List<String> differences =
+        wanted.differences(RunConfig.in(folder)).stream()
+            .filter(difference -> !difference.startsWith("train.device ")) // the student is the same
+            .toList();
     if (!differences.isEmpty()) {
       throw new IllegalArgumentException(
           "%s/config.json was written with other settings than the plan has now: %s; choose another"

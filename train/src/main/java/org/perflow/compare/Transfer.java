@@ -78,8 +78,8 @@ record Transfer(
           Shards.test(own),
           RunConfig.settled(
               settings.train() == null
-                  ? TrainOptions.DEFAULTS
-                  : Overrides.apply(TrainOptions.DEFAULTS, settings.train()),
+                  ? plan.training()
+                  : Overrides.apply(plan.training(), settings.train()),
               out),
           out);
     } catch (IllegalArgumentException e) {
@@ -121,7 +121,7 @@ record Transfer(
     Provenance provenance = Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
     List<Sample> samples = ShardReader.readAll(shards);
     Path cache = out.resolve("cache/latents.safetensors");
-    try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32)) {
+    try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32, train.device())) {
       requireKnown(model);
       try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache);
           Captions texts = Captions.of(model.tokenizer(), samples);
@@ -132,7 +132,7 @@ record Transfer(
                       model.unet(),
                       model.textEncoder(),
                       NoiseSchedule.of(model.schedulerConfig()),
-                      train.compute().dtype())
+                      train.computeType())
                   .keepingText()) {
         boolean resume = Files.isDirectory(out.resolve("checkpoints"));
         new TrainingRun("fine-tune", config, out, resume, listeners)
@@ -176,7 +176,7 @@ record Transfer(
     Map<String, String> refused = new LinkedHashMap<>();
     List<DiffusionModel> sums = new ArrayList<>();
     List<SampledModel> systems = new ArrayList<>();
-    try (DiffusionModel tuned = DiffusionModel.load(base, DType.F32)) {
+    try (DiffusionModel tuned = plan.load(base)) {
       for (var student : students.entrySet()) {
         ComparePlan.Entry entry = student.getKey();
         Path sum = out.resolve(entry.slug());
@@ -184,7 +184,7 @@ record Transfer(
         if (refusal.isPresent()) {
           refused.put(entry.name(), refusal.get());
         } else {
-          sums.add(DiffusionModel.load(sum, DType.F32));
+          sums.add(plan.load(sum));
           systems.addAll(plan.sampled(entry, sums.get(sums.size() - 1)));
         }
       }

@@ -113,12 +113,12 @@ public record StudentRun<O extends Record>(
    * @throws org.perflow.train.StoppedException where a listener wanted to stop
    */
   public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
-    DType type = train.compute().dtype();
+    DType type = train.computeType();
     // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
     // both compute with.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
         DiffusionModel model = studentToBe();
-        UNet2DConditionModel frozen = UNet2DConditionModel.load(teacher.resolve("unet"), type);
+        UNet2DConditionModel frozen = frozen(type);
         CachedExamples examples =
             CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
         LoraAdapters adapters = adapters(model);
@@ -139,9 +139,15 @@ public record StudentRun<O extends Record>(
     }
   }
 
+  private UNet2DConditionModel frozen(DType type) throws IOException {
+    UNet2DConditionModel network = UNet2DConditionModel.load(teacher.resolve("unet"), type);
+    network.to(train.device());
+    return network;
+  }
+
   /** The teacher's folder with the network to train: its own, or an earlier student's. */
   private DiffusionModel studentToBe() throws IOException {
-    DiffusionModel model = DiffusionModel.load(teacher, DType.F32);
+    DiffusionModel model = DiffusionModel.load(teacher, DType.F32, train.device());
     try {
       UNetConfig wanted = method.student(model.unet().config(), options);
       if (!wanted.equals(model.unet().config())) {
@@ -163,6 +169,7 @@ public record StudentRun<O extends Record>(
   /** The same weights in a network that has layers more, which start so that nothing changes. */
   private DiffusionModel widened(DiffusionModel model, UNetConfig wanted) {
     UNet2DConditionModel wider = new UNet2DConditionModel(wanted);
+    wider.to(model.unet().device());
     try (Rng rng = Rng.seeded(train.seed())) {
       wider.initialise(rng, DType.F32);
     }
@@ -188,7 +195,7 @@ public record StudentRun<O extends Record>(
     DiffusionModel student = StudentWriter.student(model, model.unet(), sampled(model));
     Recommended own = Recommended.of(student);
     return SampleSheet.of(examples.captions())
-        .draw(student, train.compute().dtype(), own.steps(), own.guidance());
+        .draw(student, train.computeType(), own.steps(), own.guidance());
   }
 
   private void save(DiffusionModel model, @Nullable LoraAdapters adapters) throws IOException {

@@ -12,6 +12,7 @@ import org.perflow.pipeline.Sampled;
 import org.perflow.pipeline.StepListener;
 import org.perflow.pipeline.VaeCodec;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
@@ -63,7 +64,8 @@ final class Drawing {
       alpha[i] = schedule.alpha(levels[i]);
       sigma[i] = schedule.sigma(levels[i]);
     }
-    List<Tensor> points = states.subList(0, count);
+    List<Tensor> points =
+        states.subList(0, count).stream().map(state -> state.to(Device.CPU)).toList();
     return new Candidate.Trajectories(
         new Straightness.Trajectory(points, times), Straightness.rectified(points, alpha, sigma));
   }

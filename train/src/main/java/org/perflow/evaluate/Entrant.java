@@ -12,7 +12,8 @@ import org.perflow.flow.Recommended;
 import org.perflow.flow.sampler.Schedulers;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.SchedulerConfig;
-import org.perflow.tensor.DType;
+import org.perflow.tensor.Compute;
+import org.perflow.tensor.Device;
 
 /**
  * A model folder that takes part in an evaluation, and how it is drawn with.
@@ -84,9 +85,9 @@ record Entrant(Role role, String name, Path folder, @Nullable String sampler) {
         : name.substring(0, 1).toLowerCase(Locale.ROOT) + name.substring(1);
   }
 
-  /** With its weights. The caller closes it. */
-  Loaded load() throws IOException {
-    return new Loaded(this, DiffusionModel.load(folder, DType.F32));
+  /** With its weights, as {@link Compute#weights} says. The caller closes it. */
+  Loaded load(Compute compute, Device device) throws IOException {
+    return new Loaded(this, DiffusionModel.load(folder, compute.weights(device), device));
   }
 
   /** An entrant with its weights in memory. */

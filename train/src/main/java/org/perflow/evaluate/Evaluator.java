@@ -159,7 +159,7 @@ public final class Evaluator {
     List<Entrant.Loaded> models = new ArrayList<>();
     try (Features network = network()) {
       for (Entrant entrant : entrants) {
-        models.add(entrant.load());
+        models.add(entrant.load(options.compute(), options.device()));
       }
       return measure(network, models, heldOut, progress)
           .about(summary(models), settings(network, models, shards));
@@ -225,7 +225,7 @@ public final class Evaluator {
     Evaluation.Options standard = Evaluation.Options.DEFAULTS;
     return new Evaluation.Options(
             options.batch(),
-            options.compute().dtype(),
+            options.compute().dtype(options.device()),
             standard.windows(),
             standard.straightSteps(),
             options.straightPictures(),
@@ -273,7 +273,8 @@ public final class Evaluator {
                 .map(model -> guidance(model, models) + " (" + model.entrant().name() + ")")
                 .toList()));
     settings.put("first seed", Long.toString(options.seed()));
-    settings.put("dtype", options.compute().settled().torchName());
+    settings.put("dtype", options.compute().settled(options.device()).torchName());
+    settings.put("device", options.device().settled().toString());
     settings.put("resamples", Integer.toString(resamples(network)));
     settings.put("software", Provenance.software());
     return settings;
@@ -348,9 +349,12 @@ public final class Evaluator {
   }
 
   private Features network() throws IOException {
-    return Files.isDirectory(features)
-        ? FeatureNetwork.load(features)
-        : TorchScriptFeatures.load(features);
+    Features network =
+        Files.isDirectory(features)
+            ? FeatureNetwork.load(features)
+            : TorchScriptFeatures.load(features);
+    network.to(options.device());
+    return network;
   }
 
   private int resamples(Features network) {

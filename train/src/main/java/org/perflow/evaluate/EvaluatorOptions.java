@@ -5,6 +5,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Guidance;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.Device;
 
 /**
  * Settings of an {@link Evaluator}. Immutable, valid once made.
@@ -19,6 +20,7 @@ import org.perflow.tensor.Compute;
  * @param batch pictures drawn at a time
  * @param straightPictures trajectories of each system that straightness is measured on
  * @param compute element type of text encoder, U-Net and decoder
+ * @param device where models draw and pictures are compared
  * @param resamples bootstrap resamples of the distances between sets, each as costly as a distance;
  *     null for 100, or 20 with TorchScript features
  * @param textAgreement whether to measure how often a picture's caption is found among others, for
@@ -35,6 +37,7 @@ public record EvaluatorOptions(
     int batch,
     int straightPictures,
     Compute compute,
+    Device device,
     @Nullable Integer resamples,
     boolean textAgreement)
     implements EvaluatorOptionsBuilder.With {
@@ -48,6 +51,7 @@ public record EvaluatorOptions(
           .batch(32)
           .straightPictures(8)
           .compute(Compute.AUTO)
+          .device(Device.AUTO)
           .textAgreement(true)
           .build();
 

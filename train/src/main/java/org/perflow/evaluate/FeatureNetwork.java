@@ -137,7 +137,10 @@ public final class FeatureNetwork extends Module implements Features {
     return config.channels().get(config.channels().size() - 1);
   }
 
-  /** pictures [B, 3, H, W] in [-1, 1] to features [B, width], owned by the caller's scope. */
+  /**
+   * pictures [B, 3, H, W] in [-1, 1] to features [B, width] where the pictures are, owned by the
+   * caller's scope.
+   */
   @Override
   public Tensor features(Tensor pictures) {
     int size = config.sampleSize();
@@ -155,11 +158,11 @@ public final class FeatureNetwork extends Module implements Features {
               + pictures
               + ": resize them first");
     }
-    Tensor h = Functional.silu(convIn.forward(pictures.channelsLast())); // [B, 32, 32, 32]
+    Tensor h = Functional.silu(convIn.forward(pictures.to(device()).channelsLast())); // [B, 32, 32, 32]
     for (Stage stage : stages) {
       h = stage.forward(h);
     }
-    return h.mean(2, 3); // [B, width]
+    return h.mean(2, 3).to(pictures.device()); // [B, width]
   }
 
   /** features [B, width] to scores of the concepts [B, numConcepts]. */

@@ -1,5 +1,6 @@
 package org.perflow.evaluate;
 
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -15,6 +16,9 @@ public interface Features extends AutoCloseable {
 
   /** pictures [B, 3, side, side] in [-1, 1] to features [B, D], owned by the caller's scope. */
   Tensor features(Tensor pictures);
+
+  /** Moves its weights, where it has any, to that device; pictures may be on another. */
+  default void to(Device device) {}
 
   /** Changes with the weights. */
   String fingerprint();

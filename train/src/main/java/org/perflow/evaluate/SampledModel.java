@@ -12,6 +12,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.pipeline.Sampled;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -66,9 +67,9 @@ public record SampledModel(
     Drawing drawing = new Drawing(pipeline(compute), guidance, steps, compute);
     Sampled sampled = drawing.sample(cases);
     long begin = System.nanoTime();
-    Tensor pictures = drawing.decode(sampled.latents());
+    Tensor pictures = drawing.decode(sampled.latents()).to(Device.CPU); // waits for the device
     double decodeSeconds = (System.nanoTime() - begin) / 1e9;
-    return new Drawn(sampled.latents(), pictures, sampled.seconds(), decodeSeconds);
+    return new Drawn(sampled.latents().to(Device.CPU), pictures, sampled.seconds(), decodeSeconds);
   }
 
   @Override

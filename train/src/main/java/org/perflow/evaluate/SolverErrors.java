@@ -104,7 +104,8 @@ public record SolverErrors(
               NoiseSchedule.of(teacher.schedulerConfig()),
               PredictionType.of(teacher.schedulerConfig()),
               Network.of(teacher.unet()).guided(told, empty, guidance));
-      Tensor start = noise.draw(teacher.unet().config().inChannels(), size, size);
+      Tensor start =
+          noise.draw(teacher.unet().config().inChannels(), size, size).to(teacher.device());
       return of(problem, start, windows, fine, settings);
     }
   }

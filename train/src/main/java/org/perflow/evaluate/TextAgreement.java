@@ -15,6 +15,7 @@ import org.perflow.io.Sample;
 import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -263,7 +264,7 @@ public final class TextAgreement implements AutoCloseable {
       for (int from = 0; from < captions.size(); from += BATCH) {
         List<String> some = captions.subList(from, Math.min(captions.size(), from + BATCH));
         try (Scope batch = Scope.open()) {
-          Tensor text = new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text();
+          Tensor text = new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text().to(Device.CPU);
           parts.add(batch.keep(text.mean(1)));
         }
       }

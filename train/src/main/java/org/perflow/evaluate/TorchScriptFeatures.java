@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import org.perflow.io.Fingerprint;
 import org.perflow.io.FormatException;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.TorchScript;
@@ -27,6 +28,7 @@ public final class TorchScriptFeatures implements Features {
   private final TorchScript module;
   private final String name;
   private final String fingerprint;
+  private Device device = Device.CPU;
 
   private TorchScriptFeatures(TorchScript module, String name, String fingerprint) {
     this.module = module;
@@ -52,6 +54,12 @@ public final class TorchScriptFeatures implements Features {
   }
 
   @Override
+  public void to(Device other) {
+    module.to(other);
+    device = other.settled();
+  }
+
+  @Override
   public String name() {
     return name;
   }
@@ -69,14 +77,15 @@ public final class TorchScriptFeatures implements Features {
   @Override
   public Tensor features(Tensor pictures) {
     try (Scope scope = Scope.open()) {
-      Tensor levels = pictures.to(DType.F32).clamp(-1, 1).add(1).mul(127.5); // 0..255
+      Tensor levels = pictures.to(device).to(DType.F32).clamp(-1, 1).add(1).mul(127.5); // 0..255
       Tensor input = levels.sub(128).div(128);
       Tensor output = module.hasChild(PART) ? module.forward(PART, input) : module.forward(input);
       if (output.dim() < 2 || output.size(0) != pictures.size(0)) {
         throw new IllegalArgumentException(
             name + " makes " + output + " of " + pictures + ", expected [B, ...] of as many rows");
       }
-      return scope.keep(output.reshape(output.size(0), -1).to(DType.F32).copy());
+      Tensor features = output.reshape(output.size(0), -1).to(DType.F32).to(pictures.device());
+      return scope.keep(features.copy());
     }
   }
 

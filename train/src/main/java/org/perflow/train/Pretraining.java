@@ -224,10 +224,12 @@ public final class Pretraining {
     /** With weights where some are kept. */
     private DiffusionModel begun() throws IOException {
       if (settings.kept().isEmpty() && Files.isDirectory(settings.like())) {
-        return DiffusionModel.withoutWeights(settings.like());
+        DiffusionModel model = DiffusionModel.withoutWeights(settings.like());
+        model.to(train.device());
+        return model;
       }
       try {
-        return DiffusionModel.load(settings.like(), DType.F32);
+        return DiffusionModel.load(settings.like(), DType.F32, train.device());
       } catch (FormatException e) {
         throw settings.kept().isEmpty()
             ? e
@@ -243,7 +245,7 @@ public final class Pretraining {
         return given;
       }
       if (resume && Files.exists(trained)) {
-        return AutoencoderKL.load(trained, DType.F32);
+        return trained(trained);
       }
       try (Rng rng = Rng.seeded(settings.train().seed())) {
         given.initialise(rng, DType.F32);
@@ -255,10 +257,11 @@ public final class Pretraining {
               .withLearningRate(1e-3)
               .withDecay(TrainOptions.Decay.COSINE)
               .withCompute(train.compute())
+              .withDevice(train.device())
               .withSeed(train.seed())
               .withCheckpointEvery(train.checkpointEvery());
       try (VaeObjective objective =
-          new VaeObjective(given, samples, vaeTraining.compute().dtype())) {
+          new VaeObjective(given, samples, vaeTraining.computeType())) {
         new TrainingRun(
                 "vae",
                 RunConfig.of(vaeTraining),
@@ -267,7 +270,13 @@ public final class Pretraining {
                 listeners)
             .run(objective, null, () -> saveScaled(given, trained));
       }
-      return AutoencoderKL.load(trained, DType.F32);
+      return trained(trained);
+    }
+
+    private AutoencoderKL trained(Path vae) throws IOException {
+      AutoencoderKL model = AutoencoderKL.load(vae, DType.F32);
+      model.to(train.device());
+      return model;
     }
 
     /** Saves a copy whose scaling factor brings the latents to deviation 1. */
@@ -298,7 +307,7 @@ public final class Pretraining {
         return new TrainingRun("pretrain", config, folder, goesOn, listeners)
             .run(
                 objective,
-                () -> sheet.draw(model, train.compute().dtype(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
+                () -> sheet.draw(model, train.computeType(), SAMPLE_STEPS, SAMPLE_GUIDANCE),
                 () -> {
                   model.save(target, DType.F16, provenance.asMetadata());
                   provenance.write(target);
@@ -315,7 +324,7 @@ public final class Pretraining {
               model.unet(),
               model.textEncoder(),
               NoiseSchedule.of(model.schedulerConfig()),
-              train.compute().dtype());
+              train.computeType());
       return settings.kept().contains(Keep.TEXT_ENCODER) ? both.keepingText() : both;
     }
   }

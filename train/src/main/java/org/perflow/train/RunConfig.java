@@ -14,6 +14,7 @@ import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.Device;
 
 /**
  * What a run was told, as the {@code config.json} beside everything it writes: the {@link
@@ -80,16 +81,20 @@ public record RunConfig(ObjectNode json) {
   }
 
   /**
-   * {@code train} with its element type settled: {@link Compute#AUTO} is the type that the run in
-   * {@code folder} began with, and in a new one whichever is faster here.
+   * {@code train} with device and element type settled: {@link Device#AUTO} is what is here, and
+   * {@link Compute#AUTO} the type that the run in {@code folder} began with, and in a new one
+   * whichever is faster there.
+   *
+   * @throws IllegalArgumentException where there is no such device, or not of that type
    */
   public static TrainOptions settled(TrainOptions train, Path folder) throws IOException {
+    TrainOptions here = train.withDevice(train.device().settled());
     if (train.compute() != Compute.AUTO) {
-      return train;
+      return here.withCompute(train.compute().settled(here.device()));
     }
     Optional<Path> begun = Checkpoint.latest(folder);
     Compute before = begun.isEmpty() ? Compute.AUTO : in(begun.get()).train().compute();
-    return train.withCompute(before.settled());
+    return here.withCompute(before.settled(here.device()));
   }
 
   /** What differs between an earlier config and this one, such as "train.batch (was 8, is 16)". */

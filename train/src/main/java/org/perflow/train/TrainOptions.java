@@ -3,6 +3,8 @@ package org.perflow.train;
 import io.soabase.recordbuilder.core.RecordBuilder;
 import org.perflow.io.Overrides;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.optim.AdamW;
 
 /**
@@ -23,6 +25,7 @@ import org.perflow.tensor.optim.AdamW;
  * @param clip largest gradient norm; 0 = no clipping
  * @param ema largest decay of the averaged weights; 0 = no averaging
  * @param compute element type of the forward and backward pass; weights are always float32
+ * @param device where it is trained
  * @param gradientCheckpointing compute blocks twice to save memory
  * @param seed of the data order and of all noise
  * @param logEvery steps between two records of loss and learning rate
@@ -45,6 +48,7 @@ public record TrainOptions(
     double clip,
     double ema,
     Compute compute,
+    Device device,
     boolean gradientCheckpointing,
     long seed,
     int logEvery,
@@ -76,6 +80,7 @@ public record TrainOptions(
           .clip(1.0)
           .ema(0.999)
           .compute(Compute.AUTO)
+          .device(Device.AUTO)
           .gradientCheckpointing(false)
           .seed(0)
           .logEvery(1)
@@ -111,6 +116,11 @@ public record TrainOptions(
     if (!holds) {
       throw new IllegalArgumentException(otherwise);
     }
+  }
+
+  /** The element type of forward and backward pass, on {@link #device}. */
+  public DType computeType() {
+    return compute.dtype(device);
   }
 
   AdamW.Options adam() {

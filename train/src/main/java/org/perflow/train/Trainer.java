@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -177,7 +178,7 @@ public final class Trainer implements AutoCloseable {
     }
     if (step == 0) {
       note(groups());
-      note("computes in " + options.compute().torchName());
+      note("computes in " + options.compute().torchName() + where());
       note(objective.check());
       sample();
     }
@@ -210,6 +211,11 @@ public final class Trainer implements AutoCloseable {
       listener.onEnd();
     }
     return new Result(step, loss, seconds(), objective.preparationSeconds());
+  }
+
+  private String where() {
+    Device device = weights.values().device();
+    return device.isCpu() ? "" : " on " + device;
   }
 
   private boolean isStopWanted() {

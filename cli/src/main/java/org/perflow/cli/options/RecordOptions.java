@@ -14,6 +14,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Json;
 import org.perflow.tensor.Compute;
+import org.perflow.tensor.Device;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.ISetter;
@@ -75,12 +76,18 @@ public final class RecordOptions {
         .fallbackValue("true")
         .paramLabel(label(type))
         .description(description(name, type, standard))
-        .converters(
-            type.isEnum()
-                ? new ITypeConverter<?>[] {given -> constant(type, given)}
-                : new ITypeConverter<?>[0])
+        .converters(converters(type))
         .setter(setter(name))
         .build();
+  }
+
+  private static ITypeConverter<?>[] converters(Class<?> type) {
+    if (type == Device.class) {
+      return new ITypeConverter<?>[] {given -> Device.parse(given).toString()};
+    }
+    return type.isEnum()
+        ? new ITypeConverter<?>[] {given -> constant(type, given)}
+        : new ITypeConverter<?>[0];
   }
 
   /** What was given on the command line, by the record's names. */

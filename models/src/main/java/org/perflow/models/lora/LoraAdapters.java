@@ -70,7 +70,6 @@ public final class LoraAdapters implements AutoCloseable {
           "LoRA rank must be 1 or more and alpha above 0; got " + rank + " and " + alpha);
     }
     LoraAdapters adapters = new LoraAdapters(alpha);
-    adapters.factors.to(unet.device());
     Map<String, Parameter> targets = targets(unet);
     if (targets.isEmpty()) {
       throw new IllegalArgumentException("this model has no matrix in blocks to adapt");
@@ -78,6 +77,7 @@ public final class LoraAdapters implements AutoCloseable {
     targets.forEach(
         (name, target) ->
             adapters.pairs.put(name, adapters.factors.add(name, new Pair(target.shape(), rank))));
+    adapters.factors.to(unet.device());
     adapters.factors.initialise(rng, DType.F32);
     targets.forEach(
         (name, target) -> {

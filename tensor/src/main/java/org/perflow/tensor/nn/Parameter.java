@@ -133,11 +133,16 @@ public final class Parameter {
     value = tensor;
   }
 
+  /** Where there are no values ({@link Device#META}) none are drawn. */
   void initialise(Rng rng, DType type) {
     Tensor drawn;
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      drawn = scope.release(placed(init.draw(rng, shape).to(type)));
+      drawn =
+          scope.release(
+              device.equals(Device.META)
+                  ? Tensor.empty(type, device, shape)
+                  : placed(init.draw(rng, shape).to(type)));
     }
     value(drawn);
   }
