@@ -56,7 +56,7 @@ public enum Compute {
     Device there = device.settled();
     if (this == F16 && there.isCpu()) {
       throw new IllegalArgumentException(
-          "networks compute in auto, float32 or bfloat16 on the CPU; got float16, which is for GPUs");
+          "networks compute in auto, float32 or bfloat16; got float16, which is for GPUs");
     }
     return this == AUTO ? of(ComputeProbe.on(there).faster()) : this;
   }

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -120,7 +121,7 @@ public record Device(Kind kind, int index) {
   /** What libtorch says of the driver: that there is none, or which version it is too old for. */
   private String refusal() {
     try (PointerScope scope = new PointerScope()) {
-      torch.zeros(new long[] {1}, Tensor.options(DType.F32, this));
+      torch.zeros(new long[] {1}, new TensorOptions(raw()));
       return "libtorch finds no device";
     } catch (RuntimeException e) {
       return String.valueOf(e.getMessage()).lines().findFirst().orElse("")
@@ -143,14 +144,17 @@ public record Device(Kind kind, int index) {
     };
   }
 
-  static Device of(org.bytedeco.pytorch.Device raw) {
-    return switch (raw.type().intern()) {
-      case CPU -> CPU;
-      case CUDA -> new Device(Kind.CUDA, Math.max(0, raw.index()));
-      case MPS -> new Device(Kind.MPS, 0);
-      case Meta -> META;
-      default -> throw new IllegalArgumentException("device " + raw.str().getString());
-    };
+  /** Asked often, so without an object of libtorch's. */
+  static Device of(org.bytedeco.pytorch.Tensor raw) {
+    if (raw.is_cpu()) {
+      return CPU;
+    }
+    if (raw.is_cuda()) {
+      try (org.bytedeco.pytorch.Device there = raw.device()) {
+        return new Device(Kind.CUDA, Math.max(0, there.index()));
+      }
+    }
+    return raw.is_meta() ? META : new Device(Kind.MPS, 0);
   }
 
   /** Waits until it has done all that it was handed: for clocks. Returns at once on the CPU. */

@@ -25,8 +25,13 @@ final class Meta {
     if (one.is_meta() != other.is_meta()) {
       throw new IllegalArgumentException(
           "tensors of two devices: one is on %s, the other on %s"
-              .formatted(Device.of(one.device()), Device.of(other.device())));
+              .formatted(Device.of(one), Device.of(other)));
     }
+  }
+
+  /** What stands for an elementwise operation that, or whose gradient, is not there. */
+  static Tensor elementwise(Tensor x) {
+    return x.neg();
   }
 
   /** One of the two, broadcast. */

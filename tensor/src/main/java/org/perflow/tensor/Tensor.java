@@ -226,7 +226,7 @@ public final class Tensor implements AutoCloseable {
 
   /** Where its elements are. */
   public Device device() {
-    return Device.of(raw.device());
+    return Device.of(raw);
   }
 
   /** The same elements in another shape; one size may be -1. */
@@ -302,7 +302,7 @@ public final class Tensor implements AutoCloseable {
 
   /** One dimension reversed. */
   public Tensor flip(int dim) {
-    return new Tensor(raw.flip(dim));
+    return new Tensor(raw.is_meta() ? Meta.elementwise(raw) : raw.flip(dim));
   }
 
   /** Row-major memory. */
@@ -424,7 +424,7 @@ public final class Tensor implements AutoCloseable {
 
   /** |x|, elementwise. */
   public Tensor abs() {
-    return new Tensor(raw.abs());
+    return new Tensor(raw.is_meta() ? Meta.elementwise(raw) : raw.abs());
   }
 
   /** sin x, elementwise. */
@@ -449,7 +449,7 @@ public final class Tensor implements AutoCloseable {
 
   /** max(x, 0), elementwise. */
   public Tensor relu() {
-    return new Tensor(raw.is_meta() ? raw.clamp_min(new Scalar(0)) : torch.relu(raw));
+    return new Tensor(raw.is_meta() ? Meta.elementwise(raw) : torch.relu(raw));
   }
 
   /** nearest, ties to even, elementwise. */
@@ -499,6 +499,9 @@ public final class Tensor implements AutoCloseable {
 
   /** Held between two bounds. */
   public Tensor clamp(double min, double max) {
+    if (raw.is_meta()) {
+      return new Tensor(Meta.elementwise(raw));
+    }
     return new Tensor(
         raw.clamp(new ScalarOptional(new Scalar(min)), new ScalarOptional(new Scalar(max))));
   }

@@ -54,7 +54,7 @@ class ComputeTest {
     assertThat(Compute.parse("bf16").dtype()).isEqualTo(DType.BF16);
     assertThatThrownBy(() -> Compute.parse("float16").dtype(Device.CPU))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("auto, float32 or bfloat16 on the CPU; got float16");
+        .hasMessageContaining("auto, float32 or bfloat16; got float16");
     assertThatThrownBy(() -> Compute.parse("int8"))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("auto, float32, bfloat16 or, on a GPU, float16; got int8");

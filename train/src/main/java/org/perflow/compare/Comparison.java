@@ -179,6 +179,7 @@ public final class Comparison {
 
     Compared compared() throws IOException {
       List<Contestant> contestants = contestants(); // all settings are checked before any trains
+      DType type = plan.type(); // and that there is such a device
       Transfer transfer =
           plan.transfer() == null ? null : Transfer.of(plan, folder.resolve("transfer"));
       Path fineTune = null;
@@ -194,7 +195,7 @@ public final class Comparison {
               contestant.entry().name(), Training.of(contestant.run(), progress, listeners));
         }
       }
-      Compared compared = measure(contestants, training, transfer, fineTune);
+      Compared compared = measure(contestants, training, transfer, fineTune, type);
       compared.write(folder);
       return compared;
     }
@@ -242,7 +243,8 @@ public final class Comparison {
         List<Contestant> contestants,
         Map<String, Training> training,
         @Nullable Transfer transfer,
-        @Nullable Path fineTune)
+        @Nullable Path fineTune,
+        DType type)
         throws IOException {
       List<DiffusionModel> owned = new ArrayList<>();
       try (DiffusionModel teacher = plan.load(plan.teacherFolder());
@@ -261,7 +263,7 @@ public final class Comparison {
             loaded.stream()
                 .flatMap(each -> plan.sampled(each.contestant().entry(), each.model()).stream())
                 .toList();
-        Evaluation.Options options = options(systems);
+        Evaluation.Options options = options(type, systems);
         Evaluated evaluated = evaluate(teacher, systems, network, options);
         Transferred transferred = null;
         if (transfer != null && fineTune != null) {
@@ -277,10 +279,10 @@ public final class Comparison {
       }
     }
 
-    private Evaluation.Options options(List<SampledModel> systems) {
+    private Evaluation.Options options(DType type, List<SampledModel> systems) {
       TensorCache cache = new TensorCache(folder.resolve("cache"));
       return new Evaluation.Options(
-              plan.batch(), plan.type(), 4, 48, 4, 8, cache, true)
+              plan.batch(), type, 4, 48, 4, 8, cache, true)
           .inWindowsOf(systems);
     }
 

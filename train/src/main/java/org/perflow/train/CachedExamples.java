@@ -40,7 +40,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
   private final LatentCache latents;
   private final Conditioning captions; // a row for each distinct text
   private final long[] rows; // of captions, for each of the N * VARIANTS texts
-  private final Conditioning empty; // 1 row
+  private Conditioning empty; // 1 row, on the device that all is handed out on
   private final @Nullable Tensor sizes; // [N, 6]; null for families that are not told
   private final List<String> texts; // one a picture, as the data has it
   private final @Nullable MixedCaptions mixed; // null where none are drawn
@@ -132,6 +132,17 @@ public final class CachedExamples implements Examples, AutoCloseable {
       }
     }
     return Tensor.of(all, samples.size(), 6);
+  }
+
+  /** Hands latents and conditions out on that device from now on. */
+  public void to(Device device) {
+    Conditioning before = empty;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      empty = before.each(x -> scope.release(x.detach().to(device.settled()).copy()));
+    }
+    before.tensors().forEach(Tensor::close);
+    latents.to(device);
   }
 
   /** The caption of every picture, as the data has it. */

@@ -32,7 +32,7 @@ import org.perflow.tensor.Tensor;
 public final class LatentCache implements AutoCloseable {
   private static final int BATCH = 32;
 
-  private final Device device;
+  private Device device; // where latents go
   private final List<Group> groups;
   private final int[] groupOf; // each picture
   private final int[] rowOf; // each picture, in its group
@@ -173,6 +173,11 @@ public final class LatentCache implements AutoCloseable {
     return Tensor.stack(0, decoded);
   }
 
+  /** Hands latents out on that device from now on. */
+  public void to(Device other) {
+    device = other.settled();
+  }
+
   /** How many. */
   public int size() {
     return groupOf.length;
@@ -212,7 +217,7 @@ public final class LatentCache implements AutoCloseable {
 
   /**
    * Scaled latents of those pictures, float32 [B, C, h, w], in the caller's scope: kept on the
-   * host, and moved to the device that the autoencoder had when they were encoded.
+   * host, and moved to the device that the autoencoder had when they were encoded, or {@link #to}.
    *
    * @throws IllegalArgumentException where they are not of one size
    */

@@ -41,7 +41,7 @@ class OptionsTest {
         .hasMessageContaining("stepps");
     assertThatThrownBy(() -> TrainOptions.DEFAULTS.withSteps(0))
         .hasMessageContaining("the run has no end");
-    assertThatThrownBy(() -> Compute.of(DType.F16)).hasMessageContaining("float32 or bfloat16");
+    assertThatThrownBy(() -> Compute.of(DType.I64)).hasMessageContaining("float32, bfloat16 or");
     assertThatThrownBy(() -> PerflowOptions.DEFAULTS.withDiscreteTimesteps(50))
         .hasMessageContaining("multiple of the windows");
     assertThatThrownBy(

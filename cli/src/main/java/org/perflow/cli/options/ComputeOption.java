@@ -31,10 +31,11 @@ public final class ComputeOption {
   /**
    * What was chosen.
    *
-   * @throws IllegalArgumentException naming what there is
+   * @throws IllegalArgumentException naming what there is, also on that device
    */
   public Compute chosen() {
-    return Compute.parse(dtype);
+    Compute chosen = Compute.parse(dtype);
+    return chosen == Compute.AUTO ? chosen : chosen.settled(device());
   }
 
   /** The type of {@link #chosen} on {@link #device}. */

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Module;
@@ -98,6 +99,11 @@ public final class LoraAdapters implements AutoCloseable {
               }
             });
     return targets;
+  }
+
+  /** Moves the factors after the U-Net. */
+  public void to(Device device) {
+    factors.to(device);
   }
 
   /** What is trained, by peft's names: {@code mid_block....to_q.lora_A.weight}. */

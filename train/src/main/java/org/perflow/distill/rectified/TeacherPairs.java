@@ -28,6 +28,7 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.train.Examples;
 import org.perflow.train.Progress;
 
 /**
@@ -47,11 +48,11 @@ public final class TeacherPairs implements AutoCloseable {
   private final long[] seeds;
   private final Tensor samples; // [N, C, h, w] float32
   private final Conditioning conditions; // N rows
-  private final Device device; // where batches go
+  private final Examples data; // where batches go
   private final double seconds;
 
-  private TeacherPairs(Part whole, Scope theirs, Device device) {
-    this.device = device;
+  private TeacherPairs(Part whole, Scope theirs, Examples data) {
+    this.data = data;
     Map<String, Tensor> all = whole.tensors();
     seeds = all.get("seed").toLongArray();
     samples = theirs.release(all.get("sample"));
@@ -108,7 +109,7 @@ public final class TeacherPairs implements AutoCloseable {
     Path folder = given.isEmpty() ? task.folder().resolve("pairs") : Path.of(given);
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      return new TeacherPairs(all(task, settings, folder), scope, task.data().device());
+      return new TeacherPairs(all(task, settings, folder), scope, task.data());
     } catch (IOException e) {
       throw new UncheckedIOException(e.getMessage(), e);
     }
@@ -282,9 +283,9 @@ public final class TeacherPairs implements AutoCloseable {
     Tensor index = Tensor.of(which);
     try (SeededNoise noise = new SeededNoise(own)) {
       return new Batch(
-          noise.draw(Arrays.copyOfRange(shape, 1, shape.length)).to(device),
-          samples.indexSelect(0, index).to(device),
-          conditions.each(x -> x.indexSelect(0, index)).to(device));
+          noise.draw(Arrays.copyOfRange(shape, 1, shape.length)).to(data.device()),
+          samples.indexSelect(0, index).to(data.device()),
+          conditions.each(x -> x.indexSelect(0, index)).to(data.device()));
     }
   }
 

@@ -28,7 +28,7 @@ import org.perflow.tensor.Tensor;
  * What a GPU is given to do, on libtorch's device without data, which refuses tensors of the CPU
  * among its own and reads of values. Models have their published sizes.
  */
-class MetaDeviceTest {
+class MetaModelsTest {
   private static final Device META = Device.META;
 
   private static Tensor meta(DType type, long... shape) {
