@@ -106,8 +106,7 @@ final class SolversCommand extends Verb {
                     .sum());
     err().printf("about %,d evaluations of the teacher for each of %d pictures%n", all, pictures);
     try (DiffusionModel model =
-        DiffusionModel.load(
-            fetch(teacher, Installation.teacher()), DType.F32, compute.device())) {
+        DiffusionModel.load(fetch(teacher, Installation.teacher()), DType.F32, compute.device())) {
       List<SolverErrors> errors =
           SolverErrors.of(
               model,

@@ -75,8 +75,7 @@ public record PromptEncoder(
     Tensor index = Tensor.of(rows).to(states.device());
     Tensor sizes = timeIds(prompts.size(), height, width).to(states.device());
     return new Conditioning(
-        states.indexSelect(0, index),
-        new AddedConditions(pooled.indexSelect(0, index), sizes));
+        states.indexSelect(0, index), new AddedConditions(pooled.indexSelect(0, index), sizes));
   }
 
   /** Never cropped, drawn as large as its original: {@code time_ids} as diffusers' by default. */
@@ -178,9 +177,10 @@ public record PromptEncoder(
   }
 
   /**
-   * Mean of {@code states}, a float32 scalar, or 0 where it is none but rounding's. Rounding n values to bfloat16
-   * moves their mean by about 2⁻⁹/√n of their mean magnitude, 10⁻⁴ in the smallest encoders, and
-   * float32 by far less; the means of trained encoders are hundredths to tenths.
+   * Mean of {@code states}, a float32 scalar, or 0 where it is none but rounding's. Rounding n
+   * values to bfloat16 moves their mean by about 2⁻⁹/√n of their mean magnitude, 10⁻⁴ in the
+   * smallest encoders, and float32 by far less; the means of trained encoders are hundredths to
+   * tenths.
    */
   private static Tensor mean(Tensor states) {
     Tensor exact = states.to(DType.F32);

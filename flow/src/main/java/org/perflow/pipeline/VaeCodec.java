@@ -54,7 +54,13 @@ public record VaeCodec(AutoencoderKL vae, DType compute, boolean tiling) {
   public Tensor decode(Tensor latents) {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor z = latents.to(vae.device()).to(DType.F32).div(vae.config().scalingFactor()).add(shift()).to(type());
+      Tensor z =
+          latents
+              .to(vae.device())
+              .to(DType.F32)
+              .div(vae.config().scalingFactor())
+              .add(shift())
+              .to(type());
       return scope.keep(tiling ? vae.decodeTiled(z) : vae.decode(z));
     }
   }

@@ -16,9 +16,9 @@ import org.perflow.flow.Conditioning;
 import org.perflow.flow.Golden;
 import org.perflow.flow.Guidance;
 import org.perflow.flow.Network;
+import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.Parameterization;
 import org.perflow.flow.PfOdeSolver;
-import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.TeacherSolver;
 import org.perflow.flow.TimeWindows;
@@ -84,7 +84,8 @@ class MetaDrawingTest {
       Sampling sampling = new Sampling(scheduler, NETWORK, told(2), told(1), 7.5);
       assertThat(sampling.fromNoise(start, noise)).allMatch(z -> z.device().equals(META));
       Tensor middle = scheduler.addNoise(start, noise.like(start), 4);
-      assertThat(sampling.run(middle, 4, noise, (i, z) -> z)).allMatch(z -> z.device().equals(META));
+      assertThat(sampling.run(middle, 4, noise, (i, z) -> z))
+          .allMatch(z -> z.device().equals(META));
     }
   }
 
@@ -100,7 +101,8 @@ class MetaDrawingTest {
               PredictionType.EPSILON,
               TeacherSolver.valueOf(method),
               4);
-      Tensor end = solver.solve(NETWORK.given(told(2)), z, new TimeWindows(4), new double[] {1, 0.4});
+      Tensor end =
+          solver.solve(NETWORK.given(told(2)), z, new TimeWindows(4), new double[] {1, 0.4});
       assertThat(end.device()).isEqualTo(META);
     }
   }
@@ -109,8 +111,7 @@ class MetaDrawingTest {
   @ParameterizedTest
   @CsvSource({"sd15,F32", "sd15,BF16", "sd15,F16", "sdxl,F32", "sdxl,F16"})
   void picturesAreDrawnThere(String folder, DType type) throws IOException {
-    try (DiffusionModel model =
-        DiffusionModel.load(Golden.MODELS.resolve(folder), type, META)) {
+    try (DiffusionModel model = DiffusionModel.load(Golden.MODELS.resolve(folder), type, META)) {
       Pipeline pipeline = new Pipeline(model);
       Request request = Request.of("a (red:1.3) apple").withSteps(2).withLongPrompts(true);
       draw(pipeline, request);

@@ -33,9 +33,9 @@ public final class Weights {
 
   /**
    * Fills {@code module} from {@code source}, converted to {@code as} and moved to the module's
-   * device tensor by tensor: it takes the memory of the module and of the largest tensor as stored. The module owns the weights; old
-   * ones are freed. All names and shapes are compared first, so weights that do not fit change
-   * nothing.
+   * device tensor by tensor: it takes the memory of the module and of the largest tensor as stored.
+   * The module owns the weights; old ones are freed. All names and shapes are compared first, so
+   * weights that do not fit change nothing.
    *
    * @throws FormatException listing what is missing, unexpected or of another shape, and what the
    *     weights seem to be; or naming a weight that is not finite or cannot be read, after which

@@ -43,8 +43,7 @@ class MetaModelsTest {
         DiffusionModel model = DiffusionModel.random(Family.SD1, DType.F32, rng, META)) {
       Tensor z = meta(DType.F32, 1, 4, 8, 8);
       Tensor text = Tensor.zeros(DType.F32, 1, 77, 768);
-      assertThatThrownBy(
-              () -> model.unet().forward(z, Tensor.full(1, 1), text))
+      assertThatThrownBy(() -> model.unet().forward(z, Tensor.full(1, 1), text))
           .isInstanceOf(RuntimeException.class);
     }
   }
@@ -157,8 +156,7 @@ class MetaModelsTest {
 
   /** Added once, at every use, and trained. */
   @Test
-  void lorasAreMovedToTheModel(@TempDir Path temp)
-      throws IOException {
+  void lorasAreMovedToTheModel(@TempDir Path temp) throws IOException {
     Path file = temp.resolve("lora.safetensors");
     try (Rng rng = Rng.seeded(0);
         DiffusionModel model = DiffusionModel.load(Golden.SD15, DType.F32)) {
@@ -179,7 +177,9 @@ class MetaModelsTest {
       try (LoraAdapters adapters = LoraAdapters.attach(model.unet(), 2, 2, rng)) {
         Map<String, Device> devices = new LinkedHashMap<>();
         adapters.parameters().forEach((name, p) -> devices.put(name, p.device()));
-        assertThat(devices).isNotEmpty().allSatisfy((name, there) -> assertThat(there).isEqualTo(META));
+        assertThat(devices)
+            .isNotEmpty()
+            .allSatisfy((name, there) -> assertThat(there).isEqualTo(META));
         asks(model);
       }
     }

@@ -94,7 +94,8 @@ public record ComputeProbe(double float32, double bfloat16) {
       write(all, file);
       return now;
     } catch (IOException | UncheckedIOException | IllegalArgumentException e) {
-      return measure(Device.CPU); // a cache that cannot be read or written only costs the measurement
+      return measure(
+          Device.CPU); // a cache that cannot be read or written only costs the measurement
     }
   }
 

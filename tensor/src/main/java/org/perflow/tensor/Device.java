@@ -114,7 +114,8 @@ public record Device(Kind kind, int index) {
     if (index >= count) {
       throw new IllegalArgumentException(
           "device %s is not here; there %s"
-              .formatted(this, count == 1 ? "is cuda:0 alone" : "are cuda:0 to cuda:" + (count - 1)));
+              .formatted(
+                  this, count == 1 ? "is cuda:0 alone" : "are cuda:0 to cuda:" + (count - 1)));
     }
   }
 

@@ -78,12 +78,10 @@ public final class Functional {
     Meta.together(x.raw, weight.raw);
     DType type = x.dtype();
     if (x.raw.is_meta()) {
-      return new Tensor(
-          Meta.groupNorm(x.raw, groups, weight.to(type).raw, bias.to(type).raw, eps));
+      return new Tensor(Meta.groupNorm(x.raw, groups, weight.to(type).raw, bias.to(type).raw, eps));
     }
     return new Tensor(
-        torch.group_norm(
-            x.raw, groups, optional(weight, type), optional(bias, type), eps, false));
+        torch.group_norm(x.raw, groups, optional(weight, type), optional(bias, type), eps, false));
   }
 
   /** Normalises the last dimension. */

@@ -9,9 +9,9 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * What libtorch lacks on {@link Device#META}: convolutions and norms, whose shapes and gradients are
- * made of what it has, and a refusal of tensors of two devices by operations other than elementwise
- * ones. Elsewhere libtorch has all of it.
+ * What libtorch lacks on {@link Device#META}: convolutions and norms, whose shapes and gradients
+ * are made of what it has, and a refusal of tensors of two devices by operations other than
+ * elementwise ones. Elsewhere libtorch has all of it.
  */
 final class Meta {
   private Meta() {}

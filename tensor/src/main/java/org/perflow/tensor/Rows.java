@@ -83,9 +83,7 @@ public final class Rows {
    * device, so {@code part} is called once.
    */
   public static Tensor apply(Tensor batch, Part part) {
-    return batch.device().isCpu()
-        ? apply(batch.size(0), part)
-        : part.of(UnaryOperator.identity());
+    return batch.device().isCpu() ? apply(batch.size(0), part) : part.of(UnaryOperator.identity());
   }
 
   /**

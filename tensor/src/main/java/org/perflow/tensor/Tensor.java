@@ -285,9 +285,7 @@ public final class Tensor implements AutoCloseable {
   /** The rows that {@code index} (int64) names, copied. */
   public Tensor indexSelect(int dim, Tensor index) {
     return new Tensor(
-        raw.is_meta()
-            ? Meta.indexSelect(raw, dim, index.raw)
-            : raw.index_select(dim, index.raw));
+        raw.is_meta() ? Meta.indexSelect(raw, dim, index.raw) : raw.index_select(dim, index.raw));
   }
 
   /** {@code count} equal parts along one dimension, as views. */
@@ -333,11 +331,17 @@ public final class Tensor implements AutoCloseable {
       return this;
     }
     boolean pinned =
-        from.isCpu() && device.kind() == Device.Kind.CUDA && numel() * dtype().bytes() <= MOST_PINNED;
+        from.isCpu()
+            && device.kind() == Device.Kind.CUDA
+            && numel() * dtype().bytes() <= MOST_PINNED;
     org.bytedeco.pytorch.Tensor source = pinned ? raw.pin_memory() : raw;
     return new Tensor(
         source.to(
-            device.raw(), source.scalar_type(), !device.isCpu(), false, new MemoryFormatOptional()));
+            device.raw(),
+            source.scalar_type(),
+            !device.isCpu(),
+            false,
+            new MemoryFormatOptional()));
   }
 
   // ---------------------------------------------------------------- arithmetic
@@ -769,7 +773,11 @@ public final class Tensor implements AutoCloseable {
    */
   public ByteBuffer bytes(long offset, int length) {
     long total = numel() * dtype().bytes();
-    if (!device().isCpu() || !raw.is_contiguous() || offset < 0 || length < 0 || offset + length > total) {
+    if (!device().isCpu()
+        || !raw.is_contiguous()
+        || offset < 0
+        || length < 0
+        || offset + length > total) {
       throw new IllegalArgumentException(
           "bytes "
               + offset

@@ -60,8 +60,7 @@ import org.perflow.train.TrainOptions;
  * @param compute element type of all networks
  * @param device where they are
  */
-public record Benchmark(
-    int size, boolean train, int solvingSteps, Compute compute, Device device) {
+public record Benchmark(int size, boolean train, int solvingSteps, Compute compute, Device device) {
   /** Sampling steps. */
   public static final int STEPS = 4;
 

@@ -34,11 +34,9 @@ import org.perflow.models.SchedulerConfig;
 import org.perflow.report.Charts;
 import org.perflow.report.EvaluationReport;
 import org.perflow.report.Report;
-import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.train.TrainListener;
-import org.perflow.train.TrainOptions;
 import org.perflow.train.TrainingCurve;
 
 /**
@@ -281,8 +279,7 @@ public final class Comparison {
 
     private Evaluation.Options options(DType type, List<SampledModel> systems) {
       TensorCache cache = new TensorCache(folder.resolve("cache"));
-      return new Evaluation.Options(
-              plan.batch(), type, 4, 48, 4, 8, cache, true)
+      return new Evaluation.Options(plan.batch(), type, 4, 48, 4, 8, cache, true)
           .inWindowsOf(systems);
     }
 

@@ -262,7 +262,14 @@ public record Demo(Path out, boolean quick, Device device) {
           Evaluation.Measures.on(features),
           null,
           new Evaluation.Options(
-              BATCH, Compute.AUTO.dtype(device), 4, quick ? 40 : 100, quick ? 4 : 8, 8, null, false),
+              BATCH,
+              Compute.AUTO.dtype(device),
+              4,
+              quick ? 40 : 100,
+              quick ? 4 : 8,
+              8,
+              null,
+              false),
           drawn -> {
             done[0] += BATCH * drawn.candidate().networkEvaluations();
             progress.drawn(Math.min(0.99, done[0] / all), drawn.toString());

@@ -75,7 +75,8 @@ public record Training(
     }
     List<String> differences =
         wanted.differences(RunConfig.in(folder)).stream()
-            .filter(difference -> !difference.startsWith("train.device ")) // the student is the same
+            .filter(
+                difference -> !difference.startsWith("train.device ")) // the student is the same
             .toList();
     if (!differences.isEmpty()) {
       throw new IllegalArgumentException(

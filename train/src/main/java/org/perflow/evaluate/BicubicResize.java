@@ -21,7 +21,8 @@ final class BicubicResize {
     }
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Tensor across = filter((int) pictures.size(3), width).to(pictures.device()).transpose(0, 1); // [W, width]
+      Tensor across =
+          filter((int) pictures.size(3), width).to(pictures.device()).transpose(0, 1); // [W, width]
       Tensor down = filter((int) pictures.size(2), height).to(pictures.device()); // [height, H]
       Tensor resized = down.matmul(pictures.to(DType.F32).matmul(across));
       return scope.keep(resized.clamp(-1, 1));

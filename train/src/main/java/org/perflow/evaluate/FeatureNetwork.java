@@ -158,7 +158,8 @@ public final class FeatureNetwork extends Module implements Features {
               + pictures
               + ": resize them first");
     }
-    Tensor h = Functional.silu(convIn.forward(pictures.to(device()).channelsLast())); // [B, 32, 32, 32]
+    Tensor h =
+        Functional.silu(convIn.forward(pictures.to(device()).channelsLast())); // [B, 32, 32, 32]
     for (Stage stage : stages) {
       h = stage.forward(h);
     }

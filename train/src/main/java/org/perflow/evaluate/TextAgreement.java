@@ -264,7 +264,8 @@ public final class TextAgreement implements AutoCloseable {
       for (int from = 0; from < captions.size(); from += BATCH) {
         List<String> some = captions.subList(from, Math.min(captions.size(), from + BATCH));
         try (Scope batch = Scope.open()) {
-          Tensor text = new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text().to(Device.CPU);
+          Tensor text =
+              new Pipeline(reader, DType.F32).encode(List.copyOf(some)).text().to(Device.CPU);
           parts.add(batch.keep(text.mean(1)));
         }
       }

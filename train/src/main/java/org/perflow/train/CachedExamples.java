@@ -31,8 +31,8 @@ import org.perflow.tensor.Tensor;
 /**
  * Captioned pictures ready for PeRFlow: latent posteriors ({@link LatentCache}) and what the text
  * encoders make of every wording of every caption, all in the host's memory and cached on disk;
- * what is drawn of it goes to the device of the model. XL is told
- * what was done to each picture ({@link Origin}). Owns its native memory.
+ * what is drawn of it goes to the device of the model. XL is told what was done to each picture
+ * ({@link Origin}). Owns its native memory.
  */
 public final class CachedExamples implements Examples, AutoCloseable {
   private static final int BATCH = 64;
@@ -249,7 +249,10 @@ public final class CachedExamples implements Examples, AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       long[] wordings = Captions.rows(examples, rng).toLongArray();
       Tensor drawn = Tensor.of(Arrays.stream(wordings).map(at -> rows[(int) at]).toArray());
-      Tensor told = sizes == null ? null : sizes.indexSelect(0, Tensor.of(examples)).to(empty.text().device());
+      Tensor told =
+          sizes == null
+              ? null
+              : sizes.indexSelect(0, Tensor.of(examples)).to(empty.text().device());
       Device device = empty.text().device();
       Conditioning written = captions.each(x -> x.indexSelect(0, drawn)).to(device);
       int count = (int) Math.round(mixing * examples.length);

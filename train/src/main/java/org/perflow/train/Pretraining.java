@@ -260,8 +260,7 @@ public final class Pretraining {
               .withDevice(train.device())
               .withSeed(train.seed())
               .withCheckpointEvery(train.checkpointEvery());
-      try (VaeObjective objective =
-          new VaeObjective(given, samples, vaeTraining.computeType())) {
+      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.computeType())) {
         new TrainingRun(
                 "vae",
                 RunConfig.of(vaeTraining),

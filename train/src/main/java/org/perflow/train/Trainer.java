@@ -163,7 +163,8 @@ public final class Trainer implements AutoCloseable {
    * Trains until a limit of the options is reached, then writes a last checkpoint.
    *
    * @throws DivergedException where loss or gradients are NaN or infinite; nothing is written then.
-   *     On the CPU at the step where they are, elsewhere at the next record of the log or checkpoint
+   *     On the CPU at the step where they are, elsewhere at the next record of the log or
+   *     checkpoint
    * @throws StoppedException where a listener wanted to stop, once the checkpoint is written
    */
   public Result run() throws IOException {

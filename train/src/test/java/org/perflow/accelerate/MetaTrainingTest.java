@@ -63,7 +63,8 @@ class MetaTrainingTest {
           .withLogEvery(50)
           .withCheckpointEvery(50);
 
-  private static final Map<String, Object> SMALL = Map.of("pairs", 8, "pairSteps", 2, "chordPool", 64);
+  private static final Map<String, Object> SMALL =
+      Map.of("pairs", 8, "pairSteps", 2, "chordPool", 64);
 
   /** Those of teachers' pictures, which are made, and kept on the host, before there are steps. */
   private static final List<String> OF_PAIRS = List.of("reflow", "instaflow", "shortcut");

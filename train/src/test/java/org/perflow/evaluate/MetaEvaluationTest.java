@@ -31,8 +31,7 @@ class MetaEvaluationTest {
             DiffusionModel.load(MODELS.resolve("sd15"), DType.F32, Device.META);
         Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
-      Drawing drawing =
-          new Drawing(new Pipeline(model).withScheduler("ddim"), 7.5, 4, DType.F32);
+      Drawing drawing = new Drawing(new Pipeline(model).withScheduler("ddim"), 7.5, 4, DType.F32);
       Sampled sampled = drawing.sample(Case.of(List.of("a cat", "a dog"), 4, 0));
       assertThat(sampled.states()).allMatch(state -> state.device().equals(Device.META));
       Tensor pictures = drawing.decode(sampled.latents());

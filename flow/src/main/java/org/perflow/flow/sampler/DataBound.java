@@ -56,7 +56,8 @@ record DataBound(double clip, double quantile, double most) {
     if (Double.isNaN(quantile)) {
       return data.clamp(-clip, clip);
     }
-    Tensor scale = quantiles(data).clamp(1, most).to(data.dtype()).asRows(data.dim()); // [B, 1, ...]
+    Tensor scale =
+        quantiles(data).clamp(1, most).to(data.dtype()).asRows(data.dim()); // [B, 1, ...]
     return data.minimum(scale).maximum(scale.neg()).div(scale);
   }
 

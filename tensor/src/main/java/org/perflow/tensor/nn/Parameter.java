@@ -12,7 +12,8 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
- * A weight: its shape, its device, how it starts, and, once there, its value, which the module owns.
+ * A weight: its shape, its device, how it starts, and, once there, its value, which the module
+ * owns.
  */
 public final class Parameter {
   private final Init init;

@@ -48,10 +48,8 @@ public final class AdamW implements AutoCloseable {
     this.options = options;
     try (Scope scope = Scope.open()) {
       Tensor values = parameters.values();
-      average =
-          scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
-      squareAverage =
-          scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
+      average = scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
+      squareAverage = scope.release(Tensor.zeros(values.dtype(), values.device(), values.shape()));
     }
   }
 

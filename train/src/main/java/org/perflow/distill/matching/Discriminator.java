@@ -119,8 +119,7 @@ final class Discriminator implements Part {
     Levels levels = level(rows, rng);
     Tensor noise = Tensor.randnLike(rng, real);
     Tensor ofReal = judge(levels, levels.noised(real, noise), condition);
-    Tensor ofDrawn =
-        judge(levels, levels.noised(drawn, Tensor.randnLike(rng, drawn)), condition);
+    Tensor ofDrawn = judge(levels, levels.noised(drawn, Tensor.randnLike(rng, drawn)), condition);
     Tensor loss =
         kind == Kind.HINGE
             ? ofReal.neg().add(1).relu().mean().add(ofDrawn.add(1).relu().mean())

@@ -34,10 +34,10 @@ import org.perflow.train.Progress;
 /**
  * The teacher's own pictures, each with the noise it was drawn from and its caption: made once by
  * the teacher's sampler or a solver of its ODE, kept in shards {@code pairs-00000.safetensors} ...
- * of {@value #SHARD} and in the host's memory. Of the noise its seed is kept. A shard depends on its number
- * and on what the key is taken of (teacher, sampler, guidance, data, seed), so that making them
- * goes on after an interruption where it was, a store can grow, and runs can share one. Owns its
- * native memory. One thread.
+ * of {@value #SHARD} and in the host's memory. Of the noise its seed is kept. A shard depends on
+ * its number and on what the key is taken of (teacher, sampler, guidance, data, seed), so that
+ * making them goes on after an interruption where it was, a store can grow, and runs can share one.
+ * Owns its native memory. One thread.
  */
 public final class TeacherPairs implements AutoCloseable {
   private static final int SHARD = 256;
