@@ -108,6 +108,7 @@ class GenerateCommandTest {
             "lora",
             "embedding",
             "dtype",
+            "device",
             "vae-tiling")) {
       keys.put("--" + same, same.replace('-', '_'));
     }

@@ -7,8 +7,10 @@ import java.time.Duration;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 
 /**
  * Settings of an {@link Engine}. Immutable.
@@ -19,7 +21,8 @@ import org.perflow.tensor.DType;
  * @param controlNets name to folder
  * @param embeddings textual inversions: what a prompt says for each, and its file or folder. They
  *     are in every model that they fit, and change nothing where no prompt says their names
- * @param compute type of weights and of computing, F32 or BF16
+ * @param compute type of weights and of computing, F32 or BF16, or F16 on a GPU
+ * @param device where models are and draw
  * @param batch most pictures drawn at once
  * @param queue most jobs that wait
  * @param memory bytes that weights and drawing may take together; a request that the estimate sees
@@ -37,6 +40,7 @@ public record EngineOptions(
     Map<String, Path> controlNets,
     Map<String, Path> embeddings,
     DType compute,
+    Device device,
     int batch,
     int queue,
     long memory,
@@ -75,8 +79,8 @@ public record EngineOptions(
     if (models.isEmpty()) {
       throw new IllegalArgumentException("no model to draw with; name one");
     }
-    if (compute != DType.F32 && compute != DType.BF16) {
-      throw new IllegalArgumentException("compute is " + compute + "; want F32 or BF16");
+    if (!Set.of(DType.F32, DType.BF16, DType.F16).contains(compute)) {
+      throw new IllegalArgumentException("compute is " + compute + "; want F32, BF16 or F16");
     }
     if (batch < 1 || queue < 1 || memory < 1) {
       throw new IllegalArgumentException(
@@ -97,6 +101,7 @@ public record EngineOptions(
         Map.of(),
         Map.of(),
         DType.F32,
+        Device.AUTO,
         16,
         64,
         usualMemory(),

@@ -80,7 +80,7 @@ final class ModelStore implements AutoCloseable {
   }
 
   private Loaded read(String name, Path path) throws IOException {
-    DiffusionModel bare = DiffusionModel.load(path, options.compute());
+    DiffusionModel bare = DiffusionModel.load(path, options.compute(), options.device());
     try {
       Previews previews = Previews.of(bare, options.compute());
       AppliedEmbeddings embedded = AppliedEmbeddings.read(bare, embeddings(name, bare));
@@ -90,6 +90,12 @@ final class ModelStore implements AutoCloseable {
       bare.close();
       throw e;
     }
+  }
+
+  private ControlNetModel net(Path folder) throws IOException {
+    ControlNetModel net = ControlNetModel.load(folder, options.compute());
+    net.to(options.device());
+    return net;
   }
 
   /** The embeddings that are for a model of this kind. */
@@ -119,7 +125,7 @@ final class ModelStore implements AutoCloseable {
         "ControlNet " + name,
         path,
         ControlNetModel.class,
-        folder -> ControlNetModel.load(folder, options.compute()));
+        this::net);
   }
 
   /** The file of the LoRA of that name. */
@@ -179,7 +185,7 @@ final class ModelStore implements AutoCloseable {
       for (Path file : weights) {
         bytes += Files.size(file);
       }
-      return options.compute() == DType.BF16 ? bytes / 2 : bytes;
+      return options.compute() == DType.F32 ? bytes : bytes / 2;
     }
   }
 

@@ -24,6 +24,7 @@ import org.perflow.tensor.Tensor;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.Ema;
 import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.tensor.optim.LossScale;
 
 /**
  * Folders {@code RUN/checkpoints/step-00001000} that hold all a run needs to go on as if it had
@@ -62,6 +63,7 @@ final class Checkpoint {
       FlatParameters weights,
       AdamW optimiser,
       @Nullable Ema ema,
+      @Nullable LossScale scale,
       Map<String, Tensor> objective,
       Rng rng) {
     Map<String, Tensor> tensors() {
@@ -71,6 +73,9 @@ final class Checkpoint {
       put(all, "adam.square.", optimiser.squareAverage());
       if (ema != null) {
         put(all, "ema.", ema.values());
+      }
+      if (scale != null) {
+        all.put("loss_scale", scale.state());
       }
       objective.forEach((name, tensor) -> all.put("objective." + name, tensor));
       return all;

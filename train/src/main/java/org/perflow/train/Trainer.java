@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Images;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -21,6 +22,7 @@ import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.Ema;
 import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.tensor.optim.LossScale;
 
 /**
  * The training loop of every {@link Objective}. Writes into one folder: {@code config.json}, {@code
@@ -61,6 +63,7 @@ public final class Trainer implements AutoCloseable {
   private final FlatParameters weights;
   private final AdamW optimiser;
   private final @Nullable Ema ema;
+  private final @Nullable LossScale scale; // in float16
   private final Rng rng;
   private final DataOrder order;
   private final List<TrainListener> listeners = new ArrayList<>();
@@ -95,6 +98,7 @@ public final class Trainer implements AutoCloseable {
     weights = new FlatParameters(objective.parameters());
     optimiser = new AdamW(weights, options.adam());
     ema = options.ema() > 0 ? new Ema(weights, options.ema()) : null;
+    scale = options.compute() == Compute.F16 ? new LossScale() : null;
     rng = Rng.seeded(options.seed());
     order = new DataOrder(objective.groups(), options.batch(), options.seed());
   }
@@ -193,6 +197,9 @@ public final class Trainer implements AutoCloseable {
       if (step % options.logEvery() == 0 || clock.isOver()) {
         read(learningRate);
         report(learningRate, step - stepBefore, before, clock);
+        if (clock.isOver() || step - stepBefore <= options.logEvery()) { // the first, and the last
+          note(memory());
+        }
       }
       if (options.sampleEvery() > 0 && step % options.sampleEvery() == 0) {
         sample();
@@ -217,6 +224,11 @@ public final class Trainer implements AutoCloseable {
   private String where() {
     Device device = weights.values().device();
     return device.isCpu() ? "" : " on " + device;
+  }
+
+  private String memory() {
+    Device device = weights.values().device();
+    return device.kind() == Device.Kind.CUDA ? device + ": " + device.memory() : "";
   }
 
   private boolean isStopWanted() {
@@ -258,6 +270,10 @@ public final class Trainer implements AutoCloseable {
       for (int i = 0; i < options.accumulate(); i++) {
         losses.add(backward(new Objective.Step(step, progress, order.next(), rng)));
       }
+      if (scale != null && !scale.unscale(weights)) {
+        skip(learningRate);
+        return;
+      }
       losses.add(weights.clipGradients(options.clip() > 0 ? options.clip() : Double.MAX_VALUE));
       last.set(losses);
     }
@@ -271,12 +287,21 @@ public final class Trainer implements AutoCloseable {
     step++;
   }
 
+  /** A step whose gradients overflowed in float16 changes nothing, and the next has a lower scale. */
+  private void skip(double learningRate) throws IOException {
+    step++;
+    if (scale != null && scale.isExhausted()) {
+      finite("loss, or a gradient, in float16", Double.POSITIVE_INFINITY, learningRate);
+    }
+  }
+
   private Tensor backward(Objective.Step batch) {
     Tape.Way way = options.gradientCheckpointing() ? Tape.Way.RECOMPUTED : weights.way();
     try (Scope scope = Scope.open();
         Tape tape = Tape.record(way)) {
       Tensor mean = objective.loss(batch);
-      tape.backward(mean.div(options.accumulate()));
+      Tensor part = mean.div(options.accumulate());
+      tape.backward(scale == null ? part : part.mul(scale.factor()));
       return scope.keep(mean.detach());
     }
   }
@@ -284,6 +309,9 @@ public final class Trainer implements AutoCloseable {
   /** Loss and gradient norm of the last step. */
   private void read(double learningRate) throws IOException {
     double[] values = last.read();
+    if (values.length == 0) {
+      return; // no step of this sitting was taken yet: all were left out
+    }
     int losses = values.length - 1;
     double sum = 0;
     for (int i = 0; i < losses; i++) {
@@ -391,7 +419,7 @@ public final class Trainer implements AutoCloseable {
   }
 
   private Checkpoint.Parts parts() {
-    return new Checkpoint.Parts(weights, optimiser, ema, objective.state(), rng);
+    return new Checkpoint.Parts(weights, optimiser, ema, scale, objective.state(), rng);
   }
 
   /** Frees the buffers; the model keeps the weights as they are, without gradients. */
@@ -406,6 +434,9 @@ public final class Trainer implements AutoCloseable {
       parameter.value(own);
     }
     last.close();
+    if (scale != null) {
+      scale.close();
+    }
     if (ema != null) {
       ema.close();
     }

@@ -107,6 +107,54 @@ class TrainerTest {
     }
   }
 
+  /** Powers of two; the objective itself computes in float32, so that nothing overflows. */
+  @Test
+  void theScaledLossOfFloat16ChangesNoBit() throws IOException {
+    Map<String, float[]> plain = train(temp.resolve("plain"), OPTIONS, false);
+    TrainOptions half = OPTIONS.withCompute(Compute.F16);
+    assertBitEqual(train(temp.resolve("scaled"), half, false), plain);
+
+    Path run = temp.resolve("stopped");
+    try (Line line = new Line();
+        Trainer trainer = new Trainer(line, half, run)) {
+      trainer.listen(
+          new TrainListener() {
+            private boolean done;
+
+            @Override
+            public void onStep(Report report) {
+              done = report.step() == 6;
+            }
+
+            @Override
+            public boolean wantsStop() {
+              return done;
+            }
+          });
+      assertThatThrownBy(trainer::run).isInstanceOf(StoppedException.class);
+    }
+    assertBitEqual(train(run, half, true), plain);
+  }
+
+  /** Its steps change nothing, until the scale is down. */
+  @Test
+  void aRunThatAlwaysOverflowsInFloat16Ends() throws IOException {
+    try (Line line = new Line()) {
+      line.divergesAt = 0;
+      TrainOptions half = OPTIONS.withCompute(Compute.F16).withSteps(100);
+      Map<String, float[]> before = new TreeMap<>();
+      line.parameters().forEach((name, p) -> before.put(name, p.value().toFloatArray()));
+      try (Trainer trainer = new Trainer(line, half, temp)) {
+        assertThatThrownBy(trainer::run)
+            .isInstanceOf(DivergedException.class)
+            .hasMessageContaining("float16");
+      }
+      line.parameters()
+          .forEach(
+              (name, p) -> assertThat(p.value().toFloatArray()).isEqualTo(before.get(name)));
+    }
+  }
+
   @Test
   void theCurveOfAResumedRunHasEveryStepOnce() throws IOException {
     Path file = temp.resolve("training.csv");

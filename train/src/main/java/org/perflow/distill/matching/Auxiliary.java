@@ -4,13 +4,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Task;
+import org.perflow.tensor.Compute;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.tensor.optim.LossScale;
 import org.perflow.train.DivergedException;
 import org.perflow.train.Readings;
 import org.perflow.train.TrainOptions;
@@ -27,6 +30,7 @@ public final class Auxiliary implements AutoCloseable {
   private final String name;
   private final FlatParameters weights;
   private final AdamW optimiser;
+  private final @Nullable LossScale scale; // in float16
   private final double learningRate;
   private final double clip;
   private final Readings last = new Readings(); // loss and gradient norm
@@ -55,6 +59,7 @@ public final class Auxiliary implements AutoCloseable {
     optimiser =
         new AdamW(
             weights, new AdamW.Options(train.beta1(), train.beta2(), EPSILON, train.weightDecay()));
+    scale = train.compute() == Compute.F16 ? new LossScale() : null;
     try (Scope scope = Scope.open()) {
       steps = scope.release(Tensor.of(new long[] {0}));
     }
@@ -71,6 +76,10 @@ public final class Auxiliary implements AutoCloseable {
     weights.zeroGradients();
     try (Scope scope = Scope.open()) {
       Tensor mean = backward(loss);
+      if (scale != null && !scale.unscale(weights)) {
+        requireScale(scale);
+        return; // its gradients overflowed in float16: the next update has a lower scale
+      }
       Tensor norm = weights.clipGradients(clip > 0 ? clip : Double.MAX_VALUE);
       last.set(List.of(mean, norm));
       if (norm.device().isCpu()) {
@@ -89,8 +98,16 @@ public final class Auxiliary implements AutoCloseable {
     try (Scope scope = Scope.open();
         Tape tape = Tape.record(weights.way())) {
       Tensor mean = loss.get();
-      tape.backward(mean);
+      tape.backward(scale == null ? mean : mean.mul(scale.factor()));
       return scope.keep(mean.detach());
+    }
+  }
+
+  private void requireScale(LossScale now) {
+    if (now.isExhausted()) {
+      throw new DivergedException(
+          "the %s overflows in float16 whatever its loss is multiplied by: use bfloat16 or float32"
+              .formatted(name));
     }
   }
 
@@ -117,6 +134,9 @@ public final class Auxiliary implements AutoCloseable {
     state.put(name + ".adam.average", optimiser.average());
     state.put(name + ".adam.square", optimiser.squareAverage());
     state.put(name + ".steps", steps);
+    if (scale != null) {
+      state.put(name + ".loss_scale", scale.state());
+    }
     return state;
   }
 
@@ -124,6 +144,9 @@ public final class Auxiliary implements AutoCloseable {
   public void close() {
     last.close();
     steps.close();
+    if (scale != null) {
+      scale.close();
+    }
     optimiser.close();
     weights.close();
   }
