@@ -121,11 +121,7 @@ final class ModelStore implements AutoCloseable {
   /** The ControlNet of that name, which stays, too. */
   ControlNetModel controlNet(String name) throws IOException {
     Path path = find(options.controlNets(), "ControlNet", name);
-    return get(
-        "ControlNet " + name,
-        path,
-        ControlNetModel.class,
-        this::net);
+    return get("ControlNet " + name, path, ControlNetModel.class, this::net);
   }
 
   /** The file of the LoRA of that name. */

@@ -287,7 +287,9 @@ public final class Trainer implements AutoCloseable {
     step++;
   }
 
-  /** A step whose gradients overflowed in float16 changes nothing, and the next has a lower scale. */
+  /**
+   * A step whose gradients overflowed in float16 changes nothing, and the next has a lower scale.
+   */
   private void skip(double learningRate) throws IOException {
     step++;
     if (scale != null && scale.isExhausted()) {

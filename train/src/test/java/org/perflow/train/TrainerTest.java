@@ -150,8 +150,7 @@ class TrainerTest {
             .hasMessageContaining("float16");
       }
       line.parameters()
-          .forEach(
-              (name, p) -> assertThat(p.value().toFloatArray()).isEqualTo(before.get(name)));
+          .forEach((name, p) -> assertThat(p.value().toFloatArray()).isEqualTo(before.get(name)));
     }
   }
 
