@@ -203,7 +203,8 @@ final class Worker implements Runnable {
     boolean guided = !request.guidance().isNone();
     for (int pictures = wanted; ; pictures /= 2) {
       long bytes =
-          MemoryEstimate.drawing(model, options.compute(), width, height, pictures, guided);
+          MemoryEstimate.drawing(
+              model, options.compute(), width, height, pictures, guided, request.vaeTiling());
       if (models.roomFor(copies + bytes)) {
         return pictures;
       }
