@@ -41,8 +41,7 @@ class MemoryEstimateTest {
         assertThat(status("VmHWM") - before)
             .as("%d x %d, %d pictures", size[0], size[1], size[2])
             .isLessThan(
-                MemoryEstimate.drawing(
-                    model, DType.F32, size[0], size[1], size[2], true, false));
+                MemoryEstimate.drawing(model, DType.F32, size[0], size[1], size[2], true, false));
       }
       long large = MemoryEstimate.drawing(model, DType.F32, 1024, 1024, 1, true, false);
       assertThat(MemoryEstimate.drawing(model, DType.F32, 1024, 1024, 1, true, true))

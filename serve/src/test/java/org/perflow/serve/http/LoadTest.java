@@ -100,9 +100,7 @@ class LoadTest {
         }
         System.out.printf(
             "pipeline, batches of %d: %.2f pictures a second, %.1f ms of a core each%n",
-            batch,
-            pictures * 1e9 / (System.nanoTime() - begin),
-            (cpu() - busy) / 1e6 / pictures);
+            batch, pictures * 1e9 / (System.nanoTime() - begin), (cpu() - busy) / 1e6 / pictures);
       }
     }
   }
