@@ -18,6 +18,10 @@ public final class Functional {
   public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
     Flops.products(x.numel() / weight.size(1) * weight.size(0), weight.size(1));
     Meta.together(x.raw, weight.raw);
+    if (OneDnn.multiplies(x.raw, weight.raw)) {
+      return new Tensor(
+          OneDnn.linear(x.raw, weight.raw, bias == null ? null : bias.to(x.dtype()).raw));
+    }
     return new Tensor(torch.linear(x.raw, weight.to(x.dtype()).raw, optional(bias, x.dtype())));
   }
 

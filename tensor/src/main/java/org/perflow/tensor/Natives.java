@@ -21,7 +21,7 @@ import org.bytedeco.pytorch.global.torch;
  */
 final class Natives {
   private static volatile int threads;
-  private static volatile int matrixThreads;
+  private static int wholeBatches; // whose gradients are being worked out
   private static volatile boolean strayed;
 
   static {
@@ -35,7 +35,7 @@ final class Natives {
       threads(usable);
     }
     threads = torch.get_num_threads();
-    matrixThreads = openblas_full.openblas_get_num_threads();
+    shareMatrices(0);
   }
 
   private Natives() {}
@@ -114,17 +114,23 @@ final class Natives {
       throw new IllegalArgumentException("threads: got " + count + ", needs 1 or more");
     }
     threads = count;
-    matrixThreads = count;
     torch.set_num_threads(count);
-    openblas_full.openblas_set_num_threads(count);
+    shareMatrices(0);
   }
 
   /**
-   * Before shares of a batch run side by side: matrix products have threads of their own, which
-   * spin between two small ones, and wait for those of other products.
+   * OpenBLAS's threads, which are its own, wait for those of other callers and spin between two
+   * small products. So each caller has one, and libtorch's threads call side by side; but for the
+   * gradients of a batch that is not shared out, which one caller multiplies alone. {@code
+   * OPENBLAS_NUM_THREADS} overrules it.
+   *
+   * @param more batches of that kind
    */
-  static void shareOut(int threadsEach) {
-    openblas_full.openblas_set_num_threads(Math.min(threadsEach, matrixThreads));
+  static synchronized void shareMatrices(int more) {
+    wholeBatches += more;
+    if (System.getenv("OPENBLAS_NUM_THREADS") == null) {
+      openblas_full.openblas_set_num_threads(wholeBatches > 0 ? threads : 1);
+    }
   }
 
   /** Threads of an operation of this thread alone, until it says otherwise. */
@@ -135,9 +141,8 @@ final class Natives {
     }
   }
 
-  /** After the shares: this thread, new ones and matrix products as before. */
+  /** After the shares: this thread and new ones as before. */
   static void together() {
-    openblas_full.openblas_set_num_threads(matrixThreads);
     if (strayed) {
       strayed = false;
       torch.set_num_threads(threads);

@@ -105,7 +105,6 @@ public final class Rows {
   private static void sideBySide(List<Share> shares, Consumer<Share> work) {
     int each = Device.threads() / shares.size();
     List<CompletableFuture<Void>> running = new ArrayList<>();
-    Natives.shareOut(each);
     try {
       for (Share share : shares) {
         running.add(

@@ -77,6 +77,9 @@ public final class Tape implements AutoCloseable {
   public static Tape record(Way way) {
     Tape tape = new Tape(way, ACTIVE.get());
     ACTIVE.set(tape);
+    if (way != Way.SHARED) {
+      Natives.shareMatrices(1);
+    }
     Tensor.BACKWARD_BY_TAPE.set(false);
     return tape;
   }
@@ -85,6 +88,11 @@ public final class Tape implements AutoCloseable {
   static @Nullable Tape recording(Way way) {
     Tape tape = ACTIVE.get();
     return tape != null && tape.way == way && GradMode.is_enabled() ? tape : null;
+  }
+
+  /** Whether this thread records. */
+  static boolean isOpen() {
+    return ACTIVE.get() != null;
   }
 
   void add(Segment segment) {
@@ -196,6 +204,9 @@ public final class Tape implements AutoCloseable {
       leave();
     }
     segments.forEach(Segment::close);
+    if (way != Way.SHARED) {
+      Natives.shareMatrices(-1);
+    }
   }
 
   private void leave() {

@@ -38,6 +38,44 @@ class FunctionalTest {
     }
   }
 
+  /** Drawing multiplies by another library than training; both give the same products. */
+  @ParameterizedTest
+  @CsvSource({"1, 1, 1", "1, 16, 5", "9, 33, 7", "154, 768, 320", "70, 64, 512"})
+  void linearLayersGiveTheSameWithoutGradients(int rows, int in, int out) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor weight = Tensor.randn(rng, out, in).requiresGrad(true);
+      Tensor bias = Tensor.randn(rng, out);
+      Tensor x = Tensor.randn(rng, rows, in, 2).transpose(1, 2); // not contiguous
+      for (Tensor shift : new Tensor[] {bias, null}) {
+        Tensor recorded = Functional.linear(x, weight, shift);
+        try (NoGrad guard = NoGrad.enter()) {
+          Tensor drawn = Functional.linear(x, weight, shift);
+          assertThat(drawn.shape()).containsExactly(rows, 2, out);
+          assertThat(drawn.sub(recorded).abs().max().item()).isLessThan(1e-5 * in);
+        }
+      }
+    }
+  }
+
+  @Test
+  void productsWithoutGradientsLeaveNothingBehind() {
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter();
+        Rng rng = Rng.seeded(0)) {
+      Tensor weight = Tensor.randn(rng, 8, 4);
+      Tensor x = Tensor.randn(rng, 3, 4);
+      long before = 0;
+      for (int i = 0; i < 300; i++) {
+        try (Scope step = Scope.open()) {
+          Functional.linear(x, weight, null);
+        }
+        before = i == 99 ? Scope.liveObjects() : before;
+      }
+      assertThat(Scope.liveObjects()).isLessThanOrEqualTo(before);
+    }
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {2, 7, 16, 77})
   void attentionHasTheSameGradients(int tokens) {
