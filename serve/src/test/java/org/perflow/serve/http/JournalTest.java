@@ -165,6 +165,9 @@ class JournalTest {
             for (int i = 0; i < 4; i++) {
               submit(url, 1 + random.nextInt(40));
             }
+            while (send(HttpRequest.newBuilder(URI.create(url + "readyz"))).statusCode() != 200) {
+              Thread.sleep(20);
+            }
             long end = System.nanoTime() + random.nextInt(4000) * 1_000_000L;
             while (System.nanoTime() < end) {
               for (String id : accepted) {
