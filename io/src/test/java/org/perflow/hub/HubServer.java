@@ -408,7 +408,7 @@ public final class HubServer implements AutoCloseable {
       out.write(content, 0, Math.min(fault.after, content.length));
       out.flush();
       try { // a client that is told of the end at once may throw away what came before it
-        Thread.sleep(kind == Fault.Kind.SILENCE ? 600_000 : 300);
+        Thread.sleep(kind == Fault.Kind.SILENCE ? 600_000 : 2_000);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
       }
