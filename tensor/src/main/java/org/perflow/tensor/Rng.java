@@ -28,6 +28,11 @@ public final class Rng implements AutoCloseable {
     return new Rng(seed);
   }
 
+  /** Goes on as {@link #seeded} begins. */
+  public void seed(long seed) {
+    generator.set_current_seed(seed);
+  }
+
   /** Its whole state as bytes (PyTorch's {@code get_state}), for an exact resume. */
   public byte[] state() {
     try (Scope scope = Scope.open()) {

@@ -69,8 +69,7 @@ final class Checkpoint {
     Map<String, Tensor> tensors() {
       Map<String, Tensor> all = new LinkedHashMap<>();
       put(all, "weights.", weights.values());
-      put(all, "adam.average.", optimiser.average());
-      put(all, "adam.square.", optimiser.squareAverage());
+      optimiser.state().forEach((name, moment) -> putMoment(all, "adam." + name, moment));
       if (ema != null) {
         put(all, "ema.", ema.values());
       }
@@ -79,6 +78,15 @@ final class Checkpoint {
       }
       objective.forEach((name, tensor) -> all.put("objective." + name, tensor));
       return all;
+    }
+
+    /** By weight where it has a number of each; of 8 bits as it is. */
+    private void putMoment(Map<String, Tensor> all, String name, Tensor moment) {
+      if (moment.dim() == 1) {
+        put(all, name + ".", moment);
+      } else {
+        all.put(name, moment);
+      }
     }
 
     private void put(Map<String, Tensor> all, String prefix, Tensor flat) {

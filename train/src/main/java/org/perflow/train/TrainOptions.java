@@ -6,6 +6,7 @@ import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.Moments;
 
 /**
  * Settings of a {@link Trainer}, the same for every objective. Immutable, valid once made; JSON by
@@ -22,6 +23,7 @@ import org.perflow.tensor.optim.AdamW;
  * @param beta1 of AdamW
  * @param beta2 of AdamW
  * @param weightDecay of AdamW
+ * @param moments how AdamW's two averages are kept; fewer bits take less memory
  * @param clip largest gradient norm; 0 = no clipping
  * @param ema largest decay of the averaged weights; 0 = no averaging
  * @param compute element type of the forward and backward pass; weights are always float32
@@ -45,6 +47,7 @@ public record TrainOptions(
     double beta1,
     double beta2,
     double weightDecay,
+    Moments moments,
     double clip,
     double ema,
     Compute compute,
@@ -77,6 +80,7 @@ public record TrainOptions(
           .beta1(0.9)
           .beta2(0.999)
           .weightDecay(1e-2)
+          .moments(Moments.FLOAT32)
           .clip(1.0)
           .ema(0.999)
           .compute(Compute.AUTO)

@@ -96,7 +96,7 @@ public final class Trainer implements AutoCloseable {
     this.nanos = nanos;
     startedNanos = nanos.getAsLong();
     weights = new FlatParameters(objective.parameters());
-    optimiser = new AdamW(weights, options.adam());
+    optimiser = new AdamW(weights, options.adam(), options.moments());
     ema = options.ema() > 0 ? new Ema(weights, options.ema()) : null;
     scale = options.compute() == Compute.F16 ? new LossScale() : null;
     rng = Rng.seeded(options.seed());

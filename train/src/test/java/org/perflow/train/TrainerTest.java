@@ -16,9 +16,12 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.perflow.io.Json;
 import org.perflow.tensor.Compute;
 import org.perflow.tensor.Scope;
+import org.perflow.tensor.optim.Moments;
 import org.perflow.train.TrainOptions.Decay;
 
 class TrainerTest {
@@ -57,20 +60,22 @@ class TrainerTest {
     got.forEach((name, values) -> assertThat(values).as(name).isEqualTo(wanted.get(name)));
   }
 
-  @Test
-  void resumesBitExactlyAlsoAfterAKillInMidCheckpoint() throws IOException {
-    Map<String, float[]> straight = train(temp.resolve("straight"), OPTIONS, false);
+  @ParameterizedTest
+  @EnumSource
+  void resumesBitExactlyAlsoAfterAKillInMidCheckpoint(Moments moments) throws IOException {
+    TrainOptions options = OPTIONS.withMoments(moments);
+    Map<String, float[]> straight = train(temp.resolve("straight"), options, false);
     Path run = temp.resolve("run");
     try (Line line = new Line()) {
       line.divergesAt = 7; // stops two steps after the checkpoint of step 5
-      try (Trainer trainer = new Trainer(line, OPTIONS, run)) {
+      try (Trainer trainer = new Trainer(line, options, run)) {
         assertThatThrownBy(trainer::run).isInstanceOf(DivergedException.class);
       }
     }
     Path halfWritten = Files.createDirectories(run.resolve("checkpoints/.preparing"));
     Files.write(halfWritten.resolve("state.safetensors"), new byte[100]);
 
-    assertBitEqual(train(run, OPTIONS, true), straight);
+    assertBitEqual(train(run, options, true), straight);
     assertThat(halfWritten).doesNotExist();
   }
 

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -38,6 +40,99 @@ class AdamWTest {
         for (int i = 0; i < last.length; i++) {
           assertThat(values[i]).isCloseTo(last[i], within(1e-6f));
         }
+      }
+    }
+  }
+
+  /**
+   * Beside float32, on a least-squares problem whose gradients span one power of ten among
+   * neighbours, and five in all.
+   */
+  @ParameterizedTest
+  @CsvSource({"BFLOAT16, 0.02", "INT8, 0.05"})
+  void momentsOfFewerBitsFollowExactOnes(Moments moments, double most) {
+    int count = 3000; // no whole number of blocks
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(1)) {
+      Tensor start = Tensor.randn(rng, count);
+      Tensor powers = Tensor.generate(count, i -> i / 256 % 4 - 3).add(Tensor.rand(rng, count));
+      Tensor slopes = powers.mul(Math.log(10)).exp();
+      float[] exact = trained(start, slopes, Moments.FLOAT32);
+      float[] shorter = trained(start, slopes, moments);
+      float[] begun = start.toFloatArray();
+      double off = 0;
+      double moved = 0;
+      for (int i = 0; i < count; i++) {
+        off += Math.pow(shorter[i] - exact[i], 2);
+        moved += Math.pow(exact[i] - begun[i], 2);
+      }
+      assertThat(Math.sqrt(off / moved)).isBetween(1e-6, most);
+    }
+  }
+
+  private static float[] trained(Tensor start, Tensor slopes, Moments moments) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(2);
+        Linear layer = new Linear((int) start.numel(), 1, false)) {
+      Parameter weight = layer.namedParameters().get("weight");
+      layer.initialise(rng, DType.F32);
+      try (FlatParameters flat = new FlatParameters(Map.of("weight", weight));
+          AdamW optimiser = new AdamW(flat, AdamW.Options.DEFAULTS, moments)) {
+        flat.values().copyInPlace(start);
+        for (int step = 0; step < 300; step++) {
+          Tensor noise = Tensor.randn(rng, start.shape()).mul(0.3);
+          flat.gradients().copyInPlace(flat.values().add(noise).mul(slopes));
+          optimiser.step(1e-3);
+        }
+        return flat.values().toFloatArray();
+      }
+    }
+  }
+
+  /** A second moment of 1 that decays by β₂ a step: bfloat16 to the nearest would stay at 1. */
+  @Test
+  void aShortSecondMomentDecays() {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0);
+        PlainMoment moment = new PlainMoment(DType.BF16, Tensor.zeros(DType.F32, 10_000), rng)) {
+      moment.write(0, Tensor.full(1, 10_000));
+      for (int step = 0; step < 700; step++) {
+        moment.write(0, moment.read(0, 10_000).mul(0.999));
+      }
+      assertThat(moment.read(0, 10_000).mean().item())
+          .isCloseTo(Math.pow(0.999, 700), within(2e-3));
+    }
+  }
+
+  /** The first and last entries of bitsandbytes' create_dynamic_map, and its size. */
+  @Test
+  void theTableOfEightBitsIsThePublishedOne() {
+    double[] signed = BlockwiseMoment.table(true);
+    double[] unsigned = BlockwiseMoment.table(false);
+    assertThat(signed).hasSize(256).isSorted().doesNotHaveDuplicates();
+    assertThat(unsigned).hasSize(256).isSorted().doesNotHaveDuplicates();
+    assertThat(signed[0]).isCloseTo(-0.99296875, within(1e-12)); // 0.1 + 0.9 · 63.5/64
+    assertThat(signed[255]).isEqualTo(1);
+    assertThat(signed[127]).isZero();
+    assertThat(signed[128]).isCloseTo(0.55e-6, within(1e-15));
+    assertThat(unsigned[0]).isZero();
+    assertThat(unsigned[1]).isCloseTo(0.325e-6, within(1e-15));
+    assertThat(unsigned[254]).isCloseTo(0.996484375, within(1e-12));
+  }
+
+  @Test
+  void eightBitsKeepTheLargestOfABlockAndItsZeros() {
+    try (Scope scope = Scope.open();
+        BlockwiseMoment moment = new BlockwiseMoment(Tensor.zeros(DType.F32, 600), true)) {
+      assertThat(moment.read(0, 600).abs().max().item()).isZero();
+      Tensor values = Tensor.generate(600, i -> i % 3 == 0 ? 0 : Math.sin(i) * (i < 256 ? 1e-9 : 5));
+      moment.write(0, values);
+      float[] read = moment.read(0, 600).toFloatArray();
+      float[] wanted = values.toFloatArray();
+      for (int i = 0; i < 600; i++) {
+        double scale = i < 256 ? 1e-9 : 5;
+        assertThat((double) read[i]).isCloseTo(wanted[i], within(0.0075 * scale));
+        assertThat(i % 3 != 0 || read[i] == 0).isTrue();
       }
     }
   }

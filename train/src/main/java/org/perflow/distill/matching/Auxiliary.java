@@ -58,7 +58,9 @@ public final class Auxiliary implements AutoCloseable {
     weights = new FlatParameters(parameters);
     optimiser =
         new AdamW(
-            weights, new AdamW.Options(train.beta1(), train.beta2(), EPSILON, train.weightDecay()));
+            weights,
+            new AdamW.Options(train.beta1(), train.beta2(), EPSILON, train.weightDecay()),
+            train.moments());
     scale = train.compute() == Compute.F16 ? new LossScale() : null;
     try (Scope scope = Scope.open()) {
       steps = scope.release(Tensor.of(new long[] {0}));
@@ -131,8 +133,7 @@ public final class Auxiliary implements AutoCloseable {
   public Map<String, Tensor> state() {
     Map<String, Tensor> state = new LinkedHashMap<>();
     state.put(name + ".weights", weights.values());
-    state.put(name + ".adam.average", optimiser.average());
-    state.put(name + ".adam.square", optimiser.squareAverage());
+    optimiser.state().forEach((moment, tensor) -> state.put(name + ".adam." + moment, tensor));
     state.put(name + ".steps", steps);
     if (scale != null) {
       state.put(name + ".loss_scale", scale.state());
