@@ -10,7 +10,9 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.perflow.accelerate.Accelerator;
+import org.perflow.accelerate.EqualCost;
 import org.perflow.accelerate.Methods;
+import org.perflow.accelerate.Presets;
 import org.perflow.cli.options.HelpSections;
 import org.perflow.cli.options.HelpSections.Section;
 import org.perflow.cli.options.OptionsFromRecords;
@@ -21,6 +23,7 @@ import org.perflow.io.FormatException;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
+import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.ProgressListener;
@@ -50,9 +53,13 @@ import picocli.CommandLine.TypeConversionException;
       "      --windows 4 --steps 4000 --batch 32 --learning-rate 1e-4 --sample-every 500",
       "  perflow accelerate --out runs/second --config runs/second/config.json --resume",
       "  perflow accelerate --out runs/lora --lora-rank 32 --learning-rate 3e-4",
+      "  perflow accelerate --teacher models/emoji-64 --preset sd15 --batch 8 --out runs/x --dry-run",
       "  perflow accelerate --out runs/x --guidance-mode fixed --guidance 3 --dry-run"
     })
 final class AccelerateCommand extends Verb implements OptionsFromRecords {
+  /** Of a side, above which pictures take long to draw. */
+  private static final int FEW_PIXELS = 128;
+
   /** What everybody sets. */
   private static final List<String> FIRST =
       List.of(
@@ -64,6 +71,9 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
           "--minutes",
           "--batch",
           "--learning-rate",
+          "--preset",
+          "--low-memory",
+          "--evaluate",
           "--resume",
           "--config",
           "--dry-run",
@@ -83,6 +93,38 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       converter = ByName.class,
       description = "How (default: perflow); the list is below.")
   @Nullable Method<?> method;
+
+  @Option(
+      names = "--preset",
+      paramLabel = "NAME",
+      description =
+          "Method and settings for a family of teachers: sd15, sd21, sdxl as PeRFlow's authors train"
+              + " them; small, lora. --config and options on the command line come first.")
+  @Nullable String preset;
+
+  @Option(
+      names = "--low-memory",
+      description =
+          "Choose settings that take less memory, those that cost least first, until the plan fits"
+              + " this machine.")
+  boolean lowMemory;
+
+  @Option(
+      names = "--teacher-dtype",
+      paramLabel = "TYPE",
+      description =
+          "Type that the frozen teacher's weights are kept in, such as float16 (default: the one it"
+              + " computes in).")
+  @Nullable String teacherDtype;
+
+  @Option(
+      names = "--evaluate",
+      paramLabel = "N",
+      description =
+          "Pictures by which the student is compared at the end with the teacher's samplers at the"
+              + " same cost; 0 for none (default: 16, or 4 where pictures have more than 128 pixels a"
+              + " side).")
+  @Nullable Integer evaluate;
 
   @Option(
       names = "--start",
@@ -118,7 +160,10 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       description = "Type of the saved weights (default: ${DEFAULT-VALUE}).")
   String saveDtype;
 
-  @Option(names = "--dry-run", description = "Print the effective settings and stop.")
+  @Option(
+      names = "--dry-run",
+      description =
+          "Print the plan of memory and the effective settings, and stop; pictures are imported.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")
@@ -155,7 +200,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     List<Section> sections = new ArrayList<>();
     sections.add(new Section("Options", HelpSections.named(spec, FIRST)));
     if (method != null) {
-      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start")));
+      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start", "--teacher-dtype")));
       training.addAll(HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST));
       training.addAll(lora.of(method.lora()));
       sections.add(new Section("Settings of " + method.name(), ofMethods.of(method.defaults())));
@@ -181,17 +226,23 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   }
 
   /** What was made. */
-  record Summary(String student, List<String> loras, long steps, double loss, double seconds) {}
+  record Summary(
+      String student,
+      List<String> loras,
+      long steps,
+      double loss,
+      double seconds,
+      @Nullable List<EqualCost.Row> evaluation) {}
 
   @Override
   void run() throws Exception {
-    RunConfig file =
-        config == null ? new RunConfig(Json.MAPPER.createObjectNode()) : RunConfig.read(config);
+    RunConfig file = file();
     Method<?> chosen =
         method == null ? Methods.of(file.json().path("method").asText("perflow")) : method;
     refuseUnknownSections(file, chosen);
     Accelerator accelerator = accelerator(chosen, file);
     if (dryRun) {
+      err().println(accelerator.memory().text());
       out().println(Json.MAPPER.writeValueAsString(accelerator.config().json()));
       return;
     }
@@ -207,9 +258,52 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             made.loras().values().stream().map(Path::toString).sorted().toList(),
             result.steps(),
             result.loss(),
-            result.seconds()),
-        "%s: %,d steps in %.0f s, last loss %.4f"
-            .formatted(made.folder(), result.steps(), result.seconds(), result.loss()));
+            result.seconds(),
+            made.bought() == null ? null : made.bought().rows()),
+        "%s: %,d steps in %.0f s, last loss %.4f; more in %s"
+            .formatted(
+                made.folder(),
+                result.steps(),
+                result.seconds(),
+                result.loss(),
+                out.resolve("README.md")));
+  }
+
+  /** The preset's settings, in their place those of the file. */
+  private RunConfig file() throws IOException {
+    RunConfig base =
+        preset == null ? new RunConfig(Json.MAPPER.createObjectNode()) : Presets.of(preset);
+    if (config == null) {
+      return base;
+    }
+    ObjectNode merged = base.json();
+    for (var section : RunConfig.read(config).json().properties()) {
+      if (merged.get(section.getKey()) instanceof ObjectNode before
+          && section.getValue() instanceof ObjectNode after) {
+        before.setAll(after);
+      } else {
+        merged.set(section.getKey(), section.getValue());
+      }
+    }
+    return new RunConfig(merged);
+  }
+
+  /** The command line as it was given, as a shell reads it. */
+  private String line() {
+    List<String> words = new ArrayList<>(List.of("perflow", spec.name()));
+    for (String word : spec.commandLine().getParseResult().originalArgs()) {
+      if (!word.equals(spec.name()) || words.size() > 2) {
+        words.add(word.matches("[\\w./:=,@+-]+") ? word : "'" + word.replace("'", "'\\''") + "'");
+      }
+    }
+    return String.join(" ", words);
+  }
+
+  private int evaluated(Path teacherFolder) throws IOException {
+    if (evaluate != null) {
+      return evaluate;
+    }
+    return DiffusionModel.pixels(teacherFolder) > FEW_PIXELS ? 4 : 16;
   }
 
   private <O extends Record> Accelerator accelerator(Method<O> how, RunConfig file)
@@ -224,8 +318,16 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
             .train(Overrides.apply(TrainOptions.DEFAULTS, settings(file, "train", train.changes())))
             .lora(Overrides.apply(how.lora(), settings(file, "lora", lora.changes())))
             .saveAs(DType.parse(saveDtype))
+            .evaluate(evaluated(from))
+            .command(line())
             .out(out);
-    return start == null ? accelerator : accelerator.start(fetch(start));
+    if (teacherDtype != null) {
+      accelerator = accelerator.teacherAs(DType.parse(teacherDtype));
+    }
+    if (start != null) {
+      accelerator = accelerator.start(fetch(start));
+    }
+    return lowMemory ? accelerator.lowMemory() : accelerator;
   }
 
   private static void refuseOthersSettings(Method<?> how, ObjectNode chosen) {

@@ -5,6 +5,8 @@ import org.perflow.accelerate.Benchmark;
 import org.perflow.cli.options.ComputeOption;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.tensor.Device;
+import org.perflow.tensor.optim.Moments;
+import org.perflow.train.LoraOptions;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -16,12 +18,14 @@ import picocli.CommandLine.Parameters;
     description =
         "Measures seconds and peak memory of a model of its published size with random weights, so"
             + " without a download: a picture in four steps, and with --train one training step on"
-            + " one picture. --train keeps float32 weights, gradients and"
-            + " moments (16 bytes a weight of the U-Net) and uses gradient checkpointing.",
+            + " one picture, beside what the plan of memory says. --train keeps a teacher in float16,"
+            + " float32 weights, gradients, averages and moments (22 bytes a weight of the U-Net) and"
+            + " uses gradient checkpointing; --moments int8 and --lora-rank take less.",
     footer = {
       "",
       "Examples:",
       "  perflow benchmark sd1 --train",
+      "  perflow benchmark sd1 --train --lora-rank 32",
       "  perflow benchmark sdxl --size 512"
     })
 final class BenchmarkCommand extends Verb {
@@ -37,7 +41,7 @@ final class BenchmarkCommand extends Verb {
 
   @Option(
       names = "--train",
-      description = "Take a training step, too; the teacher shares the student's weights.")
+      description = "Take a training step, too.")
   boolean train;
 
   @Option(
@@ -46,6 +50,22 @@ final class BenchmarkCommand extends Verb {
       paramLabel = "N",
       description = "Steps of the teacher in the training step (default: ${DEFAULT-VALUE}).")
   int solvingSteps;
+
+  @Option(
+      names = "--moments",
+      defaultValue = "float32",
+      paramLabel = "TYPE",
+      description =
+          "How AdamW keeps its averages: float32, bfloat16 or int8 (default: ${DEFAULT-VALUE}).")
+  Moments moments;
+
+  @Option(
+      names = "--lora-rank",
+      defaultValue = "0",
+      paramLabel = "N",
+      description =
+          "Train low-rank factors of that rank; 0 for all weights (default: ${DEFAULT-VALUE}).")
+  int loraRank;
 
   @Mixin ComputeOption compute;
 
@@ -61,7 +81,16 @@ final class BenchmarkCommand extends Verb {
       Device.threads(threads);
     }
     Benchmark.Measured measured =
-        new Benchmark(size, train, solvingSteps, compute.chosen(), compute.device()).run(family);
+        Benchmark.of(size)
+            .with(
+                b ->
+                    b.train(train)
+                        .solvingSteps(solvingSteps)
+                        .compute(compute.chosen())
+                        .device(compute.device())
+                        .moments(moments)
+                        .lora(LoraOptions.DEFAULTS.withLoraRank(loraRank)))
+            .run(family);
     report(measured, text(measured));
   }
 
@@ -84,8 +113,12 @@ final class BenchmarkCommand extends Verb {
     return m.train() == null
         ? drawn
         : drawn
-            + "; a training step in %.1f s (%.1f of a core), peak %.2f GB, loss %.4f"
+            + "; a training step in %.1f s (%.1f of a core), peak %.2f GB (planned: %.2f), loss %.4f"
                 .formatted(
-                    m.train().seconds(), m.train().coreSeconds(), m.trainGigabytes(), m.loss());
+                    m.train().seconds(),
+                    m.train().coreSeconds(),
+                    m.trainGigabytes(),
+                    m.planGigabytes(),
+                    m.loss());
   }
 }

@@ -9,6 +9,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.delta.Delta;
 import org.perflow.delta.DeltaFolder;
+import org.perflow.delta.ModelCard;
 import org.perflow.delta.Provenance;
 import org.perflow.flow.Parameterization;
 import org.perflow.models.SchedulerConfig;
@@ -35,7 +36,8 @@ import picocli.CommandLine.Spec;
       DeltaCommand.Scale.class,
       DeltaCommand.Mean.class,
       DeltaCommand.Inspect.class,
-      DeltaToLoraCommand.class
+      DeltaToLoraCommand.class,
+      DeltaCommand.PublishCard.class
     },
     footer = {
       "",
@@ -43,7 +45,8 @@ import picocli.CommandLine.Spec;
       "  perflow delta extract --base models/emoji-64 --student runs/first/student --out d.safetensors",
       "  perflow delta apply --base my-finetune --delta d.safetensors --any-base --out my-fast-model",
       "  perflow delta to-lora d.safetensors --rank 64 --out accelerator.safetensors",
-      "  perflow delta inspect d.safetensors"
+      "  perflow delta inspect d.safetensors",
+      "  perflow delta publish-card runs/first --license creativeml-openrail-m"
     })
 final class DeltaCommand implements Runnable {
   @Spec private CommandSpec spec;
@@ -360,6 +363,52 @@ final class DeltaCommand implements Runnable {
 
     private static String unknown(String text) {
       return text.isEmpty() ? "not said" : text;
+    }
+  }
+
+  /** {@code perflow delta publish-card}. */
+  @Command(
+      name = "publish-card",
+      description =
+          "Writes the README.md that the hub shows of a student: licence, base model and tags as its"
+              + " front matter, samples and figures of the run, how it is drawn with and how it was"
+              + " made.",
+      footer = {
+        "",
+        "Examples:",
+        "  perflow delta publish-card runs/first --license creativeml-openrail-m",
+        "  perflow delta publish-card runs/first --license openrail++ \\",
+        "      --base-model stabilityai/stable-diffusion-xl-base-1.0 --title \"XL in four steps\""
+      })
+  static final class PublishCard extends Verb {
+    @Parameters(paramLabel = "RUN", description = "Folder of a run, or a student's folder.")
+    Path run;
+
+    @Option(
+        names = "--license",
+        defaultValue = "other",
+        paramLabel = "ID",
+        description =
+            "Licence as the hub calls it, one that the teacher's allows (default:"
+                + " ${DEFAULT-VALUE}).")
+    String license;
+
+    @Option(
+        names = "--base-model",
+        paramLabel = "ORG/NAME",
+        description = "The teacher on the hub (default: where the run took it from).")
+    @Nullable String baseModel;
+
+    @Option(
+        names = "--title",
+        paramLabel = "TEXT",
+        description = "Title of the page (default: the run's name).")
+    @Nullable String title;
+
+    @Override
+    void run() throws Exception {
+      Path card = new ModelCard(run, license, baseModel, title).write();
+      report(new Written(card.toString()), card.toString());
     }
   }
 }

@@ -13,6 +13,8 @@ import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
+import org.perflow.memory.Planner;
+import org.perflow.memory.Workload;
 import org.perflow.train.Pretraining;
 import org.perflow.train.Pretraining.Keep;
 import org.perflow.train.ProgressListener;
@@ -56,6 +58,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
           "--keep-vae",
           "--keep-weights",
           "--keep-text-encoder",
+          "--low-memory",
           "--resume",
           "--dry-run",
           "--help");
@@ -102,7 +105,17 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       description = "Optimiser steps of the VAE (default: ${DEFAULT-VALUE}).")
   int vaeSteps;
 
-  @Option(names = "--dry-run", description = "Print the effective settings and stop.")
+  @Option(
+      names = "--low-memory",
+      description =
+          "Choose settings that take less memory, those that cost least first, until the plan fits"
+              + " this machine.")
+  boolean lowMemory;
+
+  @Option(
+      names = "--dry-run",
+      description =
+          "Print the plan of memory and the effective settings, and stop; pictures are imported.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")
@@ -127,12 +140,20 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
   @Override
   void run() throws Exception {
     Path from = fetch(like, Installation.teacher());
+    List<Path> shards = ImportProgress.shards(from, data, err());
+    Set<Keep> kept = kept();
+    TrainOptions options = Overrides.apply(TrainOptions.DEFAULTS, train.changes());
+    Workload work = Workload.ofPretraining(from, shards, options, !keepTextEncoder);
+    if (lowMemory) {
+      work = Planner.fitted(work).orElse(work);
+    }
+    err().println(Planner.plan(work).text());
     Pretraining pretraining =
         Pretraining.like(from)
-            .data(ImportProgress.shards(from, data, err()))
-            .keep(kept())
+            .data(shards)
+            .keep(kept)
             .vaeSteps(vaeSteps)
-            .train(Overrides.apply(TrainOptions.DEFAULTS, train.changes()))
+            .train(work.train())
             .out(out);
     if (dryRun) {
       out().println(Json.MAPPER.writeValueAsString(pretraining.config().json()));

@@ -40,7 +40,11 @@ class ArchitectureTest {
       Set.of("org.perflow.tensor.Tensor", "org.perflow.tensor.Scope", "org.perflow.tensor.Rng");
 
   private static final Set<String> NAMED =
-      Set.of("org.perflow.tensor.DType", "org.perflow.tensor.Device", "org.perflow.tensor.Compute");
+      Set.of(
+          "org.perflow.tensor.DType",
+          "org.perflow.tensor.Device",
+          "org.perflow.tensor.Compute",
+          "org.perflow.tensor.optim.Moments");
 
   static final JavaClasses CLASSES =
       new ClassFileImporter()

@@ -123,7 +123,7 @@ class CommandLineTest {
             "--guidance-mode=fixed",
             "--guidance=3",
             "--simulated-starts");
-    assertThat(result.err()).isEmpty();
+    assertThat(result.err()).startsWith("memory: ").contains("activations of a batch of 16");
     JsonNode settings = Json.MAPPER.readTree(result.out());
     assertThat(settings.at("/train/batch").asInt()).isEqualTo(16); // the command line comes first
     assertThat(settings.at("/train/seed").asInt()).isEqualTo(5);

@@ -12,6 +12,7 @@ import org.perflow.io.WeightFiles;
 import org.perflow.io.Weights;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Functional;
+import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Embedding;
 import org.perflow.tensor.nn.LayerNorm;
@@ -206,7 +207,13 @@ public final class CLIPTextModel extends Module {
       quick = config.hiddenAct().equals("quick_gelu");
     }
 
+    /** A block of {@link Tape}: a batch of captions through 32 layers would keep gigabytes. */
     Tensor forward(Tensor x) {
+      return Tape.block(inputs -> compute(inputs.get(0)), x);
+    }
+
+    private Tensor compute(Tensor input) {
+      Tensor x = input;
       Tensor h = layerNorm1.forward(x);
       Tensor q = split(qProj.forward(h));
       Tensor k = split(kProj.forward(h));

@@ -157,17 +157,31 @@ public record DiffusionModel(
     if (Files.isRegularFile(folder)) {
       return loadSingleFile(folder, as, there);
     }
-    DiffusionModel model = described(folder);
+    DiffusionModel model = architecture(folder);
     model.to(there);
     return model.filled(
         () -> {
           model.unet.loadWeights(folder.resolve("unet"), as);
-          model.vae.loadWeights(folder.resolve("vae"), as);
-          model.textEncoder.loadWeights(folder.resolve("text_encoder"), as);
-          if (model.second != null) {
-            model.second.textEncoder().loadWeights(folder.resolve("text_encoder_2"), as);
-          }
+          model.loadReaders(folder, as);
         });
+  }
+
+  /** Reads the weights of VAE and text encoders of a diffusers folder, in the place of any. */
+  public void loadReaders(Path folder, DType as) throws IOException {
+    vae.loadWeights(folder.resolve("vae"), as);
+    textEncoder.loadWeights(folder.resolve("text_encoder"), as);
+    if (second != null) {
+      second.textEncoder().loadWeights(folder.resolve("text_encoder_2"), as);
+    }
+  }
+
+  /** Frees VAE and text encoders for as long as only the U-Net is needed. */
+  public void closeReaders() {
+    vae.close();
+    textEncoder.close();
+    if (second != null) {
+      second.textEncoder().close();
+    }
   }
 
   /** Reads weights. */
@@ -198,7 +212,7 @@ public record DiffusionModel(
       throw new FormatException(
           folder + " is of the XL family; supported without weights: " + PIPELINE);
     }
-    return described(folder);
+    return architecture(folder);
   }
 
   /**
@@ -211,9 +225,13 @@ public record DiffusionModel(
   }
 
   /**
-   * A folder's model without weights: all that its configs say is checked before those are read.
+   * A folder's model without weights, of any family: all that its configs say is checked. The
+   * caller closes it.
+   *
+   * @throws FormatException naming the file that is missing, broken or of an architecture that is
+   *     not built
    */
-  private static DiffusionModel described(Path folder) throws IOException {
+  public static DiffusionModel architecture(Path folder) throws IOException {
     JsonNode parts = index(folder);
     ObjectNode scheduler = scheduler(folder);
     CLIPTokenizer tokenizer = CLIPTokenizer.load(folder.resolve("tokenizer"));
@@ -450,10 +468,6 @@ public record DiffusionModel(
   @Override
   public void close() {
     unet.close();
-    vae.close();
-    textEncoder.close();
-    if (second != null) {
-      second.textEncoder().close();
-    }
+    closeReaders();
   }
 }

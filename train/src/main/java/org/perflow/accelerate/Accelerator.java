@@ -16,10 +16,16 @@ import org.perflow.distill.StudentRun;
 import org.perflow.distill.perflow.PerflowMethod;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.io.Overrides;
+import org.perflow.io.Sample;
 import org.perflow.io.Shards;
+import org.perflow.memory.MemoryPlan;
+import org.perflow.memory.Planner;
+import org.perflow.memory.Workload;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
+import org.perflow.train.Catalogue;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.RunConfig;
 import org.perflow.train.TrainListener;
@@ -89,8 +95,11 @@ public final class Accelerator {
       Choice<?> choice,
       TrainOptions train,
       @Nullable LoraOptions lora,
+      @Nullable DType teacherAs,
       DType saveAs,
       @Nullable Path cache,
+      int evaluate,
+      @Nullable String command,
       @Nullable Path out)
       implements AcceleratorSettingsBuilder.With {}
 
@@ -102,13 +111,15 @@ public final class Accelerator {
    * @param loras its LoRA files by format, where it was trained as one
    * @param curve loss over the run, a CSV file
    * @param training steps, last loss and seconds
+   * @param bought beside the teacher's samplers; null where that was not asked for
    */
   public record Student(
       Path folder,
       Path delta,
       Map<LoraFile.Format, Path> loras,
       Path curve,
-      Trainer.Result training) {}
+      Trainer.Result training,
+      @Nullable EqualCost bought) {}
 
   private Accelerator(Settings settings) {
     this.settings = settings;
@@ -124,7 +135,10 @@ public final class Accelerator {
             new Choice<>(PerflowMethod.MEASURED, UnaryOperator.identity()),
             TrainOptions.DEFAULTS,
             null,
+            null,
             DType.F16,
+            null,
+            0,
             null,
             null));
   }
@@ -172,6 +186,14 @@ public final class Accelerator {
     return new Accelerator(settings.withLora(options));
   }
 
+  /**
+   * Type that the frozen teacher's weights are kept in; else the one that it computes in. F16 takes
+   * half of float32, and of a teacher whose files are of float16 it is exact.
+   */
+  public Accelerator teacherAs(DType type) {
+    return new Accelerator(settings.withTeacherAs(type));
+  }
+
   /** Element type of the student's files; else F16. */
   public Accelerator saveAs(DType type) {
     return new Accelerator(settings.withSaveAs(type));
@@ -182,6 +204,39 @@ public final class Accelerator {
    */
   public Accelerator cache(Path folder) {
     return new Accelerator(settings.withCache(folder));
+  }
+
+  /**
+   * How many pictures the student draws at the end, to be compared with the teacher's samplers at
+   * the same cost ({@link EqualCost}); else none.
+   */
+  public Accelerator evaluate(int pictures) {
+    if (pictures < 0 || pictures > 10_000) {
+      throw new IllegalArgumentException("evaluate must be 0 to 10,000 pictures; got " + pictures);
+    }
+    return new Accelerator(settings.withEvaluate(pictures));
+  }
+
+  /** What the run's README says it was begun by. */
+  public Accelerator command(String line) {
+    return new Accelerator(settings.withCommand(line));
+  }
+
+  /**
+   * Method and settings of one of {@link Presets}, in the place of any that were chosen before.
+   *
+   * @throws IllegalArgumentException naming those there are
+   */
+  public Accelerator preset(String name) {
+    RunConfig preset = Presets.of(name);
+    Method<?> method = Methods.of(preset.json().path("method").asText());
+    return preset(method, preset)
+        .train(Overrides.apply(TrainOptions.DEFAULTS, preset.section("train")))
+        .lora(Overrides.apply(method.lora(), preset.section("lora")));
+  }
+
+  private <O extends Record> Accelerator preset(Method<O> method, RunConfig preset) {
+    return method(method, suited -> Overrides.apply(suited, preset.section(method.name())));
   }
 
   /** Folder of the run: config, checkpoints, samples and, at the end, the student. */
@@ -211,18 +266,75 @@ public final class Accelerator {
     return made(prepare(), true, listeners);
   }
 
-  private static Student made(StudentRun<?> run, boolean resume, TrainListener... listeners)
+  private Student made(StudentRun<?> run, boolean resume, TrainListener... listeners)
       throws IOException {
+    MemoryPlan plan = Planner.plan(run.workload());
+    tell(plan.text(), listeners);
     Trainer.Result result = run.train(resume, listeners);
+    EqualCost bought = settings.evaluate() == 0 ? null : bought(run);
+    if (bought != null) {
+      tell(bought.sentence(), listeners);
+    }
+    RunReadme.write(run, settings.command(), result, plan, bought);
     Map<LoraFile.Format, Path> written = new TreeMap<>(run.loras());
     written.values().removeIf(file -> !Files.exists(file));
     return new Student(
-        run.student(), run.student().resolve("delta.safetensors"), written, run.curve(), result);
+        run.student(),
+        run.student().resolve("delta.safetensors"),
+        written,
+        run.curve(),
+        result,
+        bought);
+  }
+
+  private static void tell(String note, TrainListener... listeners) throws IOException {
+    for (TrainListener listener : listeners) {
+      listener.onNote(note);
+    }
+  }
+
+  /** On captions that were held out from training where there are some, else on those of it. */
+  private EqualCost bought(StudentRun<?> run) throws IOException {
+    List<Path> shards;
+    try {
+      shards = Shards.test(settings.data());
+    } catch (FormatException e) { // nothing was held out
+      shards = run.shards();
+    }
+    List<String> captions =
+        Catalogue.of(shards).samples().stream().map(Sample::caption).toList();
+    return EqualCost.measure(
+        run.teacher(), run.student(), captions, settings.evaluate(), run.train().compute().dtype());
   }
 
   /** The effective settings, as the run's {@code config.json} has them. */
   public RunConfig config() throws IOException {
     return prepare().config();
+  }
+
+  /** What the run will take in memory, and what would make it fit where it does not. */
+  public MemoryPlan memory() throws IOException {
+    return Planner.plan(prepare().workload());
+  }
+
+  /**
+   * The same run with what settings take less memory, the cheapest first, until it fits; as it is
+   * where it fits already.
+   *
+   * @throws IllegalArgumentException where all of them do not make it fit
+   */
+  public Accelerator lowMemory() throws IOException {
+    Workload work = prepare().workload();
+    Workload less =
+        Planner.fitted(work)
+            .orElseThrow(
+                () -> new IllegalArgumentException(Planner.plan(work).text()));
+    Settings changed = settings.withTrain(less.train());
+    if (!less.lora().equals(work.lora())) {
+      changed = changed.withLora(less.lora());
+    }
+    return new Accelerator(
+        less.teacher() == null ? changed : changed.withTeacherAs(less.teacher()));
   }
 
   /**
@@ -258,6 +370,7 @@ public final class Accelerator {
         options,
         RunConfig.settled(settings.train(), out),
         factors,
+        settings.teacherAs(),
         settings.saveAs(),
         settings.cache() == null ? out.resolve("cache") : settings.cache(),
         out);

@@ -2,6 +2,7 @@ package org.perflow.accelerate;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.management.OperatingSystemMXBean;
+import io.soabase.recordbuilder.core.RecordBuilder;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -25,7 +26,12 @@ import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardWriter;
 import org.perflow.io.WeightsKind.Family;
+import org.perflow.memory.Memory;
+import org.perflow.memory.Planner;
+import org.perflow.memory.Workload;
 import org.perflow.models.DiffusionModel;
+import org.perflow.models.UNet2DConditionModel;
+import org.perflow.models.lora.LoraAdapters;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.tensor.Compute;
@@ -37,20 +43,24 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tape;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.optim.AdamW;
+import org.perflow.tensor.optim.Ema;
 import org.perflow.tensor.optim.FlatParameters;
+import org.perflow.tensor.optim.Moments;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Catalogue;
+import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
 import org.perflow.train.TrainOptions;
 
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
  * download: a picture in {@value #STEPS} steps from caption to pixels and, where wanted, one
- * training step of PeRFlow on one picture. Training keeps float32 weights, gradients and moments,
- * shares the weights with the teacher and recomputes activations.
+ * training step of PeRFlow on one picture, as {@link Accelerator} takes it with little memory: with
+ * a teacher in float16, float32 weights and gradients, averaged weights and activations that are
+ * computed twice; or of low-rank factors alone, above the teacher's own weights.
  *
  * <pre>{@code
- * Benchmark benchmark = new Benchmark(512, false, 8, Compute.AUTO, Device.AUTO);
- * Benchmark.Measured measured = benchmark.run(WeightsKind.Family.SD1);
+ * Benchmark.Measured measured = Benchmark.of(512).run(WeightsKind.Family.SD1);
  * double seconds = measured.sample().cost().seconds();
  * }</pre>
  *
@@ -59,12 +69,29 @@ import org.perflow.train.TrainOptions;
  * @param solvingSteps steps of the teacher in it
  * @param compute element type of all networks
  * @param device where they are
+ * @param moments how AdamW's averages are kept
+ * @param lora whether low-rank factors are trained
  */
-public record Benchmark(int size, boolean train, int solvingSteps, Compute compute, Device device) {
+@RecordBuilder
+public record Benchmark(
+    int size,
+    boolean train,
+    int solvingSteps,
+    Compute compute,
+    Device device,
+    Moments moments,
+    LoraOptions lora)
+    implements BenchmarkBuilder.With {
   /** Sampling steps. */
   public static final int STEPS = 4;
 
   private static final String CAPTION = "a photo of a red apple on a table";
+
+  /** A picture of that size, without a training step. */
+  public static Benchmark of(int size) {
+    return new Benchmark(
+        size, false, 8, Compute.AUTO, Device.AUTO, Moments.FLOAT32, LoraOptions.DEFAULTS);
+  }
 
   /** Refuses what no model is drawn with. */
   public Benchmark {
@@ -104,6 +131,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             limit,
             null,
             null,
+            null,
             null);
   }
 
@@ -131,7 +159,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
   /**
    * From caption to picture.
    *
-   * @param gigabytes the process's peak until then, NaN where nothing tells
+   * @param gigabytes the process's peak until then, 0 where nothing tells
    * @param teraflops operations a second, in 10¹²
    */
   public record Sampled(Cost cost, double gigabytes, double teraflops) {}
@@ -141,6 +169,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
    *
    * @param limitTeraflops what a product of large matrices reaches on this machine
    * @param trainGigabytes the process's peak
+   * @param planGigabytes what {@link Planner} says that it would be
    */
   public record Measured(
       Family family,
@@ -151,6 +180,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
       double limitTeraflops,
       @Nullable Cost train,
       @Nullable Double trainGigabytes,
+      @Nullable Double planGigabytes,
       @Nullable Double loss) {}
 
   private PerflowOptions options(ObjectNode scheduler) {
@@ -172,7 +202,7 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
     Cost start = now();
     long operations = Flops.of(() -> pipeline.draw(request));
     Cost cost = since(start);
-    return new Sampled(cost, peakGigabytes(), operations / cost.seconds() / 1e12);
+    return new Sampled(cost, Memory.peak() / 1e9, operations / cost.seconds() / 1e12);
   }
 
   private Measured trained(
@@ -181,23 +211,29 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
     ObjectNode scheduler = model.schedulerConfig();
     long weights = model.unet().parameterCount();
     Path folder = Files.createTempDirectory("perflow-benchmark");
-    try (CachedExamples data =
-        CachedExamples.of(model, List.of(shard(folder)), folder, type(), 0)) {
+    List<Path> shards = List.of(shard(folder));
+    TrainOptions options =
+        TrainOptions.DEFAULTS.with(
+            t -> t.batch(1).compute(compute).device(device).gradientCheckpointing(true).moments(moments));
+    try (UNet2DConditionModel frozen = new UNet2DConditionModel(model.unet().config());
+        CachedExamples data = CachedExamples.of(model, shards, folder, type(), 0);
+        LoraAdapters adapters = teacherBelow(model.unet(), frozen, rng)) {
       // As in a run on cached latents and captions, from here on only the U-Net is needed.
-      model.vae().close();
-      model.textEncoder().close();
-      Net network = UnetNet.of(model.unet(), type(), null);
-      var teacher = new Task.Teacher(network, scheduler);
-      Task task = new Task(data, teacher, network, false, TrainOptions.DEFAULTS, folder);
+      model.closeReaders();
+      Net network = UnetNet.of(model.unet(), type(), adapters);
+      var teacher = new Task.Teacher(UnetNet.of(frozen, type(), null), scheduler);
+      Task task = new Task(data, teacher, network, false, options, folder);
       try (PerflowObjective objective = new PerflowObjective(task, options(scheduler));
           FlatParameters masters = new FlatParameters(objective.parameters());
-          AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS)) {
+          AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS, moments);
+          Ema ema = new Ema(masters, options.ema())) {
         Cost start = now();
         double loss = backward(objective, new Objective.Step(0, 0, new long[] {0}, rng));
         try (Scope scope = Scope.open()) {
           masters.clipGradients(1);
         }
         optimiser.step(1e-5);
+        ema.update();
         return new Measured(
             family,
             compute.settled(device).torchName(),
@@ -206,12 +242,29 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
             sampled,
             limit,
             since(start),
-            peakGigabytes(),
+            Memory.peak() / 1e9,
+            planned(model, Catalogue.of(shards), options),
             loss);
       }
     } finally {
       AtomicFiles.deleteDirectory(folder);
     }
+  }
+
+  /** Fills {@code frozen}: with a copy in float16, or with what the factors are laid over. */
+  private @Nullable LoraAdapters teacherBelow(
+      UNet2DConditionModel student, UNet2DConditionModel frozen, Rng rng) {
+    if (!lora.lowRank()) {
+      frozen.copyFrom(student, DType.F16);
+      return null;
+    }
+    frozen.share(student);
+    return LoraAdapters.attach(student, lora.loraRank(), lora.alpha(), rng);
+  }
+
+  private double planned(DiffusionModel model, Catalogue data, TrainOptions options) {
+    Workload work = Workload.of(model, data, options, lora);
+    return Planner.plan(lora.lowRank() ? work : work.withTeacher(DType.F16)).bytes() / 1e9;
   }
 
   private static double backward(Objective objective, Objective.Step step) {
@@ -233,18 +286,5 @@ public record Benchmark(int size, boolean train, int solvingSteps, Compute compu
       writer.finish();
     }
     return shard;
-  }
-
-  /** Largest resident memory of this process so far (VmHWM of Linux), in 10⁹ bytes. */
-  private static double peakGigabytes() throws IOException {
-    Path status = Path.of("/proc/self/status");
-    if (!Files.exists(status)) {
-      return Double.NaN;
-    }
-    return Files.readAllLines(status).stream()
-        .filter(line -> line.startsWith("VmHWM:"))
-        .mapToDouble(line -> Double.parseDouble(line.replaceAll("\\D", "")) * 1024 / 1e9)
-        .findFirst()
-        .orElse(Double.NaN);
   }
 }

@@ -33,6 +33,7 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.report.EvaluationReport;
 import org.perflow.tensor.DType;
 import org.perflow.train.Captions;
+import org.perflow.train.Catalogue;
 import org.perflow.train.LatentCache;
 import org.perflow.train.PretrainObjective;
 import org.perflow.train.RunConfig;
@@ -119,12 +120,12 @@ record Transfer(
   private void trainInto(Path target, RunConfig config, List<TrainListener> listeners)
       throws IOException {
     Provenance provenance = Provenance.of(DeltaFolder.weights(teacher), shards, config.json());
-    List<Sample> samples = ShardReader.readAll(shards);
+    Catalogue data = Catalogue.of(shards);
     Path cache = out.resolve("cache/latents.safetensors");
     try (DiffusionModel model = DiffusionModel.load(teacher, DType.F32, train.device())) {
       requireKnown(model);
-      try (LatentCache latents = LatentCache.of(model.vae(), samples, shards, cache);
-          Captions texts = Captions.of(model.tokenizer(), samples);
+      try (LatentCache latents = LatentCache.of(model.vae(), data, cache);
+          Captions texts = Captions.of(model.tokenizer(), data.samples());
           PretrainObjective objective =
               new PretrainObjective(
                       latents,

@@ -1,6 +1,7 @@
 package org.perflow.distill;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import org.perflow.memory.Beside;
 import org.perflow.models.UNetConfig;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
@@ -52,6 +53,16 @@ public interface Method<O extends Record> {
    */
   default double mixedCaptions(O options) {
     return 0;
+  }
+
+  /** The networks that it keeps beside student and teacher: for the plan of memory. */
+  default Beside beside(O options) {
+    return Beside.NOTHING;
+  }
+
+  /** Whether a batch may be split into smaller ones, of any size. */
+  default boolean splits(O options) {
+    return true;
   }
 
   /** The student's architecture; what the teacher lacks starts so that nothing changes. */

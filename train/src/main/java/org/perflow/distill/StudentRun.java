@@ -14,6 +14,7 @@ import org.perflow.delta.Provenance;
 import org.perflow.flow.Recommended;
 import org.perflow.io.FolderLock;
 import org.perflow.io.Installation;
+import org.perflow.memory.Workload;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.UNetConfig;
@@ -22,6 +23,7 @@ import org.perflow.models.lora.LoraFile;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Catalogue;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.Objective;
 import org.perflow.train.RunConfig;
@@ -41,6 +43,8 @@ import org.perflow.train.TrainingRun;
  * @param shards to learn from
  * @param options of the method
  * @param lora whether all weights are trained or low-rank factors, which are then written too
+ * @param teacherAs type that the frozen teacher's weights are kept in; null for the one that it
+ *     computes in. A student trained as factors shares its weights with the teacher instead
  * @param saveAs element type of the student's files
  * @param cache folder of what was made of the data: latents and text states; runs of one teacher on
  *     the same data may share it
@@ -54,6 +58,7 @@ public record StudentRun<O extends Record>(
     O options,
     TrainOptions train,
     LoraOptions lora,
+    @Nullable DType teacherAs,
     DType saveAs,
     Path cache,
     Path out) {
@@ -114,13 +119,11 @@ public record StudentRun<O extends Record>(
    */
   public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
     DType type = train.computeType();
-    // The loaded U-Net becomes the student; the frozen teacher is a second one in the type that
-    // both compute with.
+    // The loaded U-Net becomes the student; the frozen teacher is a second one.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
         DiffusionModel model = studentToBe();
-        UNet2DConditionModel frozen = frozen(type);
-        CachedExamples examples =
-            CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
+        UNet2DConditionModel frozen = frozen(model);
+        CachedExamples examples = examples(model, type);
         LoraAdapters adapters = adapters(model);
         Net teacherNet = UnetNet.of(frozen, type, null);
         Net studentNet = UnetNet.of(model.unet(), type, adapters);
@@ -139,10 +142,52 @@ public record StudentRun<O extends Record>(
     }
   }
 
-  private UNet2DConditionModel frozen(DType type) throws IOException {
-    UNet2DConditionModel network = UNet2DConditionModel.load(teacher.resolve("unet"), type);
-    network.to(train.device());
-    return network;
+  /** The teacher's U-Net: of a student trained as factors, the weights below these. */
+  private UNet2DConditionModel frozen(DiffusionModel model) throws IOException {
+    if (!isTeacherShared()) {
+      UNet2DConditionModel network =
+          UNet2DConditionModel.load(teacher.resolve("unet"), teacherType());
+      network.to(train.device());
+      return network;
+    }
+    try (DiffusionModel architecture = DiffusionModel.architecture(teacher)) {
+      UNet2DConditionModel shared = new UNet2DConditionModel(architecture.unet().config());
+      shared.share(model.unet());
+      return shared;
+    }
+  }
+
+  /** Whether one memory holds the teacher and what a student's factors add to. */
+  private boolean isTeacherShared() {
+    return lora.lowRank() && start == null;
+  }
+
+  private DType teacherType() {
+    return teacherAs == null ? train.computeType() : teacherAs;
+  }
+
+  private CachedExamples examples(DiffusionModel model, DType type) throws IOException {
+    CachedExamples examples =
+        CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
+    if (!needsReaders()) {
+      model.closeReaders();
+    }
+    return examples;
+  }
+
+  /** Whether training reads captions or decodes pictures. */
+  private boolean needsReaders() {
+    return train.sampleEvery() > 0 || method.mixedCaptions(options) > 0;
+  }
+
+  /** What the training will take in memory, for {@link org.perflow.memory.Planner}. */
+  public Workload workload() throws IOException {
+    return Workload.of(teacher, Catalogue.of(shards), train, lora)
+        .with(
+            work ->
+                work.teacher(isTeacherShared() ? null : teacherType())
+                    .beside(method.beside(options))
+                    .splits(method.splits(options)));
   }
 
   /** The teacher's folder with the network to train: its own, or an earlier student's. */
@@ -199,6 +244,9 @@ public record StudentRun<O extends Record>(
   }
 
   private void save(DiffusionModel model, @Nullable LoraAdapters adapters) throws IOException {
+    if (!needsReaders()) {
+      model.loadReaders(teacher, saveAs);
+    }
     Path base = DeltaFolder.weights(teacher);
     Provenance provenance = Provenance.of(base, shards, config().json());
     StudentWriter.write(

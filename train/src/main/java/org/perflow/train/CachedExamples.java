@@ -16,7 +16,6 @@ import org.perflow.io.Fingerprint;
 import org.perflow.io.SafetensorsFile;
 import org.perflow.io.SafetensorsWriter;
 import org.perflow.io.Sample;
-import org.perflow.io.ShardReader;
 import org.perflow.models.AddedConditions;
 import org.perflow.models.CLIPTokenizer;
 import org.perflow.models.DiffusionModel;
@@ -80,12 +79,13 @@ public final class CachedExamples implements Examples, AutoCloseable {
   public static CachedExamples of(
       DiffusionModel model, List<Path> shards, Path cache, DType type, double mixing)
       throws IOException {
-    List<Sample> samples = ShardReader.readAll(shards);
+    Catalogue data = Catalogue.of(shards);
+    List<Sample> samples = data.samples();
     if (samples.isEmpty()) {
       throw new IOException("no pictures in " + shards);
     }
     LatentCache latents =
-        LatentCache.of(model.vae(), samples, shards, cache.resolve("latents.safetensors"));
+        LatentCache.of(model.vae(), data, cache.resolve("latents.safetensors"));
     List<String> all = Captions.texts(samples);
     List<String> texts = all.stream().distinct().toList(); // few where captions name classes
     int pixels = model.vae().config().downsampling();

@@ -6,9 +6,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.Fingerprint;
@@ -30,7 +32,7 @@ import org.perflow.tensor.Tensor;
  * them at every use. Pictures may be of several sizes; a batch is of one. Owns its native memory.
  */
 public final class LatentCache implements AutoCloseable {
-  private static final int BATCH = 32;
+  private static final int PIXELS = 32 * 64 * 64; // that are encoded at a time
 
   private Device device; // where latents go
   private final List<Group> groups;
@@ -55,55 +57,44 @@ public final class LatentCache implements AutoCloseable {
   }
 
   /**
-   * Encodes all pictures, or reads what an earlier call with the same {@code vae} and {@code
-   * shards} left in {@code file}.
-   *
-   * @param samples of {@code shards}, in their order
+   * Encodes all pictures, or reads what an earlier call with the same {@code vae} and shards left
+   * in {@code file}.
    */
-  public static LatentCache of(
-      AutoencoderKL vae, List<Sample> samples, List<Path> shards, Path file) throws IOException {
+  public static LatentCache of(AutoencoderKL vae, Catalogue data, Path file) throws IOException {
     List<String> sources = new ArrayList<>(List.of(Fingerprint.of(vae)));
-    for (Path shard : shards) {
+    for (Path shard : data.shards()) {
       sources.add(Fingerprint.of(shard));
     }
     String key = Fingerprint.of(sources);
-    Map<Dimension, List<Integer>> sizes = sizes(samples);
+    List<Sample> samples = data.samples();
+    Map<Dimension, List<Integer>> sizes = new LinkedHashMap<>(); // in the order of the first of each
+    int[] groupOf = new int[samples.size()];
+    int[] rowOf = new int[samples.size()];
+    List<Dimension> order = new ArrayList<>();
+    for (int i = 0; i < samples.size(); i++) {
+      Dimension size = data.sizes().get(i);
+      List<Integer> numbers = sizes.computeIfAbsent(size, any -> new ArrayList<>());
+      if (numbers.isEmpty()) {
+        order.add(size);
+      }
+      groupOf[i] = order.indexOf(size);
+      rowOf[i] = numbers.size();
+      numbers.add(i);
+    }
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Map<String, Tensor> moments = stored(file, key);
       if (moments == null) {
-        moments = new LinkedHashMap<>();
-        for (var size : sizes.entrySet()) {
-          List<Sample> some = size.getValue().stream().map(samples::get).toList();
-          moments.put(name(sizes, size.getKey()), encode(vae, some));
-        }
+        moments = encode(vae, data, sizes);
         SafetensorsWriter.write(file, moments, Map.of("key", key));
       }
       List<Group> groups = new ArrayList<>();
-      int[] groupOf = new int[samples.size()];
-      int[] rowOf = new int[samples.size()];
       for (var size : sizes.entrySet()) {
-        List<Integer> numbers = size.getValue();
-        for (int row = 0; row < numbers.size(); row++) {
-          groupOf[numbers.get(row)] = groups.size();
-          rowOf[numbers.get(row)] = row;
-        }
         Tensor all = moments.get(name(sizes, size.getKey()));
-        groups.add(group(all, vae.config(), repeated(numbers, samples)));
+        groups.add(group(all, vae.config(), repeated(size.getValue(), samples)));
       }
       return new LatentCache(vae.device(), groups, groupOf, rowOf);
     }
-  }
-
-  /** Numbers of the pictures by size, in the order of the first of each. */
-  private static Map<Dimension, List<Integer>> sizes(List<Sample> samples) throws IOException {
-    Map<Dimension, List<Integer>> sizes = new LinkedHashMap<>();
-    for (int i = 0; i < samples.size(); i++) {
-      Sample sample = samples.get(i);
-      Dimension size = Images.size(sample.picture(), sample.shard() + ": " + sample.key());
-      sizes.computeIfAbsent(size, any -> new ArrayList<>()).add(i);
-    }
-    return sizes;
   }
 
   private static String name(Map<Dimension, List<Integer>> sizes, Dimension size) {
@@ -145,16 +136,45 @@ public final class LatentCache implements AutoCloseable {
     }
   }
 
-  private static Tensor encode(AutoencoderKL vae, List<Sample> samples) throws IOException {
-    List<Tensor> parts = new ArrayList<>();
-    for (int from = 0; from < samples.size(); from += BATCH) {
-      try (Scope scope = Scope.open()) {
-        List<Sample> batch = samples.subList(from, Math.min(samples.size(), from + BATCH));
-        Tensor moments = vae.encodeMoments(pictures(batch).to(vae.device()));
-        parts.add(scope.keep(moments.to(DType.F32).to(Device.CPU)));
-      }
+  /** Of all pictures by size, [n, 2C, h, w] each, some at a time as they come. */
+  private static Map<String, Tensor> encode(
+      AutoencoderKL vae, Catalogue data, Map<Dimension, List<Integer>> sizes) throws IOException {
+    Map<String, Tensor> moments = new LinkedHashMap<>();
+    Map<Dimension, List<Sample>> waiting = new HashMap<>();
+    Map<Dimension, Integer> done = new HashMap<>();
+    data.each(
+        (sample, number) -> {
+          Dimension size = data.sizes().get(number);
+          List<Sample> batch = waiting.computeIfAbsent(size, any -> new ArrayList<>());
+          batch.add(sample);
+          int from = done.getOrDefault(size, 0);
+          int all = Objects.requireNonNull(sizes.get(size)).size();
+          if (batch.size() < batch(size) && from + batch.size() < all) {
+            return;
+          }
+          try (Scope scope = Scope.open()) {
+            Tensor encoded = vae.encodeMoments(pictures(batch).to(vae.device())).to(DType.F32);
+            long[] shape = encoded.shape();
+            shape[0] = all;
+            moments
+                .computeIfAbsent(
+                    name(sizes, size), any -> scope.keep(Tensor.empty(DType.F32, shape)))
+                .narrow(0, from, batch.size())
+                .copyInPlace(encoded);
+          }
+          done.put(size, from + batch.size());
+          batch.clear();
+        });
+    Map<String, Tensor> ordered = new LinkedHashMap<>();
+    for (Dimension size : sizes.keySet()) {
+      ordered.put(name(sizes, size), Objects.requireNonNull(moments.get(name(sizes, size))));
     }
-    return Tensor.cat(0, parts);
+    return ordered;
+  }
+
+  /** Pictures at a time: large ones fill memory one by one. */
+  private static int batch(Dimension size) {
+    return Math.max(1, PIXELS / (size.width * size.height));
   }
 
   /** Pictures decoded to float32 [B, 3, H, W] in -1..1. */

@@ -187,8 +187,7 @@ public final class Pretraining {
     private final TrainOptions train; // its element type is settled
     private final boolean resume;
     private final Path folder;
-    private final List<Path> shards;
-    private final List<Sample> samples;
+    private final Catalogue data;
 
     Run(TrainListener[] listeners, boolean resume) throws IOException {
       Path out = settings.out();
@@ -201,8 +200,7 @@ public final class Pretraining {
       this.resume = resume;
       folder = out;
       train = settled(folder);
-      shards = Shards.train(settings.data());
-      samples = ShardReader.readAll(shards);
+      data = Catalogue.of(Shards.train(settings.data()));
     }
 
     Teacher teacher() throws IOException {
@@ -260,7 +258,8 @@ public final class Pretraining {
               .withDevice(train.device())
               .withSeed(train.seed())
               .withCheckpointEvery(train.checkpointEvery());
-      try (VaeObjective objective = new VaeObjective(given, samples, vaeTraining.computeType())) {
+      try (VaeObjective objective =
+          new VaeObjective(given, ShardReader.readAll(data.shards()), vaeTraining.computeType())) {
         new TrainingRun(
                 "vae",
                 RunConfig.of(vaeTraining),
@@ -290,17 +289,17 @@ public final class Pretraining {
     }
 
     private LatentCache latents(AutoencoderKL vae) throws IOException {
-      return LatentCache.of(vae, samples, shards, folder.resolve("cache/latents.safetensors"));
+      return LatentCache.of(vae, data, folder.resolve("cache/latents.safetensors"));
     }
 
     private Trainer.Result train(DiffusionModel model, Path target) throws IOException {
       try (LatentCache latents = latents(model.vae());
-          Captions captions = Captions.of(model.tokenizer(), samples);
+          Captions captions = Captions.of(model.tokenizer(), data.samples());
           PretrainObjective objective = objective(model, latents, captions)) {
-        SampleSheet sheet = SampleSheet.of(samples.stream().map(Sample::caption).toList());
+        SampleSheet sheet = SampleSheet.of(data.samples().stream().map(Sample::caption).toList());
         RunConfig config = config();
         Path base = settings.keepsWeights() ? DeltaFolder.weights(settings.like()) : null;
-        Provenance provenance = Provenance.of(base, shards, config.json());
+        Provenance provenance = Provenance.of(base, data.shards(), config.json());
         // what is resumed may have got no further than the VAE
         boolean goesOn = resume && (isBegun(folder) || !isBegun(vaeRun(folder)));
         return new TrainingRun("pretrain", config, folder, goesOn, listeners)

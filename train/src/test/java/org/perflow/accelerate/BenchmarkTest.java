@@ -7,7 +7,6 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.perflow.io.WeightsKind.Family;
 import org.perflow.models.DiffusionModel;
-import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.Rng;
@@ -21,7 +20,7 @@ class BenchmarkTest {
     try (DiffusionModel model = DiffusionModel.load(TINY, DType.F32);
         Rng rng = Rng.seeded(0)) {
       Benchmark.Measured measured =
-          new Benchmark(32, true, 2, Compute.AUTO, Device.CPU).measure(Family.SD1, model, rng);
+          Benchmark.of(32).withDevice(Device.CPU).withTrain(true).withSolvingSteps(2).measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(measured.sample().cost().coreSeconds()).isPositive();

@@ -88,6 +88,27 @@ public final class LoraAdapters implements AutoCloseable {
     return adapters;
   }
 
+  /**
+   * How large they would be.
+   *
+   * @param weights that would be adapted
+   * @param factors that would be trained, for each rank
+   */
+  public record Size(long weights, long factors) {}
+
+  /** Of a U-Net, which need not have weights. */
+  public static Size size(Module unet) {
+    long weights = 0;
+    long factors = 0;
+    for (Parameter target : targets(unet).values()) {
+      long[] shape = target.shape();
+      long all = Arrays.stream(shape).reduce(1, (a, b) -> a * b);
+      weights += all;
+      factors += shape[0] + all / shape[0];
+    }
+    return new Size(weights, factors);
+  }
+
   private static Map<String, Parameter> targets(Module unet) {
     Map<String, Parameter> targets = new LinkedHashMap<>();
     unet.namedParameters()

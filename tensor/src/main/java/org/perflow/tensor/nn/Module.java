@@ -90,7 +90,27 @@ public abstract class Module implements AutoCloseable {
     }
   }
 
-  /** The same, leaving weights that {@code source} lacks as they are. */
+  /**
+   * Takes the weights of a module of the same architecture, or of a larger one, without a copy: both
+   * are views of one memory, which lives as long as either. What changes one changes the other.
+   */
+  public final void share(Module source) {
+    Map<String, Parameter> theirs = source.namedParameters();
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      namedParameters()
+          .forEach(
+              (name, parameter) -> {
+                Parameter their = theirs.get(name);
+                if (their == null) {
+                  throw new IllegalArgumentException("the source has no weight " + name);
+                }
+                parameter.value(scope.release(their.value().detach()));
+              });
+    }
+  }
+
+  /** Copies the weights that {@code source} has, too, and leaves the others as they are. */
   public final void copySharedFrom(Module source) {
     Map<String, Parameter> theirs = source.namedParameters();
     try (Scope scope = Scope.open();

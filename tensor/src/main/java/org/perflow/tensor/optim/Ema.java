@@ -9,6 +9,8 @@ import org.perflow.tensor.Tensor;
  * update n (from 0) is min(maxDecay, (1+n)/(10+n)). Not thread-safe. Owns its buffer.
  */
 public final class Ema implements AutoCloseable {
+  private static final long PIECE = 1 << 24;
+
   private final FlatParameters parameters;
   private final double maxDecay;
   private final Tensor values;
@@ -54,11 +56,17 @@ public final class Ema implements AutoCloseable {
   }
 
   private void swap() {
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      Tensor weights = parameters.values().copy();
-      parameters.values().copyInPlace(values);
-      values.copyInPlace(weights);
+    long total = values.size(0);
+    for (long from = 0; from < total; from += PIECE) { // a third copy of all would be large
+      long count = Math.min(PIECE, total - from);
+      try (Scope scope = Scope.open();
+          NoGrad guard = NoGrad.enter()) {
+        Tensor weights = parameters.values().narrow(0, from, count);
+        Tensor averages = values.narrow(0, from, count);
+        Tensor before = weights.copy();
+        weights.copyInPlace(averages);
+        averages.copyInPlace(before);
+      }
     }
   }
 

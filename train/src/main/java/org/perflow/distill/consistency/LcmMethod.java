@@ -8,6 +8,7 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.sampler.Schedulers;
+import org.perflow.memory.Beside;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.models.UNetConfig;
 import org.perflow.train.LoraOptions;
@@ -83,6 +84,12 @@ public final class LcmMethod implements Method<LcmOptions> {
   @Override
   public UNetConfig student(UNetConfig teacher, LcmOptions options) {
     return options.told() ? teacher.withTimeCondProjDim(GUIDANCE_WAVES) : teacher;
+  }
+
+  /** The averaged network. */
+  @Override
+  public Beside beside(LcmOptions options) {
+    return new Beside(0, options.targetDecay() > 0 ? 1 : 0);
   }
 
   @Override

@@ -7,6 +7,7 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.sampler.Schedulers;
+import org.perflow.memory.Beside;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.train.Objective;
 
@@ -35,6 +36,12 @@ public final class PcmMethod implements Method<PcmOptions> {
   @Override
   public void require(ObjectNode teacher, PcmOptions options) {
     ConsistencyObjective.require(teacher, options.settings());
+  }
+
+  /** The averaged network. */
+  @Override
+  public Beside beside(PcmOptions options) {
+    return new Beside(0, options.targetDecay() > 0 ? 1 : 0);
   }
 
   @Override

@@ -7,6 +7,7 @@ import org.perflow.flow.Affine;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.sampler.Schedulers;
+import org.perflow.memory.Beside;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.train.Objective;
 
@@ -36,6 +37,12 @@ public final class TcdMethod implements Method<TcdOptions> {
   @Override
   public void require(ObjectNode teacher, TcdOptions options) {
     ConsistencyObjective.require(teacher, options.settings());
+  }
+
+  /** The averaged network. */
+  @Override
+  public Beside beside(TcdOptions options) {
+    return new Beside(0, options.targetDecay() > 0 ? 1 : 0);
   }
 
   @Override

@@ -12,6 +12,7 @@ import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
 import org.perflow.flow.NoiseSchedule;
+import org.perflow.memory.Beside;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -44,6 +45,12 @@ public final class AdversarialMethod implements Method<AdversarialOptions> {
   @Override
   public void require(ObjectNode teacher, AdversarialOptions options) {
     FewStepStudent.require(teacher, options.studentSteps());
+  }
+
+  /** The copy of the teacher whose features the discriminator reads. */
+  @Override
+  public Beside beside(AdversarialOptions options) {
+    return new Beside(Beside.SMALL, 1);
   }
 
   @Override

@@ -8,6 +8,7 @@ import org.perflow.distill.Net;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.memory.Beside;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Objective;
@@ -38,6 +39,12 @@ public final class Dmd2Method implements Method<Dmd2Options> {
   @Override
   public void require(ObjectNode teacher, Dmd2Options options) {
     FewStepStudent.require(teacher, options.studentSteps());
+  }
+
+  /** The fake score. */
+  @Override
+  public Beside beside(Dmd2Options options) {
+    return FakeScore.beside(options.fakeRank());
   }
 
   @Override

@@ -11,6 +11,7 @@ import org.perflow.distill.Pool;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.Denoiser;
+import org.perflow.memory.Beside;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -44,6 +45,12 @@ public final class DmdMethod implements Method<DmdOptions> {
   @Override
   public void require(ObjectNode teacher, DmdOptions options) {
     FewStepStudent.require(teacher, 1);
+  }
+
+  /** The fake score. */
+  @Override
+  public Beside beside(DmdOptions options) {
+    return FakeScore.beside(options.fakeRank());
   }
 
   @Override

@@ -9,6 +9,7 @@ import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PredictionType;
+import org.perflow.memory.Beside;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
@@ -31,6 +32,11 @@ final class FakeScore implements Part {
   }
 
   private final Weight weight;
+
+  /** For the plan of memory. */
+  static Beside beside(int rank) {
+    return rank == 0 ? new Beside(1, 0) : new Beside(Beside.SMALL, 1);
+  }
 
   /** A network that starts as the teacher: low-rank factors on it, or at rank 0 all weights. */
   static Net network(Task task, int rank) {

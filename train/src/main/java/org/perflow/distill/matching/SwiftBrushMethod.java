@@ -5,6 +5,7 @@ import java.util.Map;
 import org.perflow.distill.Method;
 import org.perflow.distill.Task;
 import org.perflow.flow.Conditioning;
+import org.perflow.memory.Beside;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Objective;
@@ -34,6 +35,12 @@ public final class SwiftBrushMethod implements Method<SwiftBrushOptions> {
   @Override
   public void require(ObjectNode teacher, SwiftBrushOptions options) {
     FewStepStudent.require(teacher, 1);
+  }
+
+  /** The fake score. */
+  @Override
+  public Beside beside(SwiftBrushOptions options) {
+    return FakeScore.beside(options.fakeRank());
   }
 
   @Override

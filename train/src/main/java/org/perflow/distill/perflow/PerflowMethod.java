@@ -71,6 +71,12 @@ public final class PerflowMethod implements Method<PerflowOptions> {
     return options.mixedCaptions();
   }
 
+  /** A batch of one has room for one time of a chord, in one window. */
+  @Override
+  public boolean splits(PerflowOptions options) {
+    return options.drawsPerChord() == 1 && !options.simulatedStarts();
+  }
+
   @Override
   public ObjectNode scheduler(ObjectNode teacher, PerflowOptions options) {
     ObjectNode config =

@@ -16,6 +16,7 @@ import org.perflow.flow.NoiseSchedule;
 import org.perflow.flow.PfOdeSolver;
 import org.perflow.flow.PredictionType;
 import org.perflow.flow.sampler.Schedulers;
+import org.perflow.memory.Beside;
 import org.perflow.models.SchedulerConfig;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
@@ -69,6 +70,12 @@ public final class ProgressiveMethod implements Method<ProgressiveOptions> {
               + "; for flow-matching teachers there is the method reflow",
           e);
     }
+  }
+
+  /** The student of the round before, which is this one's teacher. */
+  @Override
+  public Beside beside(ProgressiveOptions options) {
+    return new Beside(0, 1);
   }
 
   @Override

@@ -1,0 +1,90 @@
+package org.perflow.memory;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import org.perflow.models.UNetConfig;
+
+/**
+ * How many numbers a U-Net keeps for its backward pass, a row of a batch, by a walk through its
+ * blocks: what autograd saves of each operation. The maps are those of the code in {@link
+ * org.perflow.models.UNet2DConditionModel}.
+ */
+final class Activations {
+  /** Resnet: before the first norm, silu and convolution; then the same of the second, and its sum. */
+  private static final int RESNET_IN = 3;
+
+  private static final int RESNET_OUT = 4;
+
+  /** Normed, projected, and with the shortcut. */
+  private static final int TRANSFORMER = 3;
+
+  /** Three norms, q, k and v twice, attention twice with its copy, three sums, GEGLU's 16. */
+  private static final int TRANSFORMER_BLOCK = 30;
+
+  private long all;
+  private long between; // what goes into blocks and comes out of them
+  private long largest; // of a block
+
+  private Activations() {}
+
+  /** All that is kept, a row. */
+  static long kept(UNetConfig unet, int height, int width) {
+    return walk(unet, height, width).all;
+  }
+
+  /** With gradient checkpointing: what goes from block to block, and the largest block itself. */
+  static long recomputed(UNetConfig unet, int height, int width) {
+    Activations walk = walk(unet, height, width);
+    return walk.between + walk.largest;
+  }
+
+  private static Activations walk(UNetConfig unet, int height, int width) {
+    Activations walk = new Activations();
+    List<Integer> channels = unet.blockOutChannels();
+    int last = unet.levels() - 1;
+    long pixels = (long) height * width;
+    Deque<Integer> skips = new ArrayDeque<>();
+    skips.push(channels.get(0));
+    int in = channels.get(0);
+    for (int level = 0; level <= last; level++) {
+      int out = channels.get(level);
+      boolean attends = unet.downBlockTypes().get(level).startsWith("CrossAttn");
+      for (int i = 0; i < unet.layersPerBlock().get(level); i++) {
+        walk.blocks(in, out, attends ? unet.transformerLayersPerBlock().get(level) : 0, at(pixels, level));
+        in = out;
+        skips.push(out);
+      }
+      if (level < last) {
+        skips.push(out);
+      }
+    }
+    walk.blocks(in, in, unet.transformerLayersPerBlock().get(last), at(pixels, last));
+    walk.blocks(in, in, 0, at(pixels, last));
+    for (int index = 0; index <= last; index++) {
+      int level = last - index;
+      int out = channels.get(level);
+      boolean attends = unet.upBlockTypes().get(index).startsWith("CrossAttn");
+      for (int i = 0; i <= unet.layersPerBlock().get(level); i++) {
+        walk.blocks(
+            in + skips.pop(), out, attends ? unet.transformerLayersPerBlock().get(level) : 0, at(pixels, level));
+        in = out;
+      }
+    }
+    return walk;
+  }
+
+  private static long at(long pixels, int level) {
+    return Math.max(1, pixels >> (2 * level));
+  }
+
+  /** A resnet and, behind it, a transformer of so many blocks, 0 for none. */
+  private void blocks(int in, int out, int layers, long pixels) {
+    long resnet = pixels * ((long) RESNET_IN * in + (long) RESNET_OUT * out);
+    long transformer =
+        layers == 0 ? 0 : pixels * out * (TRANSFORMER + (long) TRANSFORMER_BLOCK * layers);
+    all += resnet + transformer;
+    between += pixels * (in + out + (layers == 0 ? 0 : out));
+    largest = Math.max(largest, Math.max(resnet, transformer));
+  }
+}

@@ -1,0 +1,124 @@
+package org.perflow.memory;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.perflow.memory.MemoryPlan.Part;
+import org.perflow.memory.MemoryPlan.When;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+import org.perflow.train.TrainOptions;
+
+/** The arithmetic: bytes of everything that a training has in memory. */
+final class Estimate {
+  /** Java with its heap, libtorch and their code. */
+  private static final long PROGRAM = 600L << 20;
+
+  /** Maps of the widest size that the encoder has alive. */
+  private static final int MAPS_OF_THE_ENCODER = 20;
+
+  /** Maps of the width of a text encoder that one of its layers has alive, of so many captions. */
+  private static final int MAPS_OF_A_LAYER = 25;
+
+  private static final int CAPTIONS_AT_A_TIME = 64;
+
+  /** Pixels that are encoded at a time. */
+  private static final long PIXELS_AT_A_TIME = 32 * 64 * 64;
+
+  /** Of the largest maps, what a backward pass has alive besides. */
+  private static final double BACKWARD = 1.15;
+
+  private static final long MOST_IN_SHARES = 1L << 28; // FlatParameters
+
+  private Estimate() {}
+
+  /** All of them. */
+  static List<Part> of(Workload work) {
+    List<Part> parts = new ArrayList<>();
+    TrainOptions train = work.train();
+    long all = work.unetWeights();
+    long trained = work.trained();
+    parts.add(new Part("Java and libtorch", PROGRAM, When.ALWAYS));
+    parts.add(new Part("student, float32", 4 * all, When.ALWAYS));
+    DType teacher = work.teacher();
+    if (teacher != null) {
+      parts.add(new Part("teacher, " + teacher.torchName(), teacher.bytes() * all, When.ALWAYS));
+    }
+    if (work.beside().trained() > 0) {
+      long others = Math.round(work.beside().trained() * all);
+      long bytes = 8 * others + train.moments().bytes(others);
+      parts.add(new Part("networks that are trained beside it", bytes, When.ALWAYS));
+    }
+    if (work.beside().frozen() > 0) {
+      parts.add(new Part("copies", Math.round(4 * work.beside().frozen() * all), When.ALWAYS));
+    }
+    long cached = 8L * latent(work) * work.pictures();
+    cached += work.captions() * work.textNumbers() * train.compute().dtype().bytes();
+    parts.add(new Part("latents and captions", cached, When.ALWAYS));
+    parts.add(
+        new Part(
+            "VAE and text encoders",
+            4 * (work.vaeWeights() + work.textWeights()),
+            work.textTrained() || train.sampleEvery() > 0 ? When.ALWAYS : When.PREPARING));
+    parts.add(new Part("encoding pictures and captions", encoding(work), When.PREPARING));
+    if (work.lora().lowRank()) {
+      parts.add(new Part("low-rank factors", 4 * trained, When.TRAINING));
+    }
+    long shares = shared(work) ? Device.threads() : 1;
+    parts.add(new Part("gradients", 4 * trained * shares, When.TRAINING));
+    parts.add(
+        new Part(
+            "moments, " + train.moments().name().toLowerCase(Locale.ROOT),
+            train.moments().bytes(trained),
+            When.TRAINING));
+    if (train.ema() > 0) {
+      parts.add(new Part("averaged weights", 4 * trained, When.TRAINING));
+    }
+    parts.add(
+        new Part(
+            "activations of a batch of %d%s"
+                .formatted(
+                    train.batch(), train.gradientCheckpointing() ? ", computed twice" : ""),
+            activations(work),
+            When.TRAINING));
+    return parts;
+  }
+
+  private static boolean shared(Workload work) {
+    return !work.train().gradientCheckpointing()
+        && work.train().batch() > 1
+        && work.trained() * Device.threads() <= MOST_IN_SHARES;
+  }
+
+  private static long latent(Workload work) {
+    long pixels = (long) work.height() * work.width();
+    int factor = work.vae().downsampling();
+    return work.vae().latentChannels() * pixels / factor / factor;
+  }
+
+  private static long encoding(Workload work) {
+    long pixels = Math.max(PIXELS_AT_A_TIME, (long) work.height() * work.width());
+    return Math.max(
+        4L * MAPS_OF_THE_ENCODER * work.vae().blockOutChannels().get(0) * pixels,
+        4L * MAPS_OF_A_LAYER * work.textNumbers() * Math.min(CAPTIONS_AT_A_TIME, work.captions()));
+  }
+
+  private static long activations(Workload work) {
+    TrainOptions train = work.train();
+    int bytes = train.compute().dtype().bytes();
+    int height = work.height() / work.vae().downsampling();
+    int width = work.width() / work.vae().downsampling();
+    boolean twice = train.gradientCheckpointing();
+    long row =
+        twice
+            ? Activations.recomputed(work.unet(), height, width)
+            : Activations.kept(work.unet(), height, width);
+    long weights = 0; // as the graph holds them
+    if (!twice) {
+      long shares = shared(work) ? Device.threads() : 1;
+      weights += bytes < 4 ? shares * bytes * work.unetWeights() : 0;
+      weights += work.lora().lowRank() ? shares * 4 * work.adaptedWeights() : 0;
+    }
+    return Math.round(BACKWARD * train.batch() * row * bytes) + weights;
+  }
+}

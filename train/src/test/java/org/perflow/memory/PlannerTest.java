@@ -1,0 +1,124 @@
+package org.perflow.memory;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.perflow.memory.MemoryPlan.Part;
+import org.perflow.memory.MemoryPlan.When;
+import org.perflow.tensor.Compute;
+import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
+import org.perflow.tensor.optim.Moments;
+import org.perflow.train.Golden;
+import org.perflow.train.LoraOptions;
+import org.perflow.train.TrainOptions;
+
+class PlannerTest {
+  private static final long WEIGHTS = 1_000_000_000;
+
+  @TempDir private Path temp;
+
+  /** A tiny network's maps with a large one's weights. */
+  private static Workload work() throws IOException {
+    TrainOptions train = TrainOptions.DEFAULTS.withCompute(Compute.F32).withBatch(32);
+    return Workload.of(Golden.FOLDER, null, train, LoraOptions.DEFAULTS)
+        .with(work -> work.unetWeights(WEIGHTS).factors(2_000_000));
+  }
+
+  private static MemoryPlan plan(Workload work, double gigabytes) {
+    return Planner.plan(work, new Memory((long) (gigabytes * 1e9), "this test"));
+  }
+
+  private static long bytes(MemoryPlan plan, String what) {
+    return plan.parts().stream()
+        .filter(part -> part.what().startsWith(what))
+        .mapToLong(Part::bytes)
+        .sum();
+  }
+
+  @Test
+  void everyWeightHasItsBytes() throws IOException {
+    MemoryPlan plan = plan(work(), 1000);
+    assertThat(bytes(plan, "student")).isEqualTo(4 * WEIGHTS);
+    assertThat(bytes(plan, "teacher")).isEqualTo(4 * WEIGHTS);
+    assertThat(bytes(plan, "gradients")).isEqualTo(4 * WEIGHTS);
+    assertThat(bytes(plan, "moments")).isEqualTo(8 * WEIGHTS);
+    assertThat(bytes(plan, "averaged")).isEqualTo(4 * WEIGHTS);
+    assertThat(plan.fits()).isTrue();
+    assertThat(plan.advice()).isEmpty();
+    Workload short8 = work().withTrain(work().train().withMoments(Moments.INT8));
+    assertThat(bytes(plan(short8, 1000), "moments")).isBetween(2 * WEIGHTS, 21 * WEIGHTS / 10);
+    Workload lora = work().withLora(LoraOptions.DEFAULTS.withLoraRank(4)).withTeacher(null);
+    assertThat(bytes(plan(lora, 1000), "gradients")).isEqualTo(4 * 4 * 2_000_000L * Device.threads());
+    assertThat(bytes(plan(lora, 1000), "teacher")).isZero();
+    MemoryPlan beside = plan(work().withBeside(new Beside(1, 1)), 1000);
+    assertThat(beside.bytes() - plan.bytes()).isEqualTo(20 * WEIGHTS);
+  }
+
+  @Test
+  void onlyTheGreaterOfBothTimesCounts() {
+    List<Part> parts =
+        List.of(
+            new Part("a", 1, When.ALWAYS),
+            new Part("b", 20, When.PREPARING),
+            new Part("c", 5, When.TRAINING),
+            new Part("d", 6, When.TRAINING));
+    assertThat(new MemoryPlan(parts, new Memory(21, ""), List.of()).fits()).isTrue();
+    assertThat(new MemoryPlan(parts, new Memory(20, ""), List.of()).fits()).isFalse();
+  }
+
+  @Test
+  void whatDoesNotFitIsToldWithWhatWouldHelp() throws IOException {
+    String text = plan(work(), 20).text();
+    assertThat(text)
+        .contains("THIS DOES NOT FIT", "--low-memory chooses")
+        .containsPattern("--moments int8 saves 5\\.9\\d GB; it costs slightly rougher steps")
+        .contains("--ema 0 saves 4.00 GB", "--teacher-dtype float16 saves 2.00 GB")
+        .containsPattern("--lora-rank 32 saves \\d+");
+    assertThat(plan(work(), 2).text()).contains("do not make it fit");
+  }
+
+  @Test
+  void theCheapestSavingsThatSufficeAreTaken() throws IOException {
+    double all = plan(work(), 1000).bytes() / 1e9;
+    Workload same = Planner.fitted(work(), new Memory(1L << 40, "")).orElseThrow();
+    assertThat(same).isEqualTo(work());
+    Workload half = Planner.fitted(work(), new Memory((long) ((all - 2) * 1e9), "")).orElseThrow();
+    assertThat(half.teacher()).isEqualTo(DType.F16);
+    assertThat(half.train().moments()).isEqualTo(Moments.FLOAT32);
+    Workload eight = Planner.fitted(work(), new Memory(16_700_000_000L, "")).orElseThrow();
+    assertThat(eight.train().moments()).isEqualTo(Moments.INT8);
+    assertThat(eight.train().ema()).isPositive();
+    assertThat(eight.train().batch() * eight.train().accumulate()).isEqualTo(32);
+    Workload least = Planner.fitted(work(), new Memory(7_000_000_000L, "")).orElseThrow();
+    assertThat(least.lora().loraRank()).isEqualTo(32);
+    assertThat(least.train().batch()).isEqualTo(1);
+    assertThat(least.train().accumulate()).isEqualTo(32);
+    assertThat(Planner.fitted(work(), new Memory(1_000_000_000L, ""))).isEmpty();
+  }
+
+  /** A second backward pass has no room on the tape, and a method may need whole batches. */
+  @Test
+  void savingsThatTheMethodRefusesAreNotTaken() throws IOException {
+    Workload bound = work().with(work -> work.beside(new Beside(1, 0)).splits(false));
+    Workload least = Planner.fitted(bound, new Memory(20_000_000_000L, "")).orElseThrow();
+    assertThat(least.train().gradientCheckpointing()).isFalse();
+    assertThat(least.train().batch()).isEqualTo(32);
+  }
+
+  @Test
+  void aContainersLimitCounts() throws IOException {
+    Path limit = Files.writeString(temp.resolve("memory.max"), "4000000000\n");
+    Path none = Files.writeString(temp.resolve("none"), "max\n");
+    assertThat(Memory.within(8L << 30, List.of(none, temp.resolve("missing"))))
+        .isEqualTo(new Memory(8L << 30, "this machine"));
+    assertThat(Memory.within(8L << 30, List.of(none, limit)))
+        .isEqualTo(new Memory(4_000_000_000L, "this container"));
+    assertThat(Memory.here().bytes()).isPositive();
+  }
+}
