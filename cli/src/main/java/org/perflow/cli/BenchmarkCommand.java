@@ -17,7 +17,7 @@ import picocli.CommandLine.Parameters;
     name = "benchmark",
     description =
         "Measures seconds and peak memory of a model of its published size with random weights, so"
-            + " without a download: a picture in four steps, and with --train one training step on"
+            + " without a download: a picture in four steps, or with --train one training step on"
             + " one picture, beside what the plan of memory says. --train keeps a teacher in float16,"
             + " float32 weights, gradients, averages and moments (22 bytes a weight of the U-Net) and"
             + " uses gradient checkpointing; --moments int8 and --lora-rank take less.",
@@ -41,7 +41,7 @@ final class BenchmarkCommand extends Verb {
 
   @Option(
       names = "--train",
-      description = "Take a training step, too.")
+      description = "Take a training step instead.")
   boolean train;
 
   @Option(
@@ -95,30 +95,29 @@ final class BenchmarkCommand extends Verb {
   }
 
   private static String text(Benchmark.Measured m) {
+    String model = "%s, %,d weights, %s".formatted(m.family(), m.unetWeights(), m.dtype());
     Benchmark.Sampled sampled = m.sample();
-    String drawn =
-        "%s, %,d weights, %s: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB; %.3f TFLOP/s, %.0f %% of the %.3f that large products reach here"
-            .formatted(
-                m.family(),
-                m.unetWeights(),
-                m.dtype(),
-                Benchmark.STEPS,
-                m.size(),
-                sampled.cost().seconds(),
-                sampled.cost().coreSeconds(),
-                sampled.gigabytes(),
-                sampled.teraflops(),
-                100 * sampled.teraflops() / m.limitTeraflops(),
-                m.limitTeraflops());
-    return m.train() == null
-        ? drawn
-        : drawn
-            + "; a training step in %.1f s (%.1f of a core), peak %.2f GB (planned: %.2f), loss %.4f"
-                .formatted(
-                    m.train().seconds(),
-                    m.train().coreSeconds(),
-                    m.trainGigabytes(),
-                    m.planGigabytes(),
-                    m.loss());
+    if (sampled == null) {
+      return "%s: a training step at %d pixels in %.1f s (%.1f of a core), peak %.2f GB (planned: %.2f), loss %.4f"
+          .formatted(
+              model,
+              m.size(),
+              m.train().seconds(),
+              m.train().coreSeconds(),
+              m.trainGigabytes(),
+              m.planGigabytes(),
+              m.loss());
+    }
+    return "%s: %d steps at %d pixels in %.1f s (%.1f of a core), peak %.2f GB; %.3f TFLOP/s, %.0f %% of the %.3f that large products reach here"
+        .formatted(
+            model,
+            Benchmark.STEPS,
+            m.size(),
+            sampled.cost().seconds(),
+            sampled.cost().coreSeconds(),
+            sampled.gigabytes(),
+            sampled.teraflops(),
+            100 * sampled.teraflops() / m.limitTeraflops(),
+            m.limitTeraflops());
   }
 }

@@ -4,16 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.awt.image.BufferedImage;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -34,8 +30,7 @@ class ModelsCommandTest {
   private static final String EMOJI = "tiny-org/emoji";
 
   @TempDir static Path shared;
-  private static Process server;
-  private static String endpoint;
+  private static ServedModels server;
 
   @TempDir Path folder;
 
@@ -43,32 +38,23 @@ class ModelsCommandTest {
   static void serve() throws IOException {
     Path lora = Files.createDirectories(shared.resolve("lora"));
     Files.writeString(lora.resolve("README.md"), "A LoRA.");
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-cp",
-                System.getProperty("java.class.path"),
-                ROOT.resolve("io/src/test/java/org/perflow/hub/HubServer.java").toString(),
-                EMOJI + "=" + ROOT.resolve("models/emoji-64-perflow"),
-                "tiny-org/teacher=" + ROOT.resolve("models/emoji-64"),
-                "tiny-org/sd15=" + GOLDEN.resolve("sd15"),
-                "tiny-org/control=" + GOLDEN.resolve("controlnet-sd15"),
-                "tiny-org/readme=" + lora));
-    server = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-    BufferedReader out =
-        new BufferedReader(new InputStreamReader(server.getInputStream(), StandardCharsets.UTF_8));
-    endpoint = Objects.requireNonNull(out.readLine());
+    server =
+        ServedModels.of(
+            EMOJI + "=" + ROOT.resolve("models/emoji-64-perflow"),
+            "tiny-org/teacher=" + ROOT.resolve("models/emoji-64"),
+            "tiny-org/sd15=" + GOLDEN.resolve("sd15"),
+            "tiny-org/control=" + GOLDEN.resolve("controlnet-sd15"),
+            "tiny-org/readme=" + lora);
   }
 
   @AfterAll
   static void stop() {
-    server.destroyForcibly();
+    server.close();
   }
 
   @BeforeEach
   void environment() {
-    System.setProperty("HF_ENDPOINT", endpoint);
+    System.setProperty("HF_ENDPOINT", server.endpoint());
     System.setProperty("HF_HUB_CACHE", shared.resolve("hub").toString());
   }
 

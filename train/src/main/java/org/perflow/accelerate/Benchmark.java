@@ -54,7 +54,7 @@ import org.perflow.train.TrainOptions;
 
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
- * download: a picture in {@value #STEPS} steps from caption to pixels and, where wanted, one
+ * download: a picture in {@value #STEPS} steps from caption to pixels or one
  * training step of PeRFlow on one picture, as {@link Accelerator} takes it with little memory: with
  * a teacher in float16, float32 weights and gradients, averaged weights and activations that are
  * computed twice; or of low-rank factors alone, above the teacher's own weights.
@@ -65,7 +65,7 @@ import org.perflow.train.TrainOptions;
  * }</pre>
  *
  * @param size pixels of a side
- * @param train whether a training step is taken, too
+ * @param train whether a training step is taken instead
  * @param solvingSteps steps of the teacher in it
  * @param compute element type of all networks
  * @param device where they are
@@ -114,20 +114,19 @@ public record Benchmark(
   }
 
   /**
-   * Draws with {@code model} and, where that is wanted, trains it, which frees what only drawing
-   * needs. The model stays the caller's to close.
+   * Draws with {@code model} or trains it, which frees what only drawing needs: one of the two, as
+   * the peak is a process's. The model stays the caller's to close.
    */
   public Measured measure(Family family, DiffusionModel model, Rng rng) throws IOException {
-    Sampled sampled = sample(model);
     double limit = Flops.limit(type(), device.settled()) / 1e12;
     return train
-        ? trained(family, model, rng, sampled, limit)
+        ? trained(family, model, rng, limit)
         : new Measured(
             family,
             compute.settled(device).torchName(),
             model.unet().parameterCount(),
             size,
-            sampled,
+            sample(model),
             limit,
             null,
             null,
@@ -167,6 +166,7 @@ public record Benchmark(
   /**
    * What was measured.
    *
+   * @param sample null where a training step was measured instead
    * @param limitTeraflops what a product of large matrices reaches on this machine
    * @param trainGigabytes the process's peak
    * @param planGigabytes what {@link Planner} says that it would be
@@ -176,7 +176,7 @@ public record Benchmark(
       String dtype,
       long unetWeights,
       int size,
-      Sampled sample,
+      @Nullable Sampled sample,
       double limitTeraflops,
       @Nullable Cost train,
       @Nullable Double trainGigabytes,
@@ -206,7 +206,7 @@ public record Benchmark(
   }
 
   private Measured trained(
-      Family family, DiffusionModel model, Rng rng, Sampled sampled, double limit)
+      Family family, DiffusionModel model, Rng rng, double limit)
       throws IOException {
     ObjectNode scheduler = model.schedulerConfig();
     long weights = model.unet().parameterCount();
@@ -239,7 +239,7 @@ public record Benchmark(
             compute.settled(device).torchName(),
             weights,
             size,
-            sampled,
+            null,
             limit,
             since(start),
             Memory.peak() / 1e9,

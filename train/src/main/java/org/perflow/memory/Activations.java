@@ -7,20 +7,20 @@ import org.perflow.models.UNetConfig;
 
 /**
  * How many numbers a U-Net keeps for its backward pass, a row of a batch, by a walk through its
- * blocks: what autograd saves of each operation. The maps are those of the code in {@link
+ * blocks: the result of every operation, since all live until the scope of the step ends. The maps are those of the code in {@link
  * org.perflow.models.UNet2DConditionModel}.
  */
 final class Activations {
-  /** Resnet: before the first norm, silu and convolution; then the same of the second, and its sum. */
+  /** Resnet: beside the skip, normed, silu; then twice a convolution, time, norm, silu, sum, shortcut. */
   private static final int RESNET_IN = 3;
 
-  private static final int RESNET_OUT = 4;
+  private static final double RESNET_OUT = 6.5;
 
-  /** Normed, projected, and with the shortcut. */
-  private static final int TRANSFORMER = 3;
+  /** Normed, projected twice, and with the shortcut. */
+  private static final int TRANSFORMER = 5;
 
-  /** Three norms, q, k and v twice, attention twice with its copy, three sums, GEGLU's 16. */
-  private static final int TRANSFORMER_BLOCK = 30;
+  /** Three norms, q, k, v and q again, attention twice with a copy and an output, sums, GEGLU's 17. */
+  private static final int TRANSFORMER_BLOCK = 33;
 
   private long all;
   private long between; // what goes into blocks and comes out of them
@@ -80,7 +80,7 @@ final class Activations {
 
   /** A resnet and, behind it, a transformer of so many blocks, 0 for none. */
   private void blocks(int in, int out, int layers, long pixels) {
-    long resnet = pixels * ((long) RESNET_IN * in + (long) RESNET_OUT * out);
+    long resnet = pixels * ((long) RESNET_IN * in + Math.round(RESNET_OUT * out));
     long transformer =
         layers == 0 ? 0 : pixels * out * (TRANSFORMER + (long) TRANSFORMER_BLOCK * layers);
     all += resnet + transformer;
