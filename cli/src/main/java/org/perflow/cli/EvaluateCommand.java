@@ -91,16 +91,18 @@ final class EvaluateCommand extends Verb {
       description =
           "What pictures are compared by: a feature network's folder (default:"
               + " models/emoji-features), or a TorchScript file of your own, fed as clean-fid feeds"
-              + " Inception: with inception-2015-12-05.pt FD is the standard FID.")
-  @Nullable Path features;
+              + " Inception: with inception-2015-12-05.pt FD is the standard FID. Either may be named as"
+              + " on the hub.")
+  @Nullable String features;
 
   @Option(
       names = "--data",
       split = ",",
       paramLabel = "PATH",
       description =
-          "Shards with the captions, or folders with test.tar (default: data/emoji-64). Their"
-              + " pictures teach what measures text agreement.")
+          "Shards with the captions, folders with test.tar, or folders of pictures with captions,"
+              + " which are imported to ~/.cache/perflow (default: data/emoji-64). Their pictures teach"
+              + " what measures text agreement.")
   @Nullable List<Path> data;
 
   @Option(
@@ -196,8 +198,8 @@ final class EvaluateCommand extends Verb {
   @Override
   void run() throws Exception {
     Evaluator evaluator =
-        Evaluator.on(features == null ? Installation.features() : features)
-            .data(data == null ? List.of(Installation.data()) : data)
+        Evaluator.on(fetch(features, Installation.features()))
+            .data(ImportProgress.shards(first(), data, err()))
             .options(options())
             .cache(cache == null ? Installation.cache().resolve("evaluate") : cache);
     if (referenceFolder != null) {
@@ -210,6 +212,15 @@ final class EvaluateCommand extends Verb {
       String title = models == null ? "PeRFlow student against its teacher" : "Models compared";
       write(title, withModels(evaluator).run(this::tell));
     }
+  }
+
+  /** The model whose size imported pictures get. */
+  private Path first() throws IOException {
+    if (data == null || pictureFolders != null) {
+      return Installation.teacher();
+    }
+    String named = models == null || models.isEmpty() ? teacher : models.get(0);
+    return fetch(named, Installation.teacher());
   }
 
   private EvaluatorOptions options() {

@@ -161,9 +161,14 @@ public record DiffusionModel(
     model.to(there);
     return model.filled(
         () -> {
-          model.unet.loadWeights(folder.resolve("unet"), as);
+          model.loadUnet(folder, as);
           model.loadReaders(folder, as);
         });
+  }
+
+  /** Reads the U-Net's weights of a diffusers folder, in the place of any. */
+  public void loadUnet(Path folder, DType as) throws IOException {
+    unet.loadWeights(folder.resolve("unet"), as);
   }
 
   /** Reads the weights of VAE and text encoders of a diffusers folder, in the place of any. */

@@ -304,7 +304,12 @@ public final class Accelerator {
     List<String> captions =
         Catalogue.of(shards).samples().stream().map(Sample::caption).toList();
     return EqualCost.measure(
-        run.teacher(), run.student(), captions, settings.evaluate(), run.train().compute().dtype());
+        run.teacher(),
+        run.student(),
+        captions,
+        settings.evaluate(),
+        run.train().computeType(),
+        run.train().device());
   }
 
   /** The effective settings, as the run's {@code config.json} has them. */

@@ -216,10 +216,8 @@ public record Benchmark(
         TrainOptions.DEFAULTS.with(
             t -> t.batch(1).compute(compute).device(device).gradientCheckpointing(true).moments(moments));
     try (UNet2DConditionModel frozen = new UNet2DConditionModel(model.unet().config());
-        CachedExamples data = CachedExamples.of(model, shards, folder, type(), 0);
+        CachedExamples data = cached(model, shards, folder, rng);
         LoraAdapters adapters = teacherBelow(model.unet(), frozen, rng)) {
-      // As in a run on cached latents and captions, from here on only the U-Net is needed.
-      model.closeReaders();
       Net network = UnetNet.of(model.unet(), type(), adapters);
       var teacher = new Task.Teacher(UnetNet.of(frozen, type(), null), scheduler);
       Task task = new Task(data, teacher, network, false, options, folder);
@@ -249,6 +247,16 @@ public record Benchmark(
     } finally {
       AtomicFiles.deleteDirectory(folder);
     }
+  }
+
+  /** As a run does it: the U-Net comes when the readers of pictures and captions are gone. */
+  private CachedExamples cached(DiffusionModel model, List<Path> shards, Path folder, Rng rng)
+      throws IOException {
+    model.unet().close();
+    CachedExamples data = CachedExamples.of(model, shards, folder, type(), 0);
+    model.closeReaders();
+    model.unet().initialise(rng, DType.F32);
+    return data;
   }
 
   /** Fills {@code frozen}: with a copy in float16, or with what the factors are laid over. */

@@ -16,6 +16,7 @@ import org.perflow.flow.Recommended;
 import org.perflow.io.Images;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
@@ -55,9 +56,15 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
    * @param captions to draw
    * @param pictures how many of each
    * @param compute element type of weights and computation
+   * @param device where it is computed
    */
   static EqualCost measure(
-      Path teacher, Path student, List<String> captions, int pictures, DType compute)
+      Path teacher,
+      Path student,
+      List<String> captions,
+      int pictures,
+      DType compute,
+      Device device)
       throws IOException {
     List<String> all = captions.stream().distinct().toList();
     int count = Math.min(pictures, all.size());
@@ -70,7 +77,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
       Pictures drawn;
       Recommended own;
       int evaluations;
-      try (DiffusionModel model = DiffusionModel.load(student, compute)) {
+      try (DiffusionModel model = DiffusionModel.load(student, compute, device)) {
         own = Recommended.of(model);
         SampledModel way =
             new SampledModel("student", model, SampledModel.OWN, own.steps(), own.guidance());
@@ -78,7 +85,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
         drawn = Pictures.of(way, cases, compute, batch(student));
       }
       Tensor reference;
-      try (DiffusionModel model = DiffusionModel.load(teacher, compute)) {
+      try (DiffusionModel model = DiffusionModel.load(teacher, compute, device)) {
         double guidance = own.teacherGuidance();
         int each = new SampledModel("", model, "ddim", 2, guidance).networkEvaluations() / 2;
         reference =

@@ -121,9 +121,10 @@ public record StudentRun<O extends Record>(
     DType type = train.computeType();
     // The loaded U-Net becomes the student; the frozen teacher is a second one.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
-        DiffusionModel model = studentToBe();
+        DiffusionModel parts = DiffusionModel.architecture(teacher);
+        CachedExamples examples = examples(parts, type); // before there is a U-Net in memory
+        DiffusionModel model = studentToBe(parts);
         UNet2DConditionModel frozen = frozen(model);
-        CachedExamples examples = examples(model, type);
         LoraAdapters adapters = adapters(model);
         Net teacherNet = UnetNet.of(frozen, type, null);
         Net studentNet = UnetNet.of(model.unet(), type, adapters);
@@ -167,6 +168,8 @@ public record StudentRun<O extends Record>(
   }
 
   private CachedExamples examples(DiffusionModel model, DType type) throws IOException {
+    model.to(train.device());
+    model.loadReaders(teacher, DType.F32);
     CachedExamples examples =
         CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
     if (!needsReaders()) {
@@ -191,8 +194,9 @@ public record StudentRun<O extends Record>(
   }
 
   /** The teacher's folder with the network to train: its own, or an earlier student's. */
-  private DiffusionModel studentToBe() throws IOException {
-    DiffusionModel model = DiffusionModel.load(teacher, DType.F32, train.device());
+  private DiffusionModel studentToBe(DiffusionModel parts) throws IOException {
+    DiffusionModel model = parts;
+    model.loadUnet(teacher, DType.F32);
     try {
       UNetConfig wanted = method.student(model.unet().config(), options);
       if (!wanted.equals(model.unet().config())) {

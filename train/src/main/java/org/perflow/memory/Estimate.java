@@ -15,7 +15,7 @@ final class Estimate {
   private static final long PROGRAM = 600L << 20;
 
   /** Maps of the widest size that the encoder has alive. */
-  private static final int MAPS_OF_THE_ENCODER = 20;
+  private static final int MAPS_OF_THE_ENCODER = 16;
 
   /** Maps of the width of a text encoder that one of its layers has alive, of so many captions. */
   private static final int MAPS_OF_A_LAYER = 25;
@@ -25,8 +25,11 @@ final class Estimate {
   /** Pixels that are encoded at a time. */
   private static final long PIXELS_AT_A_TIME = 32 * 64 * 64;
 
-  /** Of the largest maps, what a backward pass has alive besides. */
-  private static final double BACKWARD = 1.15;
+  /** Gradients, and what malloc does not reuse, as a multiple of the maps: measured. */
+  private static final double BACKWARD = 1.7;
+
+  /** The same where blocks are computed twice, which need room for all that a block does. */
+  private static final double BACKWARD_AGAIN = 3.5;
 
   private static final long MOST_IN_SHARES = 1L << 28; // FlatParameters
 
@@ -39,21 +42,21 @@ final class Estimate {
     long all = work.unetWeights();
     long trained = work.trained();
     parts.add(new Part("Java and libtorch", PROGRAM, When.ALWAYS));
-    parts.add(new Part("student, float32", 4 * all, When.ALWAYS));
+    parts.add(new Part("student, float32", 4 * all, When.TRAINING));
     DType teacher = work.teacher();
     if (teacher != null) {
-      parts.add(new Part("teacher, " + teacher.torchName(), teacher.bytes() * all, When.ALWAYS));
+      parts.add(new Part("teacher, " + teacher.torchName(), teacher.bytes() * all, When.TRAINING));
     }
     if (work.beside().trained() > 0) {
       long others = Math.round(work.beside().trained() * all);
       long bytes = 8 * others + train.moments().bytes(others);
-      parts.add(new Part("networks that are trained beside it", bytes, When.ALWAYS));
+      parts.add(new Part("networks that are trained beside it", bytes, When.TRAINING));
     }
     if (work.beside().frozen() > 0) {
-      parts.add(new Part("copies", Math.round(4 * work.beside().frozen() * all), When.ALWAYS));
+      parts.add(new Part("copies", Math.round(4 * work.beside().frozen() * all), When.TRAINING));
     }
     long cached = 8L * latent(work) * work.pictures();
-    cached += work.captions() * work.textNumbers() * train.compute().dtype().bytes();
+    cached += work.captions() * work.textNumbers() * train.computeType().bytes();
     parts.add(new Part("latents and captions", cached, When.ALWAYS));
     parts.add(
         new Part(
@@ -105,7 +108,7 @@ final class Estimate {
 
   private static long activations(Workload work) {
     TrainOptions train = work.train();
-    int bytes = train.compute().dtype().bytes();
+    int bytes = train.computeType().bytes();
     int height = work.height() / work.vae().downsampling();
     int width = work.width() / work.vae().downsampling();
     boolean twice = train.gradientCheckpointing();
@@ -119,6 +122,6 @@ final class Estimate {
       weights += bytes < 4 ? shares * bytes * work.unetWeights() : 0;
       weights += work.lora().lowRank() ? shares * 4 * work.adaptedWeights() : 0;
     }
-    return Math.round(BACKWARD * train.batch() * row * bytes) + weights;
+    return Math.round((twice ? BACKWARD_AGAIN : BACKWARD) * train.batch() * row * bytes) + weights;
   }
 }

@@ -103,7 +103,7 @@ public record Workload(
         wordings.size(),
         train,
         lora,
-        lora.lowRank() ? null : train.compute().dtype(),
+        lora.lowRank() ? null : train.computeType(),
         Beside.NOTHING,
         true,
         false);

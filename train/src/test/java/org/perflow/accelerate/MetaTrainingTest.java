@@ -38,6 +38,7 @@ import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.Captions;
+import org.perflow.train.Catalogue;
 import org.perflow.train.LatentCache;
 import org.perflow.train.Objective;
 import org.perflow.train.PretrainObjective;
@@ -212,11 +213,11 @@ class MetaTrainingTest {
   @ParameterizedTest
   @CsvSource({"false,false", "true,false", "false,true"})
   void pretrainingRunsThere(boolean keepsText, boolean twice) throws IOException {
-    List<Sample> samples = ShardReader.readAll(List.of(shard));
+    Catalogue data = Catalogue.of(List.of(shard));
     Path cache = temp.resolve("latents.safetensors");
     try (DiffusionModel model = DiffusionModel.load(MODELS.resolve("sd15"), DType.F32);
-        LatentCache latents = LatentCache.of(model.vae(), samples, List.of(shard), cache);
-        Captions captions = Captions.of(model.tokenizer(), samples)) {
+        LatentCache latents = LatentCache.of(model.vae(), data, cache);
+        Captions captions = Captions.of(model.tokenizer(), data.samples())) {
       model.to(Device.META);
       latents.to(Device.META);
       PretrainObjective both =
