@@ -53,7 +53,6 @@ import picocli.CommandLine.TypeConversionException;
       "      --windows 4 --steps 4000 --batch 32 --learning-rate 1e-4 --sample-every 500",
       "  perflow accelerate --out runs/second --config runs/second/config.json --resume",
       "  perflow accelerate --out runs/lora --lora-rank 32 --learning-rate 3e-4",
-      "  perflow accelerate --teacher models/emoji-64 --preset sd15 --batch 8 --out runs/x --dry-run",
       "  perflow accelerate --out runs/x --guidance-mode fixed --guidance 3 --dry-run"
     })
 final class AccelerateCommand extends Verb implements OptionsFromRecords {
@@ -73,7 +72,6 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
           "--learning-rate",
           "--preset",
           "--low-memory",
-          "--evaluate",
           "--resume",
           "--config",
           "--dry-run",
@@ -83,8 +81,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       names = "--teacher",
       paramLabel = "MODEL",
       description =
-          "Diffusers folder to accelerate, or its name on the hub, ORG/NAME[@REVISION] (default: the"
-              + " one that comes with perflow).")
+          "Diffusers folder, or its name on the hub (default: emoji-64).")
   @Nullable String teacher;
 
   @Option(
@@ -98,15 +95,13 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       names = "--preset",
       paramLabel = "NAME",
       description =
-          "Method and settings for a family of teachers: sd15, sd21, sdxl as PeRFlow's authors train"
-              + " them; small, lora. --config and options on the command line come first.")
+          "Settings by family: sd15, sd21, sdxl, small or lora.")
   @Nullable String preset;
 
   @Option(
       names = "--low-memory",
       description =
-          "Choose settings that take less memory, those that cost least first, until the plan fits"
-              + " this machine.")
+          "Choose settings that fit into this machine's memory.")
   boolean lowMemory;
 
   @Option(
@@ -163,7 +158,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Option(
       names = "--dry-run",
       description =
-          "Print the plan of memory and the effective settings, and stop; pictures are imported.")
+          "Print the plan of memory and the settings, and stop.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")
@@ -200,7 +195,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     List<Section> sections = new ArrayList<>();
     sections.add(new Section("Options", HelpSections.named(spec, FIRST)));
     if (method != null) {
-      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start", "--teacher-dtype")));
+      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start", "--teacher-dtype", "--evaluate")));
       training.addAll(HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST));
       training.addAll(lora.of(method.lora()));
       sections.add(new Section("Settings of " + method.name(), ofMethods.of(method.defaults())));

@@ -108,14 +108,13 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
   @Option(
       names = "--low-memory",
       description =
-          "Choose settings that take less memory, those that cost least first, until the plan fits"
-              + " this machine.")
+          "Choose settings that fit into this machine's memory.")
   boolean lowMemory;
 
   @Option(
       names = "--dry-run",
       description =
-          "Print the plan of memory and the effective settings, and stop; pictures are imported.")
+          "Print the plan of memory and the settings, and stop.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")

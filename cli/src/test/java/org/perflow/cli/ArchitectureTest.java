@@ -68,7 +68,8 @@ class ArchitectureTest {
             "org.perflow.report..",
             "org.perflow.compare..",
             "org.perflow.data..",
-            "org.perflow.importing.."));
+            "org.perflow.importing..",
+            "org.perflow.memory.."));
     modules.put("serve", List.of("org.perflow.serve.."));
     modules.put("cli", List.of("org.perflow.cli.."));
     return modules;

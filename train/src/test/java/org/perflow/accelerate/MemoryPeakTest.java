@@ -17,7 +17,7 @@ class MemoryPeakTest {
   @TempDir private Path temp;
 
   @ParameterizedTest
-  @CsvSource({"32, false", "128, false", "128, true"})
+  @CsvSource({"32, false", "128, false"})
   void theEstimateIsNearThePeak(int batch, boolean checkpointing) throws Exception {
     assumeThat(Path.of("/proc/self/status")).exists();
     Path log = temp.resolve("log");
