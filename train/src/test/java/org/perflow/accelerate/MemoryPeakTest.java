@@ -6,13 +6,15 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The plan of memory against what a process came to, on the teacher that comes with perflow. */
-@Timeout(300)
+@Tag("slow")
+@Timeout(600)
 class MemoryPeakTest {
   @TempDir private Path temp;
 
