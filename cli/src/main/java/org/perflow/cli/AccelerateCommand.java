@@ -80,8 +80,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Option(
       names = "--teacher",
       paramLabel = "MODEL",
-      description =
-          "Diffusers folder, or its name on the hub (default: emoji-64).")
+      description = "Diffusers folder, or its name on the hub (default: emoji-64).")
   @Nullable String teacher;
 
   @Option(
@@ -94,14 +93,12 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
   @Option(
       names = "--preset",
       paramLabel = "NAME",
-      description =
-          "Settings by family: sd15, sd21, sdxl, small or lora.")
+      description = "Settings by family: sd15, sd21, sdxl, small or lora.")
   @Nullable String preset;
 
   @Option(
       names = "--low-memory",
-      description =
-          "Choose settings that fit into this machine's memory.")
+      description = "Choose settings that fit into this machine's memory.")
   boolean lowMemory;
 
   @Option(
@@ -155,10 +152,7 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
       description = "Type of the saved weights (default: ${DEFAULT-VALUE}).")
   String saveDtype;
 
-  @Option(
-      names = "--dry-run",
-      description =
-          "Print the plan of memory and the settings, and stop.")
+  @Option(names = "--dry-run", description = "Print the plan of memory and the settings, and stop.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")
@@ -195,7 +189,9 @@ final class AccelerateCommand extends Verb implements OptionsFromRecords {
     List<Section> sections = new ArrayList<>();
     sections.add(new Section("Options", HelpSections.named(spec, FIRST)));
     if (method != null) {
-      List<OptionSpec> training = new ArrayList<>(HelpSections.named(spec, List.of("--start", "--teacher-dtype", "--evaluate")));
+      List<OptionSpec> training =
+          new ArrayList<>(
+              HelpSections.named(spec, List.of("--start", "--teacher-dtype", "--evaluate")));
       training.addAll(HelpSections.rest(train.of(TrainOptions.DEFAULTS), FIRST));
       training.addAll(lora.of(method.lora()));
       sections.add(new Section("Settings of " + method.name(), ofMethods.of(method.defaults())));

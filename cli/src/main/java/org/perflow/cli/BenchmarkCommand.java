@@ -39,9 +39,7 @@ final class BenchmarkCommand extends Verb {
       description = "Pixels of a side (default: ${DEFAULT-VALUE}).")
   int size;
 
-  @Option(
-      names = "--train",
-      description = "Take a training step instead.")
+  @Option(names = "--train", description = "Take a training step instead.")
   boolean train;
 
   @Option(

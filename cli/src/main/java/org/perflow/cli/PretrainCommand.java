@@ -107,14 +107,10 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
 
   @Option(
       names = "--low-memory",
-      description =
-          "Choose settings that fit into this machine's memory.")
+      description = "Choose settings that fit into this machine's memory.")
   boolean lowMemory;
 
-  @Option(
-      names = "--dry-run",
-      description =
-          "Print the plan of memory and the settings, and stop.")
+  @Option(names = "--dry-run", description = "Print the plan of memory and the settings, and stop.")
   boolean dryRun;
 
   @Option(names = "--resume", description = "Go on from the newest checkpoint of OUT.")

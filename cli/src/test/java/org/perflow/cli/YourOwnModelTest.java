@@ -168,12 +168,19 @@ class YourOwnModelTest {
       run(words);
     }
     assertLaysOutAsDiffusersDoes(folder.resolve("runs/mine/student"));
-    run(words(page.stream().filter(line -> line.contains("publish-card")).findFirst().orElseThrow()));
+    run(
+        words(
+            page.stream().filter(line -> line.contains("publish-card")).findFirst().orElseThrow()));
     assertThat(folder.resolve("runs/mine/student/README.md"))
         .content()
         .contains("base_model: stable-diffusion-v1-5/stable-diffusion-v1-5");
     Commands plan =
-        run(words(page.stream().filter(line -> line.endsWith("--dry-run")).findFirst().orElseThrow()));
+        run(
+            words(
+                page.stream()
+                    .filter(line -> line.endsWith("--dry-run"))
+                    .findFirst()
+                    .orElseThrow()));
     assertThat(plan.err()).contains("memory: ", "activations of a batch of 32");
   }
 

@@ -22,7 +22,11 @@ public final class Rounding {
   public static Tensor stochastic(Tensor x, Rng rng) {
     Tensor below =
         new Tensor(torch.randint(LOWER_HALF, x.shape(), rng.option, Tensor.options(DType.I32)));
-    var carried = x.raw.view(ScalarType.Int).add(below.to(x.device()).raw).bitwise_and(new Scalar(-LOWER_HALF));
+    var carried =
+        x.raw
+            .view(ScalarType.Int)
+            .add(below.to(x.device()).raw)
+            .bitwise_and(new Scalar(-LOWER_HALF));
     return new Tensor(carried.view(ScalarType.Float)).to(DType.BF16);
   }
 

@@ -301,8 +301,7 @@ public final class Accelerator {
     } catch (FormatException e) { // nothing was held out
       shards = run.shards();
     }
-    List<String> captions =
-        Catalogue.of(shards).samples().stream().map(Sample::caption).toList();
+    List<String> captions = Catalogue.of(shards).samples().stream().map(Sample::caption).toList();
     return EqualCost.measure(
         run.teacher(),
         run.student(),
@@ -332,8 +331,7 @@ public final class Accelerator {
     Workload work = prepare().workload();
     Workload less =
         Planner.fitted(work)
-            .orElseThrow(
-                () -> new IllegalArgumentException(Planner.plan(work).text()));
+            .orElseThrow(() -> new IllegalArgumentException(Planner.plan(work).text()));
     Settings changed = settings.withTrain(less.train());
     if (!less.lora().equals(work.lora())) {
       changed = changed.withLora(less.lora());

@@ -54,10 +54,10 @@ import org.perflow.train.TrainOptions;
 
 /**
  * Seconds and peak memory of a model of its published size with random weights, so without a
- * download: a picture in {@value #STEPS} steps from caption to pixels or one
- * training step of PeRFlow on one picture, as {@link Accelerator} takes it with little memory: with
- * a teacher in float16, float32 weights and gradients, averaged weights and activations that are
- * computed twice; or of low-rank factors alone, above the teacher's own weights.
+ * download: a picture in {@value #STEPS} steps from caption to pixels or one training step of
+ * PeRFlow on one picture, as {@link Accelerator} takes it with little memory: with a teacher in
+ * float16, float32 weights and gradients, averaged weights and activations that are computed twice;
+ * or of low-rank factors alone, above the teacher's own weights.
  *
  * <pre>{@code
  * Benchmark.Measured measured = Benchmark.of(512).run(WeightsKind.Family.SD1);
@@ -205,8 +205,7 @@ public record Benchmark(
     return new Sampled(cost, Memory.peak() / 1e9, operations / cost.seconds() / 1e12);
   }
 
-  private Measured trained(
-      Family family, DiffusionModel model, Rng rng, double limit)
+  private Measured trained(Family family, DiffusionModel model, Rng rng, double limit)
       throws IOException {
     ObjectNode scheduler = model.schedulerConfig();
     long weights = model.unet().parameterCount();
@@ -214,7 +213,12 @@ public record Benchmark(
     List<Path> shards = List.of(shard(folder));
     TrainOptions options =
         TrainOptions.DEFAULTS.with(
-            t -> t.batch(1).compute(compute).device(device).gradientCheckpointing(true).moments(moments));
+            t ->
+                t.batch(1)
+                    .compute(compute)
+                    .device(device)
+                    .gradientCheckpointing(true)
+                    .moments(moments));
     try (UNet2DConditionModel frozen = new UNet2DConditionModel(model.unet().config());
         CachedExamples data = cached(model, shards, folder, rng);
         LoraAdapters adapters = teacherBelow(model.unet(), frozen, rng)) {

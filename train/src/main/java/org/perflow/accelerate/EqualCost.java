@@ -37,7 +37,9 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
   private static final int COLUMNS = 8;
   private static final long SEED = 1_000_000;
 
-  /** The best there are in few steps, as {@link org.perflow.models.SchedulerConfig#NAMES} has them. */
+  /**
+   * The best there are in few steps, as {@link org.perflow.models.SchedulerConfig#NAMES} has them.
+   */
   private static final List<String> SAMPLERS = List.of("ddim", "dpmpp-2m", "deis", "unipc");
 
   /**
@@ -59,12 +61,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
    * @param device where it is computed
    */
   static EqualCost measure(
-      Path teacher,
-      Path student,
-      List<String> captions,
-      int pictures,
-      DType compute,
-      Device device)
+      Path teacher, Path student, List<String> captions, int pictures, DType compute, Device device)
       throws IOException {
     List<String> all = captions.stream().distinct().toList();
     int count = Math.min(pictures, all.size());
@@ -100,8 +97,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
         for (String sampler : SAMPLERS) {
           SampledModel way = new SampledModel(sampler, model, sampler, steps, guidance);
           Pictures others = Pictures.of(way, cases, compute, batch(teacher));
-          rows.add(
-              row("teacher, " + sampler, steps, way.networkEvaluations(), others, reference));
+          rows.add(row("teacher, " + sampler, steps, way.networkEvaluations(), others, reference));
         }
       }
       List<BufferedImage> shown = new ArrayList<>();
@@ -164,7 +160,8 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
   /** As a table in Markdown. */
   public String table() {
     StringBuilder table =
-        new StringBuilder("| | steps | evaluations | error | seconds a picture |\n|---|---|---|---|---|\n");
+        new StringBuilder(
+            "| | steps | evaluations | error | seconds a picture |\n|---|---|---|---|---|\n");
     for (Row row : rows) {
       table.append(
           String.format(

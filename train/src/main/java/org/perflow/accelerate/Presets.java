@@ -20,7 +20,8 @@ public final class Presets {
   private Presets() {}
 
   private static ObjectNode read() {
-    try (InputStream in = Objects.requireNonNull(Presets.class.getResourceAsStream("presets.json"))) {
+    try (InputStream in =
+        Objects.requireNonNull(Presets.class.getResourceAsStream("presets.json"))) {
       return (ObjectNode) Json.MAPPER.readTree(in);
     } catch (IOException e) {
       throw new UncheckedIOException(e);

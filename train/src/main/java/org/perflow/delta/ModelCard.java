@@ -130,8 +130,7 @@ public record ModelCard(
     }
     lines.add("- " + method);
     if (samples) {
-      lines.addAll(
-          List.of("widget:", "- text: samples", "  output:", "    url: " + SAMPLES));
+      lines.addAll(List.of("widget:", "- text: samples", "  output:", "    url: " + SAMPLES));
     }
     lines.addAll(List.of("---", "", ""));
     return String.join("\n", lines);
@@ -139,7 +138,9 @@ public record ModelCard(
 
   private static String about(
       Optional<String> base, String method, Recommended drawn, boolean samples) {
-    String teacher = base.map(name -> "[" + name + "](https://huggingface.co/" + name + ")").orElse("its teacher");
+    String teacher =
+        base.map(name -> "[" + name + "](https://huggingface.co/" + name + ")")
+            .orElse("its teacher");
     String way =
         String.format(Locale.ROOT, "--steps %d --guidance %s", drawn.steps(), drawn.guidance());
     return """

@@ -7,11 +7,14 @@ import org.perflow.models.UNetConfig;
 
 /**
  * How many numbers a U-Net keeps for its backward pass, a row of a batch, by a walk through its
- * blocks: the result of every operation, since all live until the scope of the step ends. The maps are those of the code in {@link
- * org.perflow.models.UNet2DConditionModel}.
+ * blocks: the result of every operation, since all live until the scope of the step ends. The maps
+ * are those of the code in {@link org.perflow.models.UNet2DConditionModel}.
  */
 final class Activations {
-  /** Resnet: beside the skip, normed, silu; then twice a convolution, time, norm, silu, sum, shortcut. */
+  /**
+   * Resnet: beside the skip, normed, silu; then twice a convolution, time, norm, silu, sum,
+   * shortcut.
+   */
   private static final int RESNET_IN = 3;
 
   private static final double RESNET_OUT = 6.5;
@@ -19,7 +22,9 @@ final class Activations {
   /** Normed, projected twice, and with the shortcut. */
   private static final int TRANSFORMER = 5;
 
-  /** Three norms, q, k, v and q again, attention twice with a copy and an output, sums, GEGLU's 17. */
+  /**
+   * Three norms, q, k, v and q again, attention twice with a copy and an output, sums, GEGLU's 17.
+   */
   private static final int TRANSFORMER_BLOCK = 33;
 
   private long all;
@@ -51,7 +56,8 @@ final class Activations {
       int out = channels.get(level);
       boolean attends = unet.downBlockTypes().get(level).startsWith("CrossAttn");
       for (int i = 0; i < unet.layersPerBlock().get(level); i++) {
-        walk.blocks(in, out, attends ? unet.transformerLayersPerBlock().get(level) : 0, at(pixels, level));
+        walk.blocks(
+            in, out, attends ? unet.transformerLayersPerBlock().get(level) : 0, at(pixels, level));
         in = out;
         skips.push(out);
       }
@@ -67,7 +73,10 @@ final class Activations {
       boolean attends = unet.upBlockTypes().get(index).startsWith("CrossAttn");
       for (int i = 0; i <= unet.layersPerBlock().get(level); i++) {
         walk.blocks(
-            in + skips.pop(), out, attends ? unet.transformerLayersPerBlock().get(level) : 0, at(pixels, level));
+            in + skips.pop(),
+            out,
+            attends ? unet.transformerLayersPerBlock().get(level) : 0,
+            at(pixels, level));
         in = out;
       }
     }

@@ -80,8 +80,7 @@ final class Estimate {
     parts.add(
         new Part(
             "activations of a batch of %d%s"
-                .formatted(
-                    train.batch(), train.gradientCheckpointing() ? ", computed twice" : ""),
+                .formatted(train.batch(), train.gradientCheckpointing() ? ", computed twice" : ""),
             activations(work),
             When.TRAINING));
     return parts;

@@ -69,7 +69,9 @@ public final class Planner {
     return plan.fits() ? plan : new MemoryPlan(plan.parts(), memory, advice(work, plan));
   }
 
-  /** The same work with as many savings, the cheapest first, as make it fit; empty if all do not. */
+  /**
+   * The same work with as many savings, the cheapest first, as make it fit; empty if all do not.
+   */
   public static Optional<Workload> fitted(Workload work) {
     return fitted(work, Memory.here());
   }
@@ -87,7 +89,8 @@ public final class Planner {
   private static List<String> advice(Workload work, MemoryPlan plan) {
     List<String> lines = new ArrayList<>();
     for (Saving each : ALL) {
-      MemoryPlan less = new MemoryPlan(Estimate.of(each.change().apply(work)), plan.memory(), List.of());
+      MemoryPlan less =
+          new MemoryPlan(Estimate.of(each.change().apply(work)), plan.memory(), List.of());
       long saved = plan.bytes() - less.bytes();
       if (saved > 0) {
         lines.add(

@@ -81,7 +81,8 @@ public record Workload(
       DiffusionModel model, @Nullable Catalogue data, TrainOptions train, LoraOptions lora) {
     int pixels = model.unet().config().sampleSize() * model.vae().config().downsampling();
     long texts = model.textEncoder().parameterCount();
-    long numbers = (long) model.tokenizer().length() * model.unet().config().crossAttentionDim().get(0);
+    long numbers =
+        (long) model.tokenizer().length() * model.unet().config().crossAttentionDim().get(0);
     if (model.second() != null) {
       texts += model.second().textEncoder().parameterCount();
     }

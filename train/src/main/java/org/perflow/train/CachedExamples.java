@@ -84,8 +84,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
     if (samples.isEmpty()) {
       throw new IOException("no pictures in " + shards);
     }
-    LatentCache latents =
-        LatentCache.of(model.vae(), data, cache.resolve("latents.safetensors"));
+    LatentCache latents = LatentCache.of(model.vae(), data, cache.resolve("latents.safetensors"));
     List<String> all = Captions.texts(samples);
     List<String> texts = all.stream().distinct().toList(); // few where captions name classes
     int pixels = model.vae().config().downsampling();

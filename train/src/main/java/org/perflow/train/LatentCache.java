@@ -67,7 +67,8 @@ public final class LatentCache implements AutoCloseable {
     }
     String key = Fingerprint.of(sources);
     List<Sample> samples = data.samples();
-    Map<Dimension, List<Integer>> sizes = new LinkedHashMap<>(); // in the order of the first of each
+    Map<Dimension, List<Integer>> sizes =
+        new LinkedHashMap<>(); // in the order of the first of each
     int[] groupOf = new int[samples.size()];
     int[] rowOf = new int[samples.size()];
     List<Dimension> order = new ArrayList<>();

@@ -116,16 +116,20 @@ class AcceleratorTest {
           }
         };
     Path run = temp.resolve("run");
-    Accelerator.Student made = accelerator.evaluate(4).command("perflow accelerate x").out(run).run(listener);
+    Accelerator.Student made =
+        accelerator.evaluate(4).command("perflow accelerate x").out(run).run(listener);
     assertThat(notes.get(0)).startsWith("memory: ").contains("activations of a batch of 2");
     EqualCost bought = Objects.requireNonNull(made.bought());
     assertThat(notes).last().isEqualTo(bought.sentence());
-    assertThat(bought.rows()).extracting(EqualCost.Row::label).startsWith("student", "teacher, ddim");
+    assertThat(bought.rows())
+        .extracting(EqualCost.Row::label)
+        .startsWith("student", "teacher, ddim");
     assertThat(bought.rows()).extracting(EqualCost.Row::networkEvaluations).containsOnly(4);
     assertThat(bought.rows()).allMatch(row -> row.error() > 0 && row.error() < 1);
     assertThat(run.resolve("README.md"))
         .content()
-        .contains("    perflow accelerate x", bought.sentence(), "\"windows\": 2", "perflow generate");
+        .contains(
+            "    perflow accelerate x", bought.sentence(), "\"windows\": 2", "perflow generate");
     assertThat(ImageIO.read(run.resolve("samples.png").toFile()).getHeight()).isGreaterThan(64);
 
     Path card = ModelCard.of(run).withLicense("mit").withBaseModel("org/name").write();
@@ -133,7 +137,8 @@ class AcceleratorTest {
     assertThat(card).isEqualTo(made.folder().resolve("README.md"));
     assertThat(made.folder().resolve("samples.png")).exists();
     assertThat(lines.get(0)).isEqualTo("---");
-    String head = String.join("\n", lines.subList(1, lines.subList(1, lines.size()).indexOf("---") + 1));
+    String head =
+        String.join("\n", lines.subList(1, lines.subList(1, lines.size()).indexOf("---") + 1));
     JsonNode yaml = new YAMLMapper().readTree(head);
     assertThat(yaml.path("license").asText()).isEqualTo("mit");
     assertThat(yaml.path("base_model").asText()).isEqualTo("org/name");

@@ -21,7 +21,11 @@ class BenchmarkTest {
         Rng rng = Rng.seeded(0)) {
       Benchmark.Measured drawn = Benchmark.of(32).measure(Family.SD1, model, rng);
       Benchmark.Measured measured =
-          Benchmark.of(32).withDevice(Device.CPU).withTrain(true).withSolvingSteps(2).measure(Family.SD1, model, rng);
+          Benchmark.of(32)
+              .withDevice(Device.CPU)
+              .withTrain(true)
+              .withSolvingSteps(2)
+              .measure(Family.SD1, model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(drawn.sample().cost().coreSeconds()).isPositive();

@@ -54,7 +54,8 @@ class PlannerTest {
     Workload short8 = work().withTrain(work().train().withMoments(Moments.INT8));
     assertThat(bytes(plan(short8, 1000), "moments")).isBetween(2 * WEIGHTS, 21 * WEIGHTS / 10);
     Workload lora = work().withLora(LoraOptions.DEFAULTS.withLoraRank(4)).withTeacher(null);
-    assertThat(bytes(plan(lora, 1000), "gradients")).isEqualTo(4 * 4 * 2_000_000L * Device.threads());
+    assertThat(bytes(plan(lora, 1000), "gradients"))
+        .isEqualTo(4 * 4 * 2_000_000L * Device.threads());
     assertThat(bytes(plan(lora, 1000), "teacher")).isZero();
     MemoryPlan beside = plan(work().withBeside(new Beside(1, 1)), 1000);
     assertThat(beside.bytes() - plan.bytes()).isEqualTo(20 * WEIGHTS);

@@ -170,8 +170,7 @@ class EndToEndTest {
     try (DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
         VaeObjective autoencoder = new VaeObjective(model.vae(), samples, DType.BF16)) {
       assertThat(improvement(autoencoder, options, temp.resolve("vae"))).isLessThan(0.8);
-      try (LatentCache latents =
-              LatentCache.of(model.vae(), data, temp.resolve("l.safetensors"));
+      try (LatentCache latents = LatentCache.of(model.vae(), data, temp.resolve("l.safetensors"));
           Captions captions = Captions.of(model.tokenizer(), data.samples());
           PretrainObjective pretraining = pretraining(model, latents, captions, DType.BF16)) {
         assertThat(improvement(pretraining, options, temp.resolve("pretrain"))).isLessThan(0.8);
@@ -196,8 +195,7 @@ class EndToEndTest {
     Catalogue data = Catalogue.of(List.of(shard));
     try (Scope scope = Scope.open();
         DiffusionModel model = DiffusionModel.load(Golden.FOLDER, DType.F32);
-        LatentCache latents =
-            LatentCache.of(model.vae(), data, temp.resolve("l.safetensors"));
+        LatentCache latents = LatentCache.of(model.vae(), data, temp.resolve("l.safetensors"));
         Captions captions = Captions.of(model.tokenizer(), data.samples());
         PretrainObjective both = pretraining(model, latents, captions, DType.F32);
         PretrainObjective unet = both.keepingText()) {

@@ -91,8 +91,9 @@ public abstract class Module implements AutoCloseable {
   }
 
   /**
-   * Takes the weights of a module of the same architecture, or of a larger one, without a copy: both
-   * are views of one memory, which lives as long as either. What changes one changes the other.
+   * Takes the weights of a module of the same architecture, or of a larger one, without a copy:
+   * both are views of one memory, which lives as long as either. What changes one changes the
+   * other.
    */
   public final void share(Module source) {
     Map<String, Parameter> theirs = source.namedParameters();

@@ -10,8 +10,8 @@ import org.perflow.tensor.Tensor;
 
 /**
  * Adam with decoupled weight decay (Loshchilov &amp; Hutter, arXiv 1711.05101), in the order of
- * operations of {@code torch.optim.AdamW}. Not thread-safe. Owns its two moments, which {@link Moments} may
- * keep in fewer bits.
+ * operations of {@code torch.optim.AdamW}. Not thread-safe. Owns its two moments, which {@link
+ * Moments} may keep in fewer bits.
  */
 public final class AdamW implements AutoCloseable {
   /** Settings; {@link #DEFAULTS} are PyTorch's betas and eps and the PeRFlow recipe's decay. */

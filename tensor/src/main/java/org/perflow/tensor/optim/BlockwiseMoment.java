@@ -42,7 +42,8 @@ final class BlockwiseMoment implements Moment {
       between =
           scope.release(
               Tensor.generate(
-                  parts.length - 1, i -> parts[i] == 0 && !signed ? 0 : (parts[i] + parts[i + 1]) / 2)
+                      parts.length - 1,
+                      i -> parts[i] == 0 && !signed ? 0 : (parts[i] + parts[i + 1]) / 2)
                   .to(device));
       codes = scope.release(Tensor.empty(DType.U8, device, blocks, BLOCK));
       codes.copyInPlace(Tensor.of(zeros, BLOCK).to(device));
@@ -50,7 +51,9 @@ final class BlockwiseMoment implements Moment {
     }
   }
 
-  /** The 256 parts: 0, 1, and the middles of equal steps from a tenth of each power to all of it. */
+  /**
+   * The 256 parts: 0, 1, and the middles of equal steps from a tenth of each power to all of it.
+   */
   static double[] table(boolean signed) {
     double[] parts = new double[256];
     int next = 0;

@@ -125,7 +125,8 @@ class AdamWTest {
     try (Scope scope = Scope.open();
         BlockwiseMoment moment = new BlockwiseMoment(Tensor.zeros(DType.F32, 600), true)) {
       assertThat(moment.read(0, 600).abs().max().item()).isZero();
-      Tensor values = Tensor.generate(600, i -> i % 3 == 0 ? 0 : Math.sin(i) * (i < 256 ? 1e-9 : 5));
+      Tensor values =
+          Tensor.generate(600, i -> i % 3 == 0 ? 0 : Math.sin(i) * (i < 256 ? 1e-9 : 5));
       moment.write(0, values);
       float[] read = moment.read(0, 600).toFloatArray();
       float[] wanted = values.toFloatArray();
