@@ -1,5 +1,6 @@
 package org.perflow.tensor;
 
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Dispatcher;
 import org.bytedeco.pytorch.FunctionSchema;
 import org.bytedeco.pytorch.GenericList;
@@ -13,9 +14,9 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Matrix products of a drawing by oneDNN, through an operator that PyTorch's compiler uses and its
- * C++ interface leaves out. oneDNN works in the threads that the rest of libtorch works in;
- * OpenBLAS has threads of its own and lets in one caller at a time. The operator has no gradient.
+ * Products of a drawing by oneDNN, through operators that PyTorch's compiler uses and its C++
+ * interface leaves out. oneDNN works in the threads that the rest of libtorch works in; OpenBLAS
+ * has threads of its own and lets in one caller at a time. The operators have no gradients.
  */
 final class OneDnn {
   private static final boolean HERE =
@@ -23,22 +24,43 @@ final class OneDnn {
 
   private OneDnn() {}
 
-  /** The operator and those of its arguments that are always the same. */
-  private static final class Linear {
-    private static final OperatorHandle OPERATOR =
-        held(Dispatcher.singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", ""));
+  /** The operators and those of their arguments that are always the same. */
+  private static final class Operators {
+    private static final OperatorHandle LINEAR = find("_linear_pointwise");
+    private static final OperatorHandle CONVOLUTION = find("_convolution_pointwise");
+    private static final OperatorHandle REORDER = find("_reorder_convolution_weight");
+
+    // a list must know what it could hold, and only a schema can say so
+    private static final FunctionSchema TYPES =
+        held(torch.parseSchema("perflow::types(Scalar? x, int y) -> Tensor"));
     private static final IValue NOTHING = held(new IValue());
     private static final IValue NO_ACTIVATION = held(new IValue("none"));
-    private static final IValue NO_SCALARS = held(noScalars());
+    private static final IValue NO_SCALARS = held(new IValue(list(0)));
+    private static final IValue ONE = held(new IValue(1L));
+    private static final IValue ONES = held(pair(1));
 
-    private static IValue noScalars() {
-      // a list must know what it could hold, and only a schema can say "Scalar?"
-      FunctionSchema schema = torch.parseSchema("perflow::none(Scalar? x) -> Tensor");
-      return new IValue(new GenericList(schema.arguments().type()));
+    private static OperatorHandle find(String name) {
+      return held(Dispatcher.singleton().findSchemaOrThrow("mkldnn::" + name, ""));
+    }
+
+    private static GenericList list(long argument) {
+      return new GenericList(TYPES.arguments().getPointer(argument).type());
+    }
+
+    static IValue pair(long both) {
+      return integers(both, both);
+    }
+
+    static IValue integers(long... values) {
+      GenericList list = list(1);
+      for (long value : values) {
+        list.push_back(new IValue(value));
+      }
+      return new IValue(list);
     }
 
     /** Outlives the scope that happens to be open. */
-    private static <P extends org.bytedeco.javacpp.Pointer> P held(P pointer) {
+    private static <P extends Pointer> P held(P pointer) {
       return pointer.retainReference();
     }
   }
@@ -57,14 +79,65 @@ final class OneDnn {
 
   /** x Wᵀ + b; x [..., in], weight [out, in], float32. */
   static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
+    return call(
+        Operators.LINEAR,
+        value(x),
+        value(weight),
+        value(bias),
+        Operators.NO_ACTIVATION,
+        Operators.NO_SCALARS,
+        Operators.NOTHING);
+  }
+
+  /** Whether convolutions of such maps may have their filters {@link #reordered}, now. */
+  static boolean convolves(Tensor x) {
+    return HERE
+        && !GradMode.is_enabled()
+        && !Tape.isOpen()
+        && x.is_cpu()
+        && x.scalar_type() == torch.ScalarType.Float
+        && x.numel() > 0;
+  }
+
+  /** Filters [out, in, k, k] in the order in which oneDNN reads them for maps [1, in, H, W]. */
+  static Tensor reordered(Tensor filters, long stride, long padding, long height, long width) {
+    return call(
+        Operators.REORDER,
+        value(filters),
+        Operators.pair(padding),
+        Operators.pair(stride),
+        Operators.ONES,
+        Operators.ONE,
+        Operators.integers(1, filters.size(1), height, width));
+  }
+
+  /** x [B, in, H, W] with {@link #reordered} filters to [B, out, H', W'], channels innermost. */
+  static Tensor convolution(
+      Tensor x, Tensor filters, @Nullable Tensor bias, long stride, long padding) {
+    return call(
+        Operators.CONVOLUTION,
+        value(x.contiguous(torch.MemoryFormat.ChannelsLast)),
+        value(filters),
+        value(bias),
+        Operators.pair(padding),
+        Operators.pair(stride),
+        Operators.ONES,
+        Operators.ONE,
+        Operators.NO_ACTIVATION,
+        Operators.NO_SCALARS,
+        Operators.NOTHING);
+  }
+
+  private static IValue value(@Nullable Tensor tensor) {
+    return tensor == null ? Operators.NOTHING : new IValue((TensorBase) tensor);
+  }
+
+  private static Tensor call(OperatorHandle operator, IValue... arguments) {
     IValueVector stack = new IValueVector();
-    stack.push_back(new IValue((TensorBase) x));
-    stack.push_back(new IValue((TensorBase) weight));
-    stack.push_back(bias == null ? Linear.NOTHING : new IValue((TensorBase) bias));
-    stack.push_back(Linear.NO_ACTIVATION);
-    stack.push_back(Linear.NO_SCALARS);
-    stack.push_back(Linear.NOTHING);
-    Linear.OPERATOR.callBoxed(stack);
+    for (IValue argument : arguments) {
+      stack.push_back(argument);
+    }
+    operator.callBoxed(stack);
     return new Tensor(stack.get(0).toTensor()); // what toTensor names dies with the stack
   }
 }

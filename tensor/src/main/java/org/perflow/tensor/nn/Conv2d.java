@@ -2,6 +2,7 @@ package org.perflow.tensor.nn;
 
 import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.Functional;
+import org.perflow.tensor.PackedFilters;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter.Init;
 
@@ -33,7 +34,11 @@ public final class Conv2d extends Module {
 
   /** x [B, in, H, W] to [B, out, H', W']. */
   public Tensor forward(Tensor x) {
-    return Functional.conv2d(
-        x, weight.value(), bias == null ? null : bias.value(), stride, padding);
+    Tensor shift = bias == null ? null : bias.value();
+    try (PackedFilters filters = weight.packed(x, stride, padding)) {
+      return filters == null
+          ? Functional.conv2d(x, weight.value(), shift, stride, padding)
+          : filters.convolve(x, shift);
+    }
   }
 }

@@ -56,6 +56,16 @@ public abstract class Module implements AutoCloseable {
     namedParameters().values().forEach(parameter -> parameter.to(settled));
   }
 
+  /**
+   * For a module that will only run forward: on the CPU each convolution keeps its filters, from
+   * its next pass on, in the order in which that pass reads them, and no longer as they are stored.
+   * {@link Parameter#value} brings them back, so weights may be read, changed and adapted as
+   * before; but nobody may do so while another thread runs the module.
+   */
+  public final void pack() {
+    namedParameters().values().forEach(Parameter::pack);
+  }
+
   /** Where its weights are, or will be; the CPU where it has none. */
   public final Device device() {
     return namedParameters().values().stream()

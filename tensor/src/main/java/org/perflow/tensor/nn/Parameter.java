@@ -6,6 +6,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
+import org.perflow.tensor.PackedFilters;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Rows;
 import org.perflow.tensor.Scope;
@@ -21,6 +22,8 @@ public final class Parameter {
   private Device device = Device.CPU;
   private @Nullable Tensor value;
   private @Nullable UnaryOperator<Tensor> change;
+  private volatile @Nullable PackedFilters packed; // in the place of the value
+  private boolean packs;
 
   Parameter(Init init, long... shape) {
     this.init = init;
@@ -60,6 +63,7 @@ public final class Parameter {
   }
 
   void to(Device other) {
+    unpack();
     device = other;
     if (value != null && !value.device().equals(other)) {
       Tensor moved;
@@ -78,6 +82,9 @@ public final class Parameter {
    * @throws IllegalStateException before load or initialise
    */
   public Tensor value() {
+    if (packed != null) {
+      unpack();
+    }
     if (value == null) {
       throw new IllegalStateException(
           "weight of shape "
@@ -108,6 +115,48 @@ public final class Parameter {
     change = null;
   }
 
+  /** From now on {@link #packed} may keep it in another order. */
+  void pack() {
+    packs = true;
+  }
+
+  /**
+   * The value, filters of a convolution, in the order that is fastest for maps such as {@code x};
+   * null where the {@link #value} is as good. The caller closes what it gets. While it is kept so,
+   * the value itself is not: whoever asks for that brings it back.
+   */
+  synchronized @Nullable PackedFilters packed(Tensor x, int stride, int padding) {
+    if (!packs || change != null || !device.equals(Device.CPU)) {
+      return null;
+    }
+    PackedFilters now = packed;
+    if (now == null && (value == null || value.requiresGrad())) {
+      return null;
+    }
+    if (!PackedFilters.suit(x, now == null ? value.dtype() : x.dtype())) {
+      return null;
+    }
+    if (now == null || !now.fit(x)) {
+      unpack();
+      now = PackedFilters.of(value, x, stride, padding);
+      close();
+      packed = now;
+    }
+    return now.shared();
+  }
+
+  private synchronized void unpack() {
+    PackedFilters now = packed;
+    if (now != null) {
+      try (Scope scope = Scope.open();
+          NoGrad guard = NoGrad.enter()) {
+        value = scope.release(now.plain());
+      }
+      packed = null;
+      now.close();
+    }
+  }
+
   /**
    * {@code tensor} on the device of this weight, filters of convolutions in the layout that a GPU
    * multiplies them in; owned by the caller's scope.
@@ -132,6 +181,7 @@ public final class Parameter {
     }
     close();
     value = tensor;
+    packs = false; // others may hold it and change it
   }
 
   /** Where there are no values ({@link Device#META}) none are drawn. */
@@ -152,6 +202,10 @@ public final class Parameter {
     if (value != null) {
       value.close();
       value = null;
+    }
+    if (packed != null) {
+      packed.close();
+      packed = null;
     }
   }
 }
