@@ -101,6 +101,7 @@ public final class SideBySide {
 
   private void emojiStep() throws IOException {
     try (UNet2DConditionModel unet = UNet2DConditionModel.load(model.resolve("unet"), type)) {
+      unet.pack();
       step(unet, 8, 16);
     }
   }
@@ -108,7 +109,7 @@ public final class SideBySide {
   private void sd1Step() throws IOException {
     try (Rng rng = Rng.seeded(0);
         DiffusionModel random = DiffusionModel.random(Family.SD1, type, rng)) {
-      step(random.unet(), 64, 77);
+      step(random.pack().unet(), 64, 77);
     }
   }
 
@@ -141,7 +142,7 @@ public final class SideBySide {
           repetitions,
           () -> {
             try (Scope step = Scope.open()) {
-              random.vae().decode(z);
+              random.pack().vae().decode(z);
             }
           });
     }

@@ -248,7 +248,7 @@ final class GenerateCommand extends Verb {
     List<AppliedLoras.Source> additions = additions();
     pictures.fetchNets(this::fetch);
     Path folder = fetch(model, Installation.student());
-    try (DiffusionModel loaded = DiffusionModel.load(folder, kept, compute.device());
+    try (DiffusionModel loaded = DiffusionModel.load(folder, kept, compute.device()).pack();
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions);
         AppliedLoras added = AppliedLoras.fuse(embedded.model(), additions)) {
       added.notes().forEach(note -> err().println("note: " + note));

@@ -82,7 +82,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** The same on a device, where the type may be F16, too. */
   public static Pipeline load(Path folder, DType type, Device device) throws IOException {
-    return new Pipeline(DiffusionModel.load(folder, type, device), type, true, null);
+    return new Pipeline(DiffusionModel.load(folder, type, device).pack(), type, true, null);
   }
 
   /** A pipeline that computes in the dtype of the U-Net's weights. Does not own the model. */

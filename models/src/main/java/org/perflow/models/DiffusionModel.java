@@ -375,6 +375,16 @@ public record DiffusionModel(
     }
   }
 
+  /**
+   * This model, which from now on only draws: {@link Module#pack}. Weights may still be changed and
+   * adapted, by one thread, while nobody draws.
+   */
+  public DiffusionModel pack() {
+    unet.pack();
+    vae.pack();
+    return this;
+  }
+
   /** The same with another denoiser. */
   public DiffusionModel withUnet(UNet2DConditionModel other) {
     return new DiffusionModel(other, vae, textEncoder, tokenizer, second, schedulerConfig);

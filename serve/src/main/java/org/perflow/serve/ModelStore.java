@@ -80,7 +80,7 @@ final class ModelStore implements AutoCloseable {
   }
 
   private Loaded read(String name, Path path) throws IOException {
-    DiffusionModel bare = DiffusionModel.load(path, options.compute(), options.device());
+    DiffusionModel bare = DiffusionModel.load(path, options.compute(), options.device()).pack();
     try {
       Previews previews = Previews.of(bare, options.compute());
       AppliedEmbeddings embedded = AppliedEmbeddings.read(bare, embeddings(name, bare));

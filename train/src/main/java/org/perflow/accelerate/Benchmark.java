@@ -197,7 +197,7 @@ public record Benchmark(
             model.unet(),
             PerflowMethod.MEASURED.scheduler(
                 model.schedulerConfig(), options(model.schedulerConfig())));
-    Pipeline pipeline = new Pipeline(student, type());
+    Pipeline pipeline = new Pipeline(student.pack(), type());
     Request request = Request.of(CAPTION).withSteps(STEPS).withGuidance(1).withSize(size, size);
     Cost start = now();
     long operations = Flops.of(() -> pipeline.draw(request));

@@ -74,7 +74,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
       Pictures drawn;
       Recommended own;
       int evaluations;
-      try (DiffusionModel model = DiffusionModel.load(student, compute, device)) {
+      try (DiffusionModel model = DiffusionModel.load(student, compute, device).pack()) {
         own = Recommended.of(model);
         SampledModel way =
             new SampledModel("student", model, SampledModel.OWN, own.steps(), own.guidance());
@@ -82,7 +82,7 @@ public record EqualCost(int pictures, List<Row> rows, BufferedImage grid) {
         drawn = Pictures.of(way, cases, compute, batch(student));
       }
       Tensor reference;
-      try (DiffusionModel model = DiffusionModel.load(teacher, compute, device)) {
+      try (DiffusionModel model = DiffusionModel.load(teacher, compute, device).pack()) {
         double guidance = own.teacherGuidance();
         int each = new SampledModel("", model, "ddim", 2, guidance).networkEvaluations() / 2;
         reference =

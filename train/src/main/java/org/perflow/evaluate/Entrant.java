@@ -87,7 +87,7 @@ record Entrant(Role role, String name, Path folder, @Nullable String sampler) {
 
   /** With its weights, as {@link Compute#weights} says. The caller closes it. */
   Loaded load(Compute compute, Device device) throws IOException {
-    return new Loaded(this, DiffusionModel.load(folder, compute.weights(device), device));
+    return new Loaded(this, DiffusionModel.load(folder, compute.weights(device), device).pack());
   }
 
   /** An entrant with its weights in memory. */
