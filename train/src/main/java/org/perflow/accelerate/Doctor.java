@@ -3,6 +3,7 @@ package org.perflow.accelerate;
 import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -135,22 +136,52 @@ public record Doctor(Map<String, Map<String, String>> sections, List<String> adv
   }
 
   private static Map<String, String> computing() {
-    return Map.of("type", Compute.AUTO.why());
+    return Map.of("type", Compute.AUTO.why(Device.AUTO));
   }
 
   private static Map<String, String> gpu(List<String> advice) {
-    Path driver = Path.of("/proc/driver/nvidia/version");
     Map<String, String> facts = new LinkedHashMap<>();
-    facts.put("used", "none: this version computes on the processor");
+    Path driver = Path.of("/proc/driver/nvidia/version");
     if (Files.isReadable(driver)) {
       try (Stream<String> lines = Files.lines(driver)) {
         facts.put("driver", lines.findFirst().orElse("").strip());
       } catch (IOException e) {
         facts.put("driver", e.getMessage());
       }
-      advice.add("there is a GPU's driver, which this version does not use");
+    }
+    try {
+      facts.put("used", new Device(Device.Kind.CUDA, 0).settled().toString());
+    } catch (IllegalArgumentException e) {
+      facts.put("used", "none");
+      if (facts.containsKey("driver")) {
+        advice.add("there is a GPU's driver, but: " + e.getMessage());
+      }
+    }
+    List<String> devices = facts.containsKey("driver") ? nvidiaSmi() : List.of();
+    for (int i = 0; i < devices.size(); i++) {
+      facts.put("cuda:" + i, devices.get(i));
     }
     return facts;
+  }
+
+  /** Name, memory and driver of each GPU; none where that program does not tell. */
+  private static List<String> nvidiaSmi() {
+    try {
+      Process asked =
+          new ProcessBuilder(
+                  "nvidia-smi",
+                  "--query-gpu=name,memory.total,driver_version",
+                  "--format=csv,noheader")
+              .redirectErrorStream(true)
+              .start();
+      String said = new String(asked.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+      return asked.waitFor() == 0 ? said.lines().toList() : List.of();
+    } catch (IOException e) {
+      return List.of();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return List.of();
+    }
   }
 
   private static Map<String, String> files(List<String> advice) {
