@@ -150,8 +150,8 @@ public record ModelCard(
         perflow generate --model . --prompt "..." %s --out picture.png
         ```
 
-        With diffusers the folder loads as it is; its pipeline has the teacher's parts, and `scheduler/` says how it is
-        sampled. `delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
+        With diffusers the folder loads as it is; how it is sampled stands in `scheduler/`, and for students of PeRFlow's
+        windows is PeRFlow's own scheduler, which diffusers lacks: give it to the pipeline. `delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
 
         """
         .formatted(
