@@ -34,8 +34,7 @@ public final class PackedFilters implements AutoCloseable {
         NoGrad guard = NoGrad.enter()) {
       Tensor reordered =
           new Tensor(
-              OneDnn.reordered(
-                  weight.contiguous().raw, stride, padding, x.size(2), x.size(3)));
+              OneDnn.reordered(weight.contiguous().raw, stride, padding, x.size(2), x.size(3)));
       return new PackedFilters(scope.release(reordered), x.size(2), x.size(3), stride, padding);
     }
   }

@@ -18,7 +18,11 @@ import org.perflow.tensor.Tensor;
 class PackedWeightsTest {
   @ParameterizedTest
   @CsvSource({
-    "1, 16, 16, 3, 1", "3, 4, 80, 3, 1", "2, 80, 128, 3, 2", "5, 128, 4, 1, 1", "2, 7, 5, 3, 1"
+    "1, 16, 16, 3, 1",
+    "3, 4, 80, 3, 1",
+    "2, 80, 128, 3, 2",
+    "5, 128, 4, 1, 1",
+    "2, 7, 5, 3, 1"
   })
   void convolutionsGiveTheSame(int batch, int in, int out, int kernel, int stride) {
     with(
