@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 import org.perflow.distill.Method;
 import org.perflow.distill.StudentRun;
 import org.perflow.distill.perflow.PerflowMethod;
+import org.perflow.io.FolderLock;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
@@ -268,23 +269,25 @@ public final class Accelerator {
 
   private Student made(StudentRun<?> run, boolean resume, TrainListener... listeners)
       throws IOException {
-    MemoryPlan plan = Planner.plan(run.workload());
-    tell(plan.text(), listeners);
-    Trainer.Result result = run.train(resume, listeners);
-    EqualCost bought = settings.evaluate() == 0 ? null : bought(run);
-    if (bought != null) {
-      tell(bought.sentence(), listeners);
+    try (FolderLock lock = FolderLock.take(run.out())) { // before data are read for the plan
+      MemoryPlan plan = Planner.plan(run.workload());
+      tell(plan.text(), listeners);
+      Trainer.Result result = run.train(resume, listeners);
+      EqualCost bought = settings.evaluate() == 0 ? null : bought(run);
+      if (bought != null) {
+        tell(bought.sentence(), listeners);
+      }
+      RunReadme.write(run, settings.command(), result, plan, bought);
+      Map<LoraFile.Format, Path> written = new TreeMap<>(run.loras());
+      written.values().removeIf(file -> !Files.exists(file));
+      return new Student(
+          run.student(),
+          run.student().resolve("delta.safetensors"),
+          written,
+          run.curve(),
+          result,
+          bought);
     }
-    RunReadme.write(run, settings.command(), result, plan, bought);
-    Map<LoraFile.Format, Path> written = new TreeMap<>(run.loras());
-    written.values().removeIf(file -> !Files.exists(file));
-    return new Student(
-        run.student(),
-        run.student().resolve("delta.safetensors"),
-        written,
-        run.curve(),
-        result,
-        bought);
   }
 
   private static void tell(String note, TrainListener... listeners) throws IOException {
