@@ -8,6 +8,8 @@ import java.util.Locale;
  * training needs is not there at the same time: the greater of the two counts.
  *
  * <pre>{@code
+ * Accelerator accelerator =
+ *     Accelerator.of(Path.of("my-model")).data(Path.of("data/mine")).out(Path.of("runs/mine"));
  * MemoryPlan plan = accelerator.memory();
  * System.out.println(plan.text());
  * if (!plan.fits()) {
@@ -15,7 +17,7 @@ import java.util.Locale;
  * }
  * }</pre>
  *
- * <p>By arithmetic, not by a trial: within about a seventh of the measured peak. Immutable.
+ * <p>By arithmetic, not by a trial. Immutable.
  *
  * @param parts what takes memory
  * @param memory what there is
