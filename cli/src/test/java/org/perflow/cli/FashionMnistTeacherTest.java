@@ -110,9 +110,10 @@ class FashionMnistTeacherTest {
     for (String kept : List.of("--keep-vae", "--keep-weights")) {
       Commands result = pretrain(kept);
       assertThat(result.exitCode()).isEqualTo(2);
-      assertThat(result.err())
-          .contains(SHAPE.toString(), "is missing", "none can be kept")
-          .hasLineCount(1);
+      assertThat(result.err().lines().filter(line -> !line.matches("memory:.*| {4}.*")))
+          .singleElement()
+          .asString()
+          .contains(SHAPE.toString(), "is missing", "none can be kept");
     }
     assertThat(Files.exists(temp.resolve("run/model"))).isFalse();
   }
