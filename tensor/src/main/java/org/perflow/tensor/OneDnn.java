@@ -67,13 +67,18 @@ final class OneDnn {
 
   /** Whether {@link #linear} may multiply these two, in this thread, now. */
   static boolean multiplies(Tensor x, Tensor weight) {
+    return takes(x)
+        && weight.scalar_type() == torch.ScalarType.Float
+        && weight.is_contiguous();
+  }
+
+  /** Whether {@code x} is of a kind that these operators compute with, in this thread, now. */
+  static boolean takes(Tensor x) {
     return HERE
         && !GradMode.is_enabled()
         && !Tape.isOpen() // what is computed again later must come out the same
         && x.is_cpu()
         && x.scalar_type() == torch.ScalarType.Float
-        && weight.scalar_type() == torch.ScalarType.Float
-        && weight.is_contiguous()
         && x.numel() > 0;
   }
 
@@ -87,16 +92,6 @@ final class OneDnn {
         Operators.NO_ACTIVATION,
         Operators.NO_SCALARS,
         Operators.NOTHING);
-  }
-
-  /** Whether convolutions of such maps may have their filters {@link #reordered}, now. */
-  static boolean convolves(Tensor x) {
-    return HERE
-        && !GradMode.is_enabled()
-        && !Tape.isOpen()
-        && x.is_cpu()
-        && x.scalar_type() == torch.ScalarType.Float
-        && x.numel() > 0;
   }
 
   /** Filters [out, in, k, k] in the order in which oneDNN reads them for maps [1, in, H, W]. */

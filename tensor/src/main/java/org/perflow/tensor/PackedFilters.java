@@ -25,7 +25,7 @@ public final class PackedFilters implements AutoCloseable {
 
   /** Whether maps such as {@code x}, without gradients, on this processor, are worth it. */
   public static boolean suit(Tensor x, DType weights) {
-    return x.dim() == 4 && x.dtype() == weights && OneDnn.convolves(x.raw);
+    return x.dim() == 4 && x.dtype() == weights && OneDnn.takes(x.raw);
   }
 
   /** {@code weight} [out, in, k, k] for maps of the size of {@code x} [B, in, H, W]. */

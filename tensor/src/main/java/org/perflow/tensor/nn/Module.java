@@ -88,10 +88,7 @@ public abstract class Module implements AutoCloseable {
               (name, parameter) -> {
                 Tensor copy;
                 try (Scope scope = Scope.open()) {
-                  Parameter their = theirs.get(name);
-                  if (their == null) {
-                    throw new IllegalArgumentException("the source has no weight " + name);
-                  }
+                  Parameter their = weight(theirs, name);
                   copy = scope.release(Tensor.empty(type, parameter.device(), parameter.shape()));
                   copy.copyInPlace(their.value());
                 }
@@ -112,13 +109,18 @@ public abstract class Module implements AutoCloseable {
       namedParameters()
           .forEach(
               (name, parameter) -> {
-                Parameter their = theirs.get(name);
-                if (their == null) {
-                  throw new IllegalArgumentException("the source has no weight " + name);
-                }
+                Parameter their = weight(theirs, name);
                 parameter.value(scope.release(their.value().detach()));
               });
     }
+  }
+
+  private static Parameter weight(Map<String, Parameter> source, String name) {
+    Parameter weight = source.get(name);
+    if (weight == null) {
+      throw new IllegalArgumentException("the source has no weight " + name);
+    }
+    return weight;
   }
 
   /** Copies the weights that {@code source} has, too, and leaves the others as they are. */
