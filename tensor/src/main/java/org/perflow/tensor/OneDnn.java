@@ -67,9 +67,7 @@ final class OneDnn {
 
   /** Whether {@link #linear} may multiply these two, in this thread, now. */
   static boolean multiplies(Tensor x, Tensor weight) {
-    return takes(x)
-        && weight.scalar_type() == torch.ScalarType.Float
-        && weight.is_contiguous();
+    return takes(x) && weight.scalar_type() == torch.ScalarType.Float && weight.is_contiguous();
   }
 
   /** Whether {@code x} is of a kind that these operators compute with, in this thread, now. */
