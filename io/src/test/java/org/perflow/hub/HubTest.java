@@ -38,7 +38,7 @@ class HubTest {
   private static final String NAME = "tiny/model";
   private static final String UNET = "unet/diffusion_pytorch_model.safetensors";
   private static final Transfer FAST =
-      new Transfer(3, Duration.ofMillis(5), Duration.ofMillis(800), 1000, 3);
+      new Transfer(3, Duration.ofMillis(5), Duration.ofSeconds(5), 1000, 3);
 
   @TempDir Path folder;
   private HubServer server;
@@ -293,7 +293,11 @@ class HubTest {
 
   @Test
   void whatIsCutGoesOnWhereItWas() throws IOException {
-    server.fail("store:" + UNET, Fault.of(Fault.Kind.CUT, 300), Fault.of(Fault.Kind.CUT, 0));
+    server.fail(
+        "store:" + UNET,
+        Fault.of(Fault.Kind.CUT, 300),
+        Fault.of(Fault.Kind.CUT, 0),
+        Fault.of(Fault.Kind.CUT, 300));
     Path unet = hub().resolve(NAME + ":" + UNET);
     assertThat(Files.readAllBytes(unet)).isEqualTo(bytes(1, 4500));
     assertThat(server.asked().stream().map(HubServer.Asked::range))
