@@ -38,14 +38,16 @@ import picocli.CommandLine.Option;
       "    -d '{\"prompt\": \"red apple\"}'"
     })
 final class ServeCommand extends Verb {
+  private static final Duration LAST_STEP = Duration.ofSeconds(10); // and last answers
+
   @Option(
       names = "--model",
       paramLabel = "[NAME=]MODEL",
       description =
           "Diffusers folder or single-file checkpoint, or its name on the hub, and what requests"
-              + " call it (its own name, where none is given); may be given several times, the first"
-              + " is the default. Models are loaded when they are first asked for (default: student"
-              + " and teacher that come with perflow).")
+              + " call it (its own name, where none is given); may be given several times, the"
+              + " first is the default. Models are loaded when they are first asked for (default:"
+              + " student and teacher that come with perflow).")
   List<String> models = new ArrayList<>();
 
   @Option(
@@ -216,20 +218,38 @@ final class ServeCommand extends Verb {
     ended.await();
   }
 
+  /** Ends in bounded time: a step that is drawn, or a model that is read, cannot be ended. */
   private void stop(PictureServer server, CountDownLatch ended) {
+    say("perflow stops; jobs have " + drain + " seconds");
+    Thread draining = new Thread(() -> drain(server), "perflow drain");
+    draining.setDaemon(true);
+    draining.start();
     try {
-      err().println("perflow stops; " + drain + " seconds at most");
-      err().flush();
-      List<Job> undone = server.drain();
-      if (!undone.isEmpty()) {
-        err().println(undone.size() + " jobs were not done in time");
-        err().flush();
+      draining.join(Duration.ofSeconds(drain).plus(LAST_STEP).toMillis());
+      if (draining.isAlive()) {
+        say("what is drawn now takes too long; perflow ends without it");
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     } finally {
       ended.countDown();
     }
+  }
+
+  private void drain(PictureServer server) {
+    try {
+      List<Job> undone = server.drain();
+      if (!undone.isEmpty()) {
+        say(undone.size() + " jobs were not done in time");
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void say(String text) {
+    err().println(text);
+    err().flush();
   }
 
   private ServerOptions options() throws IOException {

@@ -1,6 +1,7 @@
 package org.perflow.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.net.URI;
@@ -108,7 +109,39 @@ class ServeCommandTest {
         .contains("2 jobs were not done in time")
         .containsPattern("INFO loaded name=\"tiny\" bytes=\\d+ seconds=[\\d.]+\\R")
         .containsPattern(
-            "INFO request method=POST path=/api/jobs status=202 seconds=[\\d.]+ client=\"127.0.0.1\"")
+            "INFO request method=POST path=/api/jobs status=202 seconds=[\\d.]+"
+                + " client=\"127.0.0.1\"")
         .containsPattern("INFO job over id=\\w{32} state=CANCELLED model=\"tiny\" pictures=0 ");
+  }
+
+  /** What cannot be ended, as a LoRA on a disk that does not answer: here a pipe without an end. */
+  @Test
+  void isStoppedInTimeEvenWhereWhatItDoesNeverEnds() throws Exception {
+    Path pipe = folder.resolve("stuck.safetensors");
+    assumeTrue(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor() == 0, "no mkfifo");
+    Process process =
+        Processes.perflow(
+            folder.resolve("log"),
+            Map.of("OMP_NUM_THREADS", "1"),
+            "serve",
+            "--port=0",
+            "--drain=1",
+            "--dtype=float32",
+            "--model=tiny=" + SD15,
+            "--lora=" + pipe);
+    try {
+      awaitUrl(process);
+      String asked = "{\"prompt\": \"sun\", \"loras\": {\"stuck\": 1}}";
+      String id = Json.MAPPER.readTree(ask("api/jobs", asked).body()).path("id").asText();
+      while (!ask("api/jobs/" + id, "").body().contains("drawing")) {
+        Thread.sleep(20);
+      }
+      process.destroy(); // SIGTERM
+      assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+      assertThat(process.exitValue()).isEqualTo(128 + 15);
+    } finally {
+      process.destroyForcibly();
+    }
+    assertThat(log()).contains("state=CANCELLED", "perflow ends without it");
   }
 }
