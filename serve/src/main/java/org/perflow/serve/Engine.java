@@ -53,6 +53,7 @@ public final class Engine implements AutoCloseable {
   /**
    * Starts the worker, which loads the default model and warms up; jobs may come at once.
    *
+   * @param registry for this engine alone, or for others too whose models have other names
    * @throws NoSuchFileException naming a model, LoRA, ControlNet or embedding that there is not
    */
   public Engine(EngineOptions options, MeterRegistry registry) throws IOException {
@@ -64,7 +65,12 @@ public final class Engine implements AutoCloseable {
     queue = new JobQueue(options.queue(), options.keep());
     models = new ModelStore(options);
     metrics = new EngineMetrics(registry, queue, models, options);
-    journal = options.journal() == null ? null : new Journal(options.journal());
+    try {
+      journal = options.journal() == null ? null : new Journal(options.journal());
+    } catch (IOException | RuntimeException e) {
+      metrics.close();
+      throw e;
+    }
     worker =
         new Thread(
             new Worker(options, queue, models, metrics, journal, this::over), "perflow draw");
@@ -142,7 +148,12 @@ public final class Engine implements AutoCloseable {
         end.pictures().size(),
         Duration.between(job.accepted(), Instant.now()).toMillis() / 1e3,
         job.caller().client(),
-        end.error() == null ? "" : " error=\"" + end.error().getMessage() + "\"");
+        end.error() == null ? "" : " error=\"" + inOneLine(end.error().getMessage()) + "\"");
+  }
+
+  /** Messages quote what was asked, which must not look like a line of the log. */
+  private static String inOneLine(@Nullable String message) {
+    return String.valueOf(message).replaceAll("\\p{Cntrl}", " ").replace('"', '\'');
   }
 
   /** The settings. */
@@ -355,6 +366,7 @@ public final class Engine implements AutoCloseable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+    metrics.close();
     if (journal != null) {
       journal.close();
     }

@@ -93,7 +93,7 @@ public record EngineOptions(
     }
   }
 
-  /** One model under the name of its folder, and the usual settings. */
+  /** One model under the name of its folder, in float32, and the usual settings. */
   public static EngineOptions of(Path model) {
     return new EngineOptions(
         Map.of(name(model), model),

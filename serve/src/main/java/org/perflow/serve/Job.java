@@ -61,6 +61,7 @@ public final class Job {
   private int steps;
   private int watchers;
   private int waiting;
+  private boolean kept;
   private @Nullable BufferedImage preview;
   private final List<DrawnPicture> pictures = new ArrayList<>();
   private final List<String> notes = new ArrayList<>();
@@ -163,9 +164,21 @@ public final class Job {
     return state.isOver();
   }
 
-  /** When it was over; null before. */
-  synchronized @Nullable Instant ended() {
-    return ended;
+  /** What came of it is fetched later: it stays until it expires. */
+  public synchronized void keep() {
+    kept = true;
+  }
+
+  /**
+   * Whether what came of it is of no use any more: {@code keep} has passed, or whoever waited has
+   * it, and nobody can ask for it again.
+   */
+  synchronized boolean isExpired(Duration keep) {
+    if (ended == null) {
+      return false;
+    }
+    boolean handedOver = caller.waits() && caller.key() == null && !kept && waiting == 0;
+    return handedOver || ended.plus(keep).isBefore(Instant.now());
   }
 
   /** When it was begun; null before. */

@@ -2,7 +2,6 @@ package org.perflow.serve;
 
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.Iterator;
@@ -120,8 +119,12 @@ final class JobQueue {
 
   /** Jobs that wait. */
   synchronized int length() {
-    waiting.removeIf(Job::isOver);
-    return waiting.size();
+    return waiting().size();
+  }
+
+  /** Jobs that wait for that model. */
+  synchronized long length(String model) {
+    return waiting().stream().filter(job -> job.request().model().equals(model)).count();
   }
 
   /** Those jobs, oldest first. */
@@ -175,15 +178,7 @@ final class JobQueue {
 
   /** Forgets what has expired, and says what that is. */
   synchronized List<Job> expire() {
-    Instant now = Instant.now();
-    List<Job> expired =
-        known.values().stream()
-            .filter(
-                job -> {
-                  Instant ended = job.ended();
-                  return ended != null && ended.plus(keep).isBefore(now);
-                })
-            .toList();
+    List<Job> expired = known.values().stream().filter(job -> job.isExpired(keep)).toList();
     expired.forEach(job -> known.remove(job.id()));
     return expired;
   }

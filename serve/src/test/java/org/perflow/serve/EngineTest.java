@@ -23,6 +23,7 @@ import org.perflow.io.Json;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.serve.RefusedException.Reason;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 
 /** The engine with the models that come with perflow. */
@@ -94,7 +95,7 @@ class EngineTest {
     }
     drawing(first);
     engine.cancel(first, "enough");
-    try (Pipeline pipe = Pipeline.load(Installation.student())) {
+    try (Pipeline pipe = Pipeline.load(Installation.student(), DType.F32)) {
       for (Job job : jobs) {
         Job.Snapshot end = end(job);
         assertThat(end.state()).isEqualTo(Job.State.DONE);
@@ -264,6 +265,68 @@ class EngineTest {
     assertThat(end(engine.submit(both, caller("me", false))).error().reason())
         .isEqualTo(Reason.TOO_LARGE);
     assertThat(engine.loaded()).containsOnlyKeys("sd15");
+  }
+
+  @Test
+  void whatTakesTooLongIsEnded() throws Exception {
+    start(options().withPatience(Duration.ofMillis(300)));
+    assertThat(end(slow("me", false)).error().reason()).isEqualTo(Reason.TIMEOUT);
+  }
+
+  /** Gauges of two engines in one registry are each one's own, and end with it. */
+  @Test
+  void enginesShareARegistry() throws Exception {
+    start(options());
+    Request large = Request.of("rocket").withSteps(150).withSize(128, 128);
+    Job slow = engine.submit(asked(TEACHER, large, 10), caller("me", false));
+    drawing(slow);
+    engine.submit(JobRequest.of(STUDENT, Request.of("a")), caller("me", false));
+    engine.submit(JobRequest.of(STUDENT, Request.of("b")), caller("me", false));
+    assertThatThrownBy(() -> new Engine(options(), registry))
+        .hasMessageContaining("another engine counts a model 'emoji-64-perflow'");
+    EngineOptions others = options().withModels(Map.of("other", Installation.teacher()));
+    for (int round = 0; round < 2; round++) { // the first leaves nothing behind
+      try (Engine other = new Engine(others, registry)) {
+        Request quick = Request.of("c").withSteps(2);
+        Job job = other.submit(JobRequest.of("other", quick), caller("me", false));
+        assertThat(end(job).state()).isEqualTo(Job.State.DONE);
+        assertThat(gauge("perflow.queue.length", "other")).isZero();
+        assertThat(gauge("perflow.memory.weights", "other")).isPositive();
+      }
+      assertThat(registry.find("perflow.queue.length").tag("model", "other").gauge()).isNull();
+      assertThat(registry.find("perflow.memory.weights").tag("model", "other").gauge()).isNull();
+    }
+    assertThat(gauge("perflow.queue.length", STUDENT)).isEqualTo(2);
+    assertThat(gauge("perflow.queue.length", TEACHER)).isZero();
+    engine.cancel(slow, "enough");
+  }
+
+  private double gauge(String name, String model) {
+    return registry.get(name).tag("model", model).gauge().value();
+  }
+
+  /** Else each picture would stay in memory until it expires. */
+  @Test
+  void whatNobodyCanAskForAgainIsNotKept() throws Exception {
+    start(options());
+    JobRequest sun = JobRequest.of(STUDENT, Request.of("sun"));
+    Job answered = engine.submit(sun, caller("me", true));
+    Job keyed = engine.submit(sun, new Caller("me", "key", "sun", true));
+    Job linked = engine.submit(sun, caller("me", true));
+    linked.keep();
+    Job submitted = engine.submit(sun, caller("me", false));
+    for (Job job : List.of(answered, keyed, linked, submitted)) {
+      end(job);
+      assertThat(engine.find(job.id())).isPresent(); // somebody is still reading it
+      job.detach();
+    }
+    for (int i = 0; i < 600 && engine.find(answered.id()).isPresent(); i++) {
+      Thread.sleep(100);
+    }
+    assertThat(engine.find(answered.id())).isEmpty();
+    for (Job job : List.of(keyed, linked, submitted)) {
+      assertThat(engine.find(job.id())).isPresent();
+    }
   }
 
   @Test

@@ -34,6 +34,7 @@ import org.perflow.serve.JobRequest;
  */
 final class Jobs implements Dialect {
   private static final int WATCHERS = 64;
+  private static final int CONTROLS = 4; // each may bring a picture of its own
   static final List<String> FIELDS =
       List.of(
           "model",
@@ -125,7 +126,14 @@ final class Jobs implements Dialect {
     BufferedImage mask = fields.picture("mask", Color.BLACK);
     request = from(request, fields.picture("image", Color.WHITE), mask, fields.number("strength"));
     List<JobRequest.ControlUse> controls = new ArrayList<>();
-    for (JsonNode control : fields.list("controls")) {
+    List<JsonNode> asked = fields.list("controls");
+    if (asked.size() > CONTROLS) {
+      throw Problem.bad(
+          "controls",
+          "%d ControlNets are more than the %d that one request may ask for"
+              .formatted(asked.size(), CONTROLS));
+    }
+    for (JsonNode control : asked) {
       if (!(control instanceof ObjectNode object)) {
         throw Problem.bad("controls", "controls hold something that is no object");
       }

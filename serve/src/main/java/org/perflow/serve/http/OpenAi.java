@@ -158,6 +158,9 @@ final class OpenAi implements Dialect {
     boolean stream = fields.flag("stream");
     Integer partial = fields.whole("partial_images");
     Job job = engine.submit(asked, Access.caller(ctx, content, true));
+    if (urls) {
+      job.keep();
+    }
     ctx.header("X-Perflow-Model", asked.model());
     ctx.header("X-Perflow-Job", job.id());
     if (stream) {

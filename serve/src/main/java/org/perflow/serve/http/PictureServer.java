@@ -4,6 +4,7 @@ import io.javalin.Javalin;
 import io.javalin.config.JavalinConfig;
 import io.javalin.config.SizeUnit;
 import io.javalin.http.Context;
+import io.javalin.http.HandlerType;
 import io.javalin.http.HttpResponseException;
 import io.javalin.json.JavalinJackson;
 import io.javalin.router.Endpoint;
@@ -89,8 +90,13 @@ public final class PictureServer implements AutoCloseable {
             new OpenAi(engine, body),
             new A1111(engine, body),
             new OllamaImages(engine, body));
-    engine.restore(source -> Jobs.request(new Fields(source, pixels), engine));
-    http = Javalin.create(this::configure);
+    try {
+      engine.restore(source -> Jobs.request(new Fields(source, pixels), engine));
+      http = Javalin.create(this::configure);
+    } catch (IOException | RuntimeException e) {
+      engine.close();
+      throw e;
+    }
   }
 
   /**
@@ -234,7 +240,9 @@ public final class PictureServer implements AutoCloseable {
     String route = endpoint == null ? "none" : endpoint.path;
     Timer.builder("http.server.requests")
         .description("Answers, with the time they took")
-        .tag("method", ctx.method().name())
+        .tag(
+            "method",
+            HandlerType.commonHttp().contains(ctx.method()) ? ctx.method().name() : "other")
         .tag("route", route)
         .tag("status", Integer.toString(ctx.statusCode()))
         .register(registry)
@@ -271,6 +279,9 @@ public final class PictureServer implements AutoCloseable {
     if (problem.status() == 429 || problem.status() == 503) {
       long seconds = engine.backlog().map(Duration::toSeconds).orElse(RETRY_SECONDS);
       ctx.header("Retry-After", Long.toString(Math.max(1, Math.min(MOST_RETRY_SECONDS, seconds))));
+    }
+    if (problem.status() == 500 || problem.status() == 504) {
+      ctx.header("X-Should-Retry", "false"); // OpenAI's clients would: it ends the same again
     }
     ctx.status(problem.status());
     ctx.json(

@@ -35,6 +35,7 @@ public record ServerOptions(
 
   private static final Set<String> LOOPBACK = Set.of("localhost", "127.0.0.1", "::1", "[::1]");
   private static final int SHORTEST_KEY = 16;
+  private static final Duration LONGEST_DRAIN = Duration.ofDays(1);
 
   public ServerOptions {
     keys = Map.copyOf(keys);
@@ -50,6 +51,10 @@ public record ServerOptions(
       throw new IllegalArgumentException(
           "%s can be reached from other machines, and there are no API keys: give a file of keys, or say --no-auth"
               .formatted(host));
+    }
+    if (drain.isNegative() || drain.compareTo(LONGEST_DRAIN) > 0) {
+      throw new IllegalArgumentException(
+          "drain is %d seconds; want 0 to a day".formatted(drain.toSeconds()));
     }
     keys.forEach(
         (name, key) -> {

@@ -20,13 +20,21 @@ import dev.langchain4j.model.openai.OpenAiImageModel;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
 import java.net.URI;
+import java.time.Duration;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.perflow.io.picture.PictureFormat;
+import org.perflow.pipeline.Request;
+import org.perflow.serve.Caller;
+import org.perflow.serve.Job;
+import org.perflow.serve.JobRequest;
 import org.springframework.ai.image.ImagePrompt;
 import org.springframework.ai.image.ImageResponse;
 import org.springframework.ai.openai.OpenAiImageOptions;
@@ -132,6 +140,42 @@ class ClientsTest {
     assertThat(openAi(KEY).models().list().data())
         .extracting(model -> model.id())
         .containsExactly(Serving.STUDENT, Serving.TEACHER);
+  }
+
+  /** A client that runs out of patience asks again, and finds its picture half done. */
+  @Test
+  @Tag("slow")
+  void openAiJavaAsksAgainForTheSamePicture() throws Exception {
+    var engine = serving.server.engine();
+    JobRequest teachers =
+        new JobRequest(
+            Serving.TEACHER,
+            Request.of("rocket").withSteps(150).withSize(128, 128),
+            10,
+            null,
+            Map.of(),
+            List.of(),
+            PictureFormat.PNG,
+            90);
+    Job slow = engine.submit(teachers, new Caller("other", null, "slow", false));
+    OpenAIClient impatient =
+        OpenAIOkHttpClient.builder()
+            .baseUrl(url + "v1")
+            .apiKey(KEY)
+            .timeout(Duration.ofMillis(1500))
+            .maxRetries(2)
+            .build();
+    var params = ImageGenerateParams.builder().prompt("red apple").build();
+    var answer = CompletableFuture.supplyAsync(() -> impatient.images().generate(params));
+    serving.withKey(KEY);
+    while (!serving.get("/metrics").body().contains("generations\",status=\"499\"")) {
+      Thread.sleep(20);
+    }
+    Job waits = engine.unfinished().get(1);
+    engine.cancel(slow, "enough");
+    assertPicture(answer.get().data().orElseThrow().get(0).b64Json().orElseThrow());
+    assertThat(waits.now().state()).isEqualTo(Job.State.DONE);
+    assertThat(engine.unfinished()).isEmpty();
   }
 
   private static ImageResponse springAi(OpenAiImageOptions.Builder options) {

@@ -17,6 +17,7 @@ import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
+import org.perflow.tensor.DType;
 
 /** What each dialect's clients send, as plain requests, against the pictures of a pipeline. */
 class DialectsTest {
@@ -26,7 +27,7 @@ class DialectsTest {
   @BeforeAll
   static void start() throws Exception {
     serving = Serving.start();
-    try (Pipeline pipe = Pipeline.load(Installation.student())) {
+    try (Pipeline pipe = Pipeline.load(Installation.student(), DType.F32)) {
       apple = pipe.draw(Request.of("red apple").withSeed(7));
     }
   }
@@ -55,7 +56,8 @@ class DialectsTest {
     HttpResponse<String> answer =
         serving.post(
             "/v1/images/generations",
-            "{'model':'gpt-image-1','prompt':'red apple','n':1,'seed':7,'quality':null,'size':'auto'}");
+            "{'model':'gpt-image-1','prompt':'red"
+                + " apple','n':1,'seed':7,'quality':null,'size':'auto'}");
     assertThat(answer.statusCode()).as(answer.body()).isEqualTo(200);
     JsonNode json = Serving.json(answer);
     assertApple(json.at("/data/0/b64_json").asText());
@@ -70,7 +72,8 @@ class DialectsTest {
         Serving.json(
             serving.post(
                 "/v1/images/generations",
-                "{'prompt':'red apple','seed':7,'n':2,'response_format':{'type':'url'},'output_format':'webp','output_compression':90}"));
+                "{'prompt':'red"
+                    + " apple','seed':7,'n':2,'response_format':{'type':'url'},'output_format':'webp','output_compression':90}"));
     assertThat(json.path("data")).hasSize(2);
     String url = json.at("/data/1/url").asText();
     HttpResponse<String> proxied = // a proxy that takes the encryption off
@@ -218,6 +221,40 @@ class DialectsTest {
     assertThat(serving.get("/sdapi/v1/schedulers").statusCode()).isEqualTo(200);
     assertThat(serving.get("/sdapi/v1/options").body()).contains(Serving.STUDENT);
     assertThat(serving.post("/sdapi/v1/interrupt", "{}").statusCode()).isEqualTo(200);
+  }
+
+  @Test
+  void a1111ChoosesAModel() throws Exception {
+    String options = "/sdapi/v1/options";
+    String choice = "{'sd_model_checkpoint':'%s','samples_save':true}";
+    try {
+      assertThat(serving.post(options, choice.formatted(Serving.TEACHER)).statusCode())
+          .isEqualTo(200);
+      assertThat(serving.get(options).body()).contains("\"" + Serving.TEACHER + "\"");
+      JsonNode drawn = Serving.json(serving.post("/sdapi/v1/txt2img", "{'steps':1}"));
+      JsonNode info = Json.MAPPER.readTree(drawn.path("info").asText());
+      assertThat(info.path("sd_model_name").asText()).isEqualTo(Serving.TEACHER);
+      assertThat(serving.post(options, choice.formatted("sd-v1-5.ckpt [6ce0161689]")).statusCode())
+          .isEqualTo(404);
+    } finally {
+      serving.post(options, choice.formatted(Serving.STUDENT + ".safetensors [6ce0161689]"));
+    }
+    assertThat(serving.get(options).body()).contains("\"" + Serving.STUDENT + "\"");
+  }
+
+  /** Passed over, they would change the picture without a word. */
+  @Test
+  void a1111RefusesWhatItHasNot() throws Exception {
+    for (String json :
+        List.of(
+            "'alwayson_scripts':{'controlnet':{'args':[{'model':'canny'}]}}",
+            "'script_name':'x/y/z plot'",
+            "'enable_hr':true")) {
+      HttpResponse<String> refused =
+          serving.post("/sdapi/v1/txt2img", "{'prompt':'x'," + json + "}");
+      assertThat(refused.statusCode()).as(json).isEqualTo(400);
+      assertThat(Serving.json(refused).path("detail").asText()).endsWith("leave them out");
+    }
   }
 
   @Test

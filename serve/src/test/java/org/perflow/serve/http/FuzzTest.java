@@ -10,6 +10,7 @@ import java.net.InetAddress;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -30,6 +31,8 @@ import org.perflow.tensor.Scope;
  */
 class FuzzTest {
   private static final int CLIENTS = 8;
+  private static final int HEAP = 16 << 20; // bytes that may be more in use after as many again
+  private static final Duration KEEP = Duration.ofSeconds(1);
   private static final String[] PATHS = {
     "/v1/images/generations",
     "/sdapi/v1/txt2img",
@@ -55,18 +58,18 @@ class FuzzTest {
 
   private static void campaign(int requests) throws Exception {
     EngineOptions engine =
-        Serving.engine().withLimits(new EngineOptions.Limits(2, 8, 64 * 64, 500)).withQueue(16);
+        Serving.engine().withLimits(new EngineOptions.Limits(2, 8, 64 * 64, 500));
+    engine = engine.withQueue(16).withKeep(KEEP);
     try (Serving serving = Serving.start(ServerOptions.of(engine).withBodyBytes(1 << 18))) {
-      send(serving, requests / 10, 1);
+      assertThat(send(serving, requests / 2, 1)).isEmpty();
       settle(serving);
       long objects = Scope.liveObjects();
-      long memory = Scope.physicalBytes();
-      List<String> faults = send(serving, requests, 2);
-      assertThat(faults).isEmpty();
-      System.out.printf(
-          "%d requests; memory before %,d MB, after %,d MB%n",
-          requests, memory >> 20, Scope.physicalBytes() >> 20);
+      Serving.Memory memory = Serving.Memory.now();
+      assertThat(send(serving, requests / 2, 2)).isEmpty();
       settle(serving);
+      Serving.Memory after = Serving.Memory.now();
+      System.out.printf("%d requests: %s; as many again: %s%n", requests / 2, memory, after);
+      assertThat(after.heap() - memory.heap()).isLessThan(HEAP);
       assertThat(Scope.liveObjects()).isLessThanOrEqualTo(objects + 50);
       assertThat(serving.post("/v1/images/generations", "{'prompt':'sun'}").statusCode())
           .isEqualTo(200);
@@ -79,6 +82,7 @@ class FuzzTest {
       Thread.sleep(100);
     }
     assertThat(serving.server.engine().unfinished()).isEmpty();
+    Thread.sleep(2 * KEEP.toMillis()); // and nothing of them is kept
   }
 
   /** Answers of the kind that say that the server is at fault. */

@@ -20,6 +20,7 @@ import org.perflow.io.Installation;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.pipeline.StepListener;
+import org.perflow.tensor.DType;
 import org.perflow.tensor.Scope;
 
 /**
@@ -52,15 +53,15 @@ class LoadTest {
       System.out.printf(
           "64 clients, one size: %.1f ms of a core each, clients and all%n",
           (cpu() - busy) / 1e6 / many.size());
-      long memory = Scope.physicalBytes();
+      Serving.Memory memory = Serving.Memory.now();
       long objects = Scope.liveObjects();
       AtomicInteger refused = new AtomicInteger();
       begin = System.nanoTime();
       List<Double> took = clients(serving, CLIENTS, SECONDS, true, refused);
       figures("64 clients, mixed sizes", took, begin, refused.get());
       System.out.printf(
-          "memory before %,d MB, after %,d MB; native objects %d, %d%n",
-          memory >> 20, Scope.physicalBytes() >> 20, objects, Scope.liveObjects());
+          "memory before: %s; after: %s; native objects %d, %d%n",
+          memory, Serving.Memory.now(), objects, Scope.liveObjects());
       assertThat(Scope.liveObjects()).isLessThanOrEqualTo(objects + 50);
       assertThat(serving.server.engine().unfinished()).isEmpty();
     }
@@ -86,7 +87,7 @@ class LoadTest {
 
   /** The bar: the same pictures without a server. */
   private static void plain() throws Exception {
-    try (Pipeline pipe = Pipeline.load(Installation.student())) {
+    try (Pipeline pipe = Pipeline.load(Installation.student(), DType.F32)) {
       for (int batch : new int[] {1, 16}) {
         List<Request> requests = Request.of("red apple").repeat(batch);
         pipe.generate(requests, batch, StepListener.NONE).close();

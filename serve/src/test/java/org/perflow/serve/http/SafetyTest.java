@@ -178,6 +178,10 @@ class SafetyTest {
         serving.post("/api/jobs", "{'prompt':'x','image':'" + small + "'}");
     assertThat(answer.statusCode()).isEqualTo(400);
     assertThat(answer.body()).contains("4194304 are allowed");
+    String many = "{},".repeat(4) + "{}"; // each could bring a picture that unfolds
+    answer = serving.post("/api/jobs", "{'prompt':'x','controls':[" + many + "]}");
+    assertThat(answer.statusCode()).isEqualTo(400);
+    assertThat(answer.body()).contains("5 ControlNets are more than the 4");
     for (String picture : List.of("http://127.0.0.1:1/a.png", "file:///etc/passwd", "AAAA")) {
       answer = serving.post("/api/jobs", "{'prompt':'x','image':'" + picture + "'}");
       assertThat(answer.statusCode()).as(picture).isEqualTo(400);

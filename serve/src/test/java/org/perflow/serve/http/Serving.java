@@ -5,6 +5,7 @@ import java.awt.Color;
 import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.URI;
@@ -13,15 +14,19 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.serve.EngineOptions;
+import org.perflow.tensor.Scope;
 
 /** A running server with the student and the teacher that come with perflow, and how to ask it. */
 final class Serving implements AutoCloseable {
@@ -98,6 +103,20 @@ final class Serving implements AutoCloseable {
     return Json.MAPPER.readTree(answer.body());
   }
 
+  /** What is in use once the heap is collected: of the heap, and of the process. */
+  record Memory(long heap, long process) {
+    static Memory now() {
+      System.gc();
+      Runtime java = Runtime.getRuntime();
+      return new Memory(java.totalMemory() - java.freeMemory(), Scope.physicalBytes());
+    }
+
+    @Override
+    public String toString() {
+      return "%,d MB, %,d MB of heap in use".formatted(process >> 20, heap >> 20);
+    }
+  }
+
   /** Waits for the end of a job of ours. */
   JsonNode end(String id) throws Exception {
     while (true) {
@@ -133,6 +152,17 @@ final class Serving implements AutoCloseable {
       throw new UncheckedIOException(e);
     }
     return Base64.getEncoder().encodeToString(out.toByteArray());
+  }
+
+  /** The first of these programs that the PATH has. */
+  static Optional<Path> program(String... names) {
+    return Stream.of(names)
+        .flatMap(
+            name ->
+                Stream.of(System.getenv("PATH").split(File.pathSeparator))
+                    .map(folder -> Path.of(folder, name)))
+        .filter(Files::isExecutable)
+        .findFirst();
   }
 
   static int[] pixels(BufferedImage image) {

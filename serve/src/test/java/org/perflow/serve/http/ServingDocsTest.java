@@ -3,12 +3,10 @@ package org.perflow.serve.http;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.File;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -19,10 +17,7 @@ class ServingDocsTest {
 
   @Test
   void curlExamplesRun() throws Exception {
-    assumeTrue(
-        Arrays.stream(System.getenv("PATH").split(File.pathSeparator))
-            .anyMatch(path -> Files.isExecutable(Path.of(path, "curl"))),
-        "no curl");
+    assumeTrue(Serving.program("curl").isPresent(), "there is no curl on the PATH");
     try (Serving serving = Serving.start()) {
       int examples = 0;
       for (String example : examples()) {
