@@ -114,11 +114,16 @@ class ServeCommandTest {
         .containsPattern("INFO job over id=\\w{32} state=CANCELLED model=\"tiny\" pictures=0 ");
   }
 
-  /** What cannot be ended, as a LoRA on a disk that does not answer: here a pipe without an end. */
+  /**
+   * What cannot be ended, as a model on a disk that does not answer: here a pipe without an end.
+   */
   @Test
   void isStoppedInTimeEvenWhereWhatItDoesNeverEnds() throws Exception {
-    Path pipe = folder.resolve("stuck.safetensors");
+    Path stuck = folder.resolve("stuck");
+    Path pipe =
+        Files.createDirectories(stuck.resolve("scheduler")).resolve("scheduler_config.json");
     assumeTrue(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor() == 0, "no mkfifo");
+    Files.copy(SD15.resolve("model_index.json"), stuck.resolve("model_index.json"));
     Process process =
         Processes.perflow(
             folder.resolve("log"),
@@ -128,10 +133,10 @@ class ServeCommandTest {
             "--drain=1",
             "--dtype=float32",
             "--model=tiny=" + SD15,
-            "--lora=" + pipe);
+            "--model=" + stuck);
     try {
       awaitUrl(process);
-      String asked = "{\"prompt\": \"sun\", \"loras\": {\"stuck\": 1}}";
+      String asked = "{\"prompt\": \"sun\", \"model\": \"stuck\"}";
       String id = Json.MAPPER.readTree(ask("api/jobs", asked).body()).path("id").asText();
       while (!ask("api/jobs/" + id, "").body().contains("drawing")) {
         Thread.sleep(20);
