@@ -15,6 +15,8 @@ import org.perflow.io.picture.PictureFormat;
  */
 public final class DrawnPicture {
   private final long seed;
+  private final int width;
+  private final int height;
   private final PictureFormat format;
   private final int quality;
   private final Map<String, String> settings;
@@ -28,6 +30,8 @@ public final class DrawnPicture {
       int quality,
       Map<String, String> settings) {
     this.image = image;
+    this.width = image.getWidth();
+    this.height = image.getHeight();
     this.seed = seed;
     this.format = format;
     this.quality = quality;
@@ -35,8 +39,10 @@ public final class DrawnPicture {
   }
 
   /** One that is a file already. */
-  DrawnPicture(byte[] file, long seed, Map<String, String> settings) {
+  DrawnPicture(byte[] file, int width, int height, long seed, Map<String, String> settings) {
     this.file = file;
+    this.width = width;
+    this.height = height;
     this.seed = seed;
     this.format = PictureFormat.PNG;
     this.quality = 100;
@@ -46,6 +52,16 @@ public final class DrawnPicture {
   /** Its seed. */
   public long seed() {
     return seed;
+  }
+
+  /** In pixels. */
+  public int width() {
+    return width;
+  }
+
+  /** In pixels. */
+  public int height() {
+    return height;
   }
 
   /** How it was drawn, as the text chunks of a PNG say it. */

@@ -3,6 +3,7 @@ package org.perflow.serve;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -130,7 +131,11 @@ public final class Engine implements AutoCloseable {
 
   private void forget(Job job) {
     if (journal != null) {
-      journal.forget(job.id());
+      try {
+        journal.forget(job.id());
+      } catch (UncheckedIOException e) { // at worst it is drawn again after the next start
+        LOG.error("the journal forgets nothing id={}", job.id(), e);
+      }
     }
   }
 

@@ -29,7 +29,7 @@ public final class Job {
    * A job at one moment.
    *
    * @param version grows with every change
-   * @param step of the batch that is drawn, from 1; 0 before the first is done
+   * @param step of the batch that is drawn or was drawn last, from 1; 0 before the first is done
    * @param steps of a picture; 0 as long as that is not known
    * @param progress of the whole job, 0 to 1
    * @param preview of the picture that is drawn; null where there is none yet
@@ -222,9 +222,10 @@ public final class Job {
     }
     pictures.add(picture);
     inBatch = Math.max(0, inBatch - 1);
-    step = inBatch == 0 ? 0 : step;
     if (pictures.size() == request.count()) {
       end(State.DONE);
+    } else if (inBatch == 0) {
+      step = 0;
     }
     changed();
     return state == State.DONE;

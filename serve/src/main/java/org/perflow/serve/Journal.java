@@ -84,6 +84,8 @@ final class Journal implements AutoCloseable {
               Files.exists(list) ? (ArrayNode) Json.read(list) : Json.MAPPER.createArrayNode();
           ObjectNode entry = index0.addObject();
           entry.put("seed", picture.seed());
+          entry.put("width", picture.width());
+          entry.put("height", picture.height());
           entry.set("settings", Json.MAPPER.valueToTree(picture.settings()));
           Json.write(list, index0);
           if (index0.size() == job.request().count()) {
@@ -139,7 +141,13 @@ final class Journal implements AutoCloseable {
       byte[] file = Files.readAllBytes(done.resolve(Integer.toString(pictures.size())));
       @SuppressWarnings("unchecked")
       Map<String, String> settings = Json.MAPPER.convertValue(each.get("settings"), Map.class);
-      pictures.add(new DrawnPicture(file, each.path("seed").asLong(), settings));
+      pictures.add(
+          new DrawnPicture(
+              file,
+              each.path("width").asInt(),
+              each.path("height").asInt(),
+              each.path("seed").asLong(),
+              settings));
     }
     return pictures;
   }

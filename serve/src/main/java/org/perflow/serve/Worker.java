@@ -93,7 +93,7 @@ final class Worker implements Runnable {
       attempt(shares);
     } catch (AbandonedException e) {
       LOG.debug("nobody waits for the batch any more");
-    } catch (RuntimeException | IOException | OutOfMemoryError e) {
+    } catch (RuntimeException | IOException | Error e) { // others are drawn after it
       if (shares.size() == 1) {
         fail(shares.get(0).job(), e);
       } else {

@@ -3,9 +3,11 @@ package org.perflow.serve;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -340,6 +342,23 @@ class EngineTest {
     Job right = engine.submit(JobRequest.of(STUDENT, Request.of("b")), caller("me", false));
     engine.cancel(slow, "enough");
     assertThat(end(wrong).error()).hasMessageContaining("multiples of 8");
+    assertThat(end(right).state()).isEqualTo(Job.State.DONE);
+  }
+
+  @Test
+  void aBrokenJournalStopsNothing() throws Exception {
+    Path journal = folder.resolve("journal");
+    start(options().withJournal(journal));
+    Job first = slow("me", false);
+    drawing(first);
+    ObjectNode source = Json.MAPPER.createObjectNode();
+    JobRequest asked = JobRequest.of(STUDENT, Request.of("a").withSize(60, 64));
+    Job wrong = engine.submit(asked, caller("me", false), source);
+    Files.move(journal, folder.resolve("elsewhere"));
+    Files.createFile(journal);
+    engine.cancel(first, "enough"); // nothing can be forgotten
+    assertThat(end(wrong).state()).isEqualTo(Job.State.FAILED);
+    Job right = engine.submit(JobRequest.of(STUDENT, Request.of("b")), caller("me", false));
     assertThat(end(right).state()).isEqualTo(Job.State.DONE);
   }
 

@@ -276,11 +276,11 @@ final class A1111 implements Dialect {
     info.put("negative_prompt", Objects.requireNonNullElse(request.negativePrompt(), ""));
     info.put("seed", request.seed());
     info.put("all_seeds", pictures.stream().map(DrawnPicture::seed).toList());
-    info.put("width", request.width());
-    info.put("height", request.height());
+    info.put("width", pictures.isEmpty() ? request.width() : pictures.get(0).width());
+    info.put("height", pictures.isEmpty() ? request.height() : pictures.get(0).height());
     info.put("steps", end.steps());
     info.put("sd_model_name", job.request().model());
-    info.put("infotexts", pictures.stream().map(picture -> infotext(picture.settings())).toList());
+    info.put("infotexts", pictures.stream().map(A1111::infotext).toList());
     info.put("interrupted", end.state() == Job.State.CANCELLED);
     info.put("notes", end.notes());
     Map<String, Object> answer = new LinkedHashMap<>();
@@ -288,6 +288,12 @@ final class A1111 implements Dialect {
     answer.put("parameters", parameters);
     answer.put("info", Json.MAPPER.writeValueAsString(info)); // a text there
     return answer;
+  }
+
+  private static String infotext(DrawnPicture picture) {
+    Map<String, String> settings = picture.settings();
+    settings.put("size", picture.width() + "x" + picture.height());
+    return infotext(settings);
   }
 
   /** Settings as A1111 writes them under its pictures. */

@@ -222,14 +222,23 @@ final class OpenAi implements Dialect {
   }
 
   private static Map<String, Object> common(Job job) {
-    Request request = job.request().request();
     Map<String, Object> answer = new LinkedHashMap<>();
     answer.put("created", job.accepted().getEpochSecond());
     answer.put("background", "opaque");
     answer.put("output_format", name(job.request().format()));
     answer.put("quality", "auto");
-    answer.put("size", request.width() == 0 ? "auto" : request.width() + "x" + request.height());
+    answer.put("size", size(job));
     return answer;
+  }
+
+  /** As it was drawn; before that as asked for. */
+  private static String size(Job job) {
+    List<DrawnPicture> pictures = job.now().pictures();
+    if (!pictures.isEmpty()) {
+      return pictures.get(0).width() + "x" + pictures.get(0).height();
+    }
+    Request request = job.request().request();
+    return request.width() == 0 ? "auto" : request.width() + "x" + request.height();
   }
 
   /** Nothing is counted in tokens; the fields must be there. */

@@ -63,6 +63,7 @@ class DialectsTest {
     assertApple(json.at("/data/0/b64_json").asText());
     assertThat(json.path("model").asText()).isEqualTo(Serving.STUDENT);
     assertThat(json.path("output_format").asText()).isEqualTo("png");
+    assertThat(json.path("size").asText()).isEqualTo("64x64");
     assertThat(json.at("/usage/input_tokens_details").isObject()).isTrue();
   }
 
@@ -185,8 +186,10 @@ class DialectsTest {
     assertThat(json.path("images")).hasSize(2);
     assertThat(json.path("info").isTextual()).isTrue();
     JsonNode info = Json.MAPPER.readTree(json.path("info").asText());
-    assertThat(info.path("all_seeds").toString()).isEqualTo("[7,8]".replace(",", ","));
-    assertThat(info.at("/infotexts/0").asText()).contains("Steps: 4", "Seed: 7", "CFG scale: 7.5");
+    assertThat(info.path("all_seeds").toString()).isEqualTo("[7,8]");
+    assertThat(info.at("/infotexts/0").asText())
+        .contains("Steps: 4", "Seed: 7", "CFG scale: 7.5", "Size: 64x64");
+    assertThat(info.path("width").asInt()).isEqualTo(64);
     JsonNode again =
         Serving.json(
             serving.post(
@@ -286,6 +289,7 @@ class DialectsTest {
     assertThat(events).contains("event: job");
     JsonNode end = serving.end(id);
     assertThat(end.path("state").asText()).isEqualTo("done");
+    assertThat(end.path("step").asInt()).isEqualTo(end.path("steps").asInt()).isPositive();
     assertThat(end.path("pictures")).hasSize(3);
     assertThat(end.at("/pictures/2/seed").asLong()).isEqualTo(9);
     HttpResponse<byte[]> file =
