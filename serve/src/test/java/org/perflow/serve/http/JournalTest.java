@@ -34,6 +34,8 @@ import org.perflow.serve.EngineOptions;
 class JournalTest {
   private static final Path SD15 = Path.of("../models/src/test/resources/golden/models/sd15");
   private static final Duration PATIENCE = Duration.ofMinutes(5);
+  private static final int QUEUE = 1000; // a slow machine leaves most jobs to the end
+  private static final Duration KEEP = Duration.ofDays(1);
 
   @TempDir Path folder;
   private final List<String> accepted = new ArrayList<>();
@@ -53,7 +55,8 @@ class JournalTest {
   }
 
   private static ServerOptions options(Path journal) {
-    return ServerOptions.of(EngineOptions.of(SD15).withJournal(journal).withBatch(1));
+    EngineOptions engine = EngineOptions.of(SD15).withJournal(journal).withBatch(1);
+    return ServerOptions.of(engine.withQueue(QUEUE).withKeep(KEEP));
   }
 
   private Process fork() throws IOException {
