@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.cli.options.ComputeOption;
+import org.perflow.cli.options.OffloadOption;
 import org.perflow.flow.Guidance;
 import org.perflow.hub.Hub;
 import org.perflow.io.Images;
@@ -28,6 +29,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.pipeline.StepListener;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.Progress;
 import picocli.CommandLine.Command;
@@ -80,14 +82,15 @@ final class GenerateCommand extends Verb {
   @Option(
       names = "--long-prompts",
       description =
-          "Read prompts of any length in pieces of 75 tokens, and weights: (red:1.2), (red), [red].")
+          "Read prompts of any length in pieces of 75 tokens, and weights: (red:1.2), (red),"
+              + " [red].")
   boolean longPrompts;
 
   @Option(
       names = "--cut-prompts",
       description =
-          "Draw without the end of a prompt that the model cannot read, as diffusers does; else that"
-              + " is an error.")
+          "Draw without the end of a prompt that the model cannot read, as diffusers does; else"
+              + " that is an error.")
   boolean cutPrompts;
 
   @Option(
@@ -120,8 +123,8 @@ final class GenerateCommand extends Verb {
       defaultValue = "0",
       paramLabel = "X",
       description =
-          "How far the contrast that guidance adds is taken back, 0 to 1; 0.7 is usual for models of"
-              + " zero terminal SNR (default: ${DEFAULT-VALUE}).")
+          "How far the contrast that guidance adds is taken back, 0 to 1; 0.7 is usual for models"
+              + " of zero terminal SNR (default: ${DEFAULT-VALUE}).")
   double guidanceRescale;
 
   @Option(
@@ -170,11 +173,12 @@ final class GenerateCommand extends Verb {
       names = "--embedding",
       paramLabel = "[NAME=]FILE",
       description =
-          "Textual inversion of diffusers or AUTOMATIC1111, and the placeholder that prompts say for"
-              + " it (what the file says, where none is given); may be given several times.")
+          "Textual inversion of diffusers or AUTOMATIC1111, and the placeholder that prompts say"
+              + " for it (what the file says, where none is given); may be given several times.")
   List<String> embeddings = new ArrayList<>();
 
   @Mixin ComputeOption compute;
+  @Mixin OffloadOption offload;
 
   @Option(
       names = "--out",
@@ -248,7 +252,8 @@ final class GenerateCommand extends Verb {
     List<AppliedLoras.Source> additions = additions();
     pictures.fetchNets(this::fetch);
     Path folder = fetch(model, Installation.student());
-    try (DiffusionModel loaded = DiffusionModel.load(folder, kept, compute.device()).pack();
+    Device home = offload.home(compute.device(), err());
+    try (DiffusionModel loaded = DiffusionModel.load(folder, kept, home).pack();
         AppliedEmbeddings embedded = AppliedEmbeddings.read(loaded, inversions);
         AppliedLoras added = AppliedLoras.fuse(embedded.model(), additions)) {
       added.notes().forEach(note -> err().println("note: " + note));
@@ -256,11 +261,12 @@ final class GenerateCommand extends Verb {
           .filter(placeholder -> !isSaid(placeholder))
           .forEach(name -> err().println("note: no prompt says " + name + ", so it is not used"));
       List<ControlNetModel> nets = pictures.loadNets(kept);
-      nets.forEach(net -> net.to(compute.device()));
+      nets.forEach(net -> net.to(home));
       try (AutoencoderTiny tiny =
           preview == null ? null : AutoencoderTiny.load(fetch(preview), DType.F32)) {
         Request bound = request.withControls(pictures.bound(nets));
-        draw(folder, pipeline(embedded.model(), added, type), bound, tiny);
+        Pipeline pipe = pipeline(embedded.model(), added, type);
+        draw(folder, offload.chosen() ? pipe.withOffload(compute.device()) : pipe, bound, tiny);
       } finally {
         nets.forEach(ControlNetModel::close);
       }
@@ -326,7 +332,8 @@ final class GenerateCommand extends Verb {
       refuseCut(
           pipe,
           requests,
-          "shorten it, read all of it with --long-prompts, or draw without that with --cut-prompts");
+          "shorten it, read all of it with --long-prompts, or draw without that with"
+              + " --cut-prompts");
     }
     Map<String, String> settings = settings(folder, pipe.model(), request, pipe.warnings(requests));
     long start = System.nanoTime();

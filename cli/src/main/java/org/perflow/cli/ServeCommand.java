@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import org.jspecify.annotations.Nullable;
 import org.perflow.cli.options.ComputeOption;
+import org.perflow.cli.options.OffloadOption;
 import org.perflow.io.Installation;
 import org.perflow.models.TextualInversion;
 import org.perflow.serve.EngineOptions;
@@ -130,6 +131,7 @@ final class ServeCommand extends Verb {
   @Nullable Long memory;
 
   @Mixin ComputeOption compute;
+  @Mixin OffloadOption offload;
 
   @Option(
       names = "--max-pixels",
@@ -267,6 +269,7 @@ final class ServeCommand extends Verb {
             .withEmbeddings(placeholders())
             .withCompute(compute.type())
             .withDevice(compute.device())
+            .withOffload(offload.chosen())
             .withBatch(batch)
             .withQueue(queue)
             .withMemory(memory == null ? usual.memory() : memory << 20)

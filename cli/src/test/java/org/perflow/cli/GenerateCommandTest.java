@@ -48,6 +48,15 @@ class GenerateCommandTest {
   }
 
   @Test
+  void offloadingDrawsTheSame() throws IOException {
+    assertThat(generate("--seed=3").exitCode()).isZero();
+    byte[] whole = Files.readAllBytes(folder.resolve("out.png"));
+    Commands result = generate("--seed=3", "--offload", "--device=cpu");
+    assertThat(result.err()).contains("note: --offload saves nothing where the CPU draws");
+    assertThat(Files.readAllBytes(folder.resolve("out.png"))).isEqualTo(whole);
+  }
+
+  @Test
   void everyOptionAtOnce() throws IOException {
     Path in = picture();
     Commands result =
@@ -123,7 +132,8 @@ class GenerateCommandTest {
             "--out",
             "--save-latents",
             "--batch",
-            "--preview", // no pixel depends on them
+            "--preview",
+            "--offload", // no pixel depends on them
             "--json",
             "--stacktrace",
             "--help",

@@ -4,6 +4,7 @@ import java.awt.Color;
 import java.awt.image.BufferedImage;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.flow.Conditioning;
 import org.perflow.flow.sampler.Sampling;
@@ -15,6 +16,7 @@ import org.perflow.tensor.Device;
 import org.perflow.tensor.Functional;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Module;
 
 /**
  * One batch from noise, or from a picture, to latents: what {@link Sampling} starts from, and what
@@ -22,11 +24,17 @@ import org.perflow.tensor.Tensor;
  * diffusers' pipelines, so that the same seed is the same picture: sample of the picture's latents,
  * noise, sample of the masked picture's latents, then the sampler's noise.
  *
+ * @param placement where the model's parts compute
  * @param requests which differ in prompts and seeds only, with steps and guidance
  * @param size height and width of the latents
  */
 record BatchRun(
-    DiffusionModel model, DType compute, List<Request> requests, Scheduler scheduler, long[] size) {
+    DiffusionModel model,
+    DType compute,
+    Placement placement,
+    List<Request> requests,
+    Scheduler scheduler,
+    long[] size) {
 
   /** What the loop begins with; all but z are there for masks only. */
   private record Start(Tensor z, Tensor noise, @Nullable Tensor data, @Nullable Mask mask) {}
@@ -50,12 +58,16 @@ record BatchRun(
         Scope scope = Scope.open()) {
       int from = firstStep(first(), scheduler);
       Start start = start(noise, from);
-      Sampling sampling = sampling(start, from);
-      model.device().synchronize();
+      Sampling sampling = placement.run(() -> sampling(start, from), Placement.readers(model));
+      device().synchronize();
       long begin = System.nanoTime();
       List<Tensor> states =
-          sampling.run(start.z(), from, noise, (i, z) -> after(i, from, z, start, listener));
-      model.device().synchronize();
+          placement.run(
+              () ->
+                  sampling.run(
+                      start.z(), from, noise, (i, z) -> after(i, from, z, start, listener)),
+              denoisers());
+      device().synchronize();
       double seconds = (System.nanoTime() - begin) / 1e9;
       states.forEach(scope::keep);
       return new Sampled(states, seconds);
@@ -85,16 +97,15 @@ record BatchRun(
     int channels = model.vae().config().latentChannels();
     long[] shape = {channels, size[0], size[1]};
     BufferedImage image = first().image();
-    Device device = model.unet().device();
     if (image == null) {
-      Tensor drawn = noise.draw(shape).to(device);
+      Tensor drawn = noise.draw(shape).to(device());
       return new Start(drawn.mul(scheduler.initNoiseSigma()), drawn, null, null);
     }
     Tensor picture = picture(image); // [1, 3, H, W] in -1..1
     boolean masks = first().mask() != null;
     boolean plain = masks && readsMasks() && first().strength() == 1; // never looks at the picture
-    Tensor data = plain ? null : codec().encode(picture, noise.draw(shape)).to(device);
-    Tensor drawn = noise.draw(shape).to(device);
+    Tensor data = plain ? null : encoded(picture, noise.draw(shape));
+    Tensor drawn = noise.draw(shape).to(device());
     Tensor z =
         data == null || (masks && first().strength() == 1)
             ? drawn.mul(scheduler.initNoiseSigma())
@@ -105,10 +116,24 @@ record BatchRun(
   private Mask mask(Tensor picture, Tensor noise) {
     Tensor mask = mask(first().mask()); // [1, 1, H, W]
     Tensor rest = picture.mul(mask.lt(0.5).to(DType.F32));
-    Device device = model.unet().device();
     return new Mask(
-        Functional.upsampleNearest(mask, size[0], size[1]).to(device), // diffusers shrinks so, too
-        codec().encode(rest, noise).to(device));
+        Functional.upsampleNearest(mask, size[0], size[1]).to(device()), // as diffusers shrinks it
+        encoded(rest, noise));
+  }
+
+  private Tensor encoded(Tensor picture, Tensor noise) {
+    VaeCodec codec = new VaeCodec(model.vae(), compute, first().vaeTiling());
+    return placement.run(() -> codec.encode(picture, noise), model.vae()).to(device());
+  }
+
+  /** Of the latents. */
+  private Device device() {
+    return placement.of(model.unet());
+  }
+
+  private Module[] denoisers() {
+    Stream<Module> nets = first().controls().stream().map(Control::net);
+    return Stream.concat(Stream.of(model.unet()), nets.distinct()).toArray(Module[]::new);
   }
 
   /** Where the U-Net cannot read masks, the rest of the picture is put back after every step. */
@@ -133,13 +158,12 @@ record BatchRun(
     PromptEncoder negative = new PromptEncoder(model, compute, 0, first().longPrompts());
     int pieces = requests.stream().mapToInt(request -> pieces(encoder, request)).max().orElse(1);
     List<String> prompts = requests.stream().map(Request::prompt).toList();
-    Device device = model.unet().device();
-    Conditioning told = encoder.encode(prompts, pieces, height(), width()).to(device);
+    Conditioning told = encoder.encode(prompts, pieces, height(), width()).to(device());
     Conditioning empty = null;
     if (!first().guidance().isNone()) {
       List<@Nullable String> negatives = new ArrayList<>();
       requests.forEach(request -> negatives.add(request.negativePrompt()));
-      empty = negative.encode(negatives, pieces, height(), width()).to(device);
+      empty = negative.encode(negatives, pieces, height(), width()).to(device());
     }
     ConditionedUnet unet = new ConditionedUnet(model.unet(), controls(), masked(start.mask()));
     int steps = scheduler.timesteps().length - from;
@@ -171,13 +195,9 @@ record BatchRun(
     for (Control control : first().controls()) {
       BufferedImage condition = Images.onGround(control.picture(), Color.BLACK);
       Tensor unit = picture(condition).mul(0.5).add(0.5);
-      bound.add(new ConditionedUnet.Bound(control, unit.to(control.net().device())));
+      bound.add(new ConditionedUnet.Bound(control, unit.to(placement.of(control.net()))));
     }
     return bound;
-  }
-
-  private VaeCodec codec() {
-    return new VaeCodec(model.vae(), compute, first().vaeTiling());
   }
 
   private int height() {

@@ -46,15 +46,22 @@ public final class Pipeline implements AutoCloseable {
   private final DType compute;
   private final boolean owner;
   private final @Nullable Chosen chosen;
+  private final Placement placement;
 
   /** A sampler that is not the model's own, and the config of the model's own. */
   private record Chosen(String sampler, ObjectNode base) {}
 
-  private Pipeline(DiffusionModel model, DType compute, boolean owner, @Nullable Chosen chosen) {
+  private Pipeline(
+      DiffusionModel model,
+      DType compute,
+      boolean owner,
+      @Nullable Chosen chosen,
+      Placement placement) {
     this.model = model;
     this.compute = compute;
     this.owner = owner;
     this.chosen = chosen;
+    this.placement = placement;
   }
 
   /**
@@ -82,7 +89,8 @@ public final class Pipeline implements AutoCloseable {
 
   /** The same on a device, where the type may be F16, too. */
   public static Pipeline load(Path folder, DType type, Device device) throws IOException {
-    return new Pipeline(DiffusionModel.load(folder, type, device).pack(), type, true, null);
+    DiffusionModel model = DiffusionModel.load(folder, type, device).pack();
+    return new Pipeline(model, type, true, null, Placement.THERE);
   }
 
   /** A pipeline that computes in the dtype of the U-Net's weights. Does not own the model. */
@@ -92,7 +100,7 @@ public final class Pipeline implements AutoCloseable {
 
   /** A pipeline that computes in {@code compute}, F32 or BF16, whatever the weights are kept in. */
   public Pipeline(DiffusionModel model, DType compute) {
-    this(model, compute, false, null);
+    this(model, compute, false, null, Placement.THERE);
   }
 
   /** The model that draws. */
@@ -107,7 +115,32 @@ public final class Pipeline implements AutoCloseable {
   public Pipeline withScheduler(String name) {
     ObjectNode base = model.schedulerConfig();
     DiffusionModel other = model.withScheduler(Schedulers.config(name, base));
-    return new Pipeline(other, compute, false, new Chosen(name, base));
+    return new Pipeline(other, compute, false, new Chosen(name, base), placement);
+  }
+
+  /**
+   * The same model, which is on the CPU and stays there, drawn with on {@code device}: text
+   * encoders, U-Net with ControlNets, and autoencoder are copied there in turn, each for its share
+   * of a drawing. So a GPU has to hold no more than the largest of them, and the host all of them;
+   * each drawing takes the time of the copies besides. Threads wait for each other. Does not own
+   * the model: this pipeline is still the one to close.
+   *
+   * <pre>{@code
+   * Device gpu = Device.parse("cuda");
+   * try (Pipeline host = Pipeline.load(Path.of("models/emoji-64"), DType.F16, Device.CPU)) {
+   *   BufferedImage apple = host.withOffload(gpu).draw(Request.of("red apple"));
+   * }
+   * }</pre>
+   *
+   * @throws IllegalArgumentException where the model is not on the CPU, or there is no such device
+   */
+  public Pipeline withOffload(Device device) {
+    if (!model.device().isCpu()) {
+      throw new IllegalArgumentException(
+          "the model is on %s; load it on the CPU to have its parts copied to %s in turn"
+              .formatted(model.device(), device));
+    }
+    return new Pipeline(model, compute, false, chosen, Placement.on(device));
   }
 
   /**
@@ -173,7 +206,7 @@ public final class Pipeline implements AutoCloseable {
         try (Scope batch = Scope.open()) {
           latents.add(batch.keep(sample(batches.get(i), inAll).latents()));
         }
-        for (BufferedImage picture : codec(requests.get(0).vaeTiling()).images(latents.get(i))) {
+        for (BufferedImage picture : images(latents.get(i), requests.get(0).vaeTiling())) {
           listener.drawn(pictures.size(), picture);
           pictures.add(picture);
         }
@@ -200,7 +233,7 @@ public final class Pipeline implements AutoCloseable {
     long[] size = latentSize(first);
     try (NoGrad guard = NoGrad.enter();
         Scheduler scheduler = scheduler(first)) {
-      return new BatchRun(model, compute, complete, scheduler, size).sample(listener);
+      return new BatchRun(model, compute, placement, complete, scheduler, size).sample(listener);
     }
   }
 
@@ -281,7 +314,8 @@ public final class Pipeline implements AutoCloseable {
    */
   public Conditioning encode(List<@Nullable String> prompts) {
     int side = ownSize();
-    return new PromptEncoder(model, compute, 0, false).encode(prompts, 1, side, side);
+    PromptEncoder encoder = new PromptEncoder(model, compute, 0, false);
+    return placement.run(() -> encoder.encode(prompts, 1, side, side), Placement.readers(model));
   }
 
   /**
@@ -296,11 +330,12 @@ public final class Pipeline implements AutoCloseable {
 
   /** Pictures of scaled latents [B, C, h, w], decoded one by one to bound memory. */
   public List<BufferedImage> decode(Tensor latents) {
-    return codec(false).images(latents);
+    return images(latents, false);
   }
 
-  private VaeCodec codec(boolean tiling) {
-    return new VaeCodec(model.vae(), compute, tiling);
+  private List<BufferedImage> images(Tensor latents, boolean tiling) {
+    VaeCodec codec = new VaeCodec(model.vae(), compute, tiling);
+    return placement.run(() -> codec.images(latents), model.vae());
   }
 
   private int ownSize() {

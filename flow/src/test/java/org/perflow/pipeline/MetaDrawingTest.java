@@ -1,12 +1,18 @@
 package org.perflow.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -37,6 +43,8 @@ import org.perflow.tensor.NoGrad;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
+import org.perflow.tensor.nn.Module;
+import org.perflow.tensor.nn.Parameter;
 
 /**
  * All of drawing on libtorch's device without data, up to the picture's way to the host: it refuses
@@ -135,6 +143,76 @@ class MetaDrawingTest {
     }
   }
 
+  /**
+   * A part's first weight is looked at when it is copied there, and between steps: no other part is
+   * there then, but for readers of captions, which are one. Afterwards all are back, with their
+   * values.
+   */
+  @ParameterizedTest
+  @ValueSource(strings = {"sd15", "sdxl"})
+  void offloadedPartsComeInTurnAndGo(String folder) throws IOException {
+    BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    try (DiffusionModel model =
+            DiffusionModel.load(Golden.MODELS.resolve(folder), DType.F32).pack();
+        Scope scope = Scope.open()) {
+      Pipeline host = new Pipeline(model);
+      Request request = Request.of("a cat").withSteps(3).withGuidance(3).withImage(picture, 0.7);
+      float[] before = host.generate(request).latents().toFloatArray();
+      Map<String, Module> parts = new LinkedHashMap<>();
+      parts.put("vae", model.vae());
+      parts.put("text", model.textEncoder());
+      parts.put("unet", model.unet());
+      List<String> seen = new ArrayList<>();
+      Supplier<String> there =
+          () ->
+              parts.keySet().stream()
+                  .filter(name -> parts.get(name).device().equals(META))
+                  .collect(Collectors.joining(" "));
+      List<Parameter> first = new ArrayList<>();
+      parts.forEach(
+          (name, part) -> {
+            Parameter weight = part.namedParameters().values().iterator().next();
+            weight.adapt(
+                stored -> {
+                  seen.add(name + " comes to " + there.get());
+                  return stored;
+                });
+            first.add(weight);
+          });
+      Pipeline offloaded = host.withOffload(META).withScheduler("euler-a");
+      Tensor latents =
+          offloaded
+              .sample(List.of(request), (done, steps, z) -> seen.add(there.get() + " " + done))
+              .latents();
+      assertThat(latents.device()).isEqualTo(META);
+      assertThatThrownBy(() -> offloaded.decode(latents)).isInstanceOf(RuntimeException.class);
+      first.forEach(Parameter::restore);
+
+      assertThat(seen)
+          .containsExactly(
+              "vae comes to ",
+              "text comes to ",
+              "unet comes to ",
+              "unet 1",
+              "unet 2",
+              "vae comes to ");
+      assertThat(there.get()).isEmpty();
+      assertThat(host.generate(request).latents().toFloatArray()).isEqualTo(before);
+      assertThat(host.withOffload(Device.CPU).generate(request).latents().toFloatArray())
+          .isEqualTo(before);
+    }
+  }
+
+  @Test
+  void whatIsThereIsNotOffloaded() throws IOException {
+    try (DiffusionModel model =
+        DiffusionModel.load(Golden.MODELS.resolve("sd15"), DType.F32, META)) {
+      assertThatThrownBy(() -> new Pipeline(model).withOffload(META))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("the model is on meta; load it on the CPU");
+    }
+  }
+
   @Test
   void otherPicturesAreFollowedThere() throws IOException {
     BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
@@ -149,6 +227,25 @@ class MetaDrawingTest {
       draw(pipeline, request.withImage(picture, 0.7).withMask(picture));
       draw(pipeline, request.withImage(picture, 1).withMask(picture));
       draw(pipeline, request.withControls(Control.of(net, picture).withScale(0.5)));
+    }
+  }
+
+  /** ControlNets come with the U-Net, one that is used twice once. */
+  @Test
+  void controlNetsAreOffloadedWithTheDenoiser() throws IOException {
+    BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+    try (DiffusionModel model = DiffusionModel.load(Golden.MODELS.resolve("sd15"), DType.F32);
+        ControlNetModel net =
+            ControlNetModel.load(Golden.MODELS.resolve("controlnet-sd15"), DType.F32);
+        Scope scope = Scope.open()) {
+      Control control = Control.of(net, picture);
+      Request request = Request.of("a cat").withSteps(3).withControls(control, control);
+      List<Device> devices = new ArrayList<>();
+      new Pipeline(model)
+          .withOffload(META)
+          .sample(List.of(request), (done, steps, z) -> devices.add(net.device()));
+      assertThat(devices).containsOnly(META).hasSize(3);
+      assertThat(net.device()).isEqualTo(Device.CPU);
     }
   }
 

@@ -22,7 +22,9 @@ import org.perflow.tensor.Device;
  * @param embeddings textual inversions: what a prompt says for each, and its file or folder. They
  *     are in every model that they fit, and change nothing where no prompt says their names
  * @param compute type of weights and of computing, F32 or BF16, or F16 on a GPU
- * @param device where models are and draw
+ * @param device where models draw, and are
+ * @param offload whether they stay on the CPU, and each part is copied to the device for its share
+ *     of a drawing
  * @param batch most pictures drawn at once
  * @param queue most jobs that wait
  * @param memory bytes that weights and drawing may take together; a request that the estimate sees
@@ -41,6 +43,7 @@ public record EngineOptions(
     Map<String, Path> embeddings,
     DType compute,
     Device device,
+    boolean offload,
     int batch,
     int queue,
     long memory,
@@ -102,6 +105,7 @@ public record EngineOptions(
         Map.of(),
         DType.F32,
         Device.AUTO,
+        false,
         16,
         64,
         usualMemory(),

@@ -22,6 +22,7 @@ import org.perflow.models.DiffusionModel;
 import org.perflow.pipeline.Pipeline;
 import org.perflow.serve.RefusedException.Reason;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -80,21 +81,32 @@ final class ModelStore implements AutoCloseable {
   }
 
   private Loaded read(String name, Path path) throws IOException {
-    DiffusionModel bare = DiffusionModel.load(path, options.compute(), options.device()).pack();
+    DiffusionModel bare = DiffusionModel.load(path, options.compute(), home()).pack();
     try {
-      Previews previews = Previews.of(bare, options.compute());
+      Previews previews =
+          bare.vae().on(options.device(), () -> Previews.of(bare, options.compute()));
       AppliedEmbeddings embedded = AppliedEmbeddings.read(bare, embeddings(name, bare));
-      Pipeline pipeline = new Pipeline(embedded.model(), options.compute());
-      return new Loaded(name, bare, embedded, pipeline, previews);
+      return new Loaded(name, bare, embedded, pipeline(embedded.model()), previews);
     } catch (RuntimeException | IOException e) {
       bare.close();
       throw e;
     }
   }
 
+  /** Draws with {@code model} on the device that was chosen. */
+  Pipeline pipeline(DiffusionModel model) {
+    Pipeline pipeline = new Pipeline(model, options.compute());
+    return options.offload() ? pipeline.withOffload(options.device()) : pipeline;
+  }
+
+  /** Where weights are. */
+  private Device home() {
+    return options.offload() ? Device.CPU : options.device();
+  }
+
   private ControlNetModel net(Path folder) throws IOException {
     ControlNetModel net = ControlNetModel.load(folder, options.compute());
-    net.to(options.device());
+    net.to(home());
     return net;
   }
 

@@ -178,7 +178,7 @@ final class Worker implements Runnable {
     }
     return lorasOwn == null
         ? loaded.pipeline()
-        : new Pipeline(loaded.model().withScheduler(lorasOwn), options.compute());
+        : models.pipeline(loaded.model().withScheduler(lorasOwn));
   }
 
   /** How many of {@code wanted} pictures fit into memory at once; refused where not even one. */

@@ -26,6 +26,7 @@ import org.perflow.pipeline.Pipeline;
 import org.perflow.pipeline.Request;
 import org.perflow.serve.RefusedException.Reason;
 import org.perflow.tensor.DType;
+import org.perflow.tensor.Device;
 import org.perflow.tensor.Scope;
 
 /** The engine with the models that come with perflow. */
@@ -83,6 +84,17 @@ class EngineTest {
     Job.Snapshot now = job.now();
     while (now.step() == 0) {
       now = job.await(now.version(), Duration.ofMinutes(1));
+    }
+  }
+
+  /** On a CPU the same; what a device sees of it MetaDrawingTest holds. */
+  @Test
+  void offloadedModelsDraw() throws Exception {
+    start(options().withOffload(true).withDevice(Device.CPU));
+    JobRequest sun = JobRequest.of(STUDENT, Request.of("sun").withSeed(5));
+    Job.Snapshot end = end(engine.submit(sun, caller("me", false)));
+    try (Pipeline pipe = Pipeline.load(Installation.student(), DType.F32)) {
+      assertThat(distance(end.pictures().get(0), pipe.draw(sun.picture(0)))).isLessThanOrEqualTo(2);
     }
   }
 

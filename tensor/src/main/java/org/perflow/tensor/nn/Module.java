@@ -1,8 +1,11 @@
 package org.perflow.tensor.nn;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
+import java.util.function.Supplier;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -54,6 +57,31 @@ public abstract class Module implements AutoCloseable {
   public final void to(Device device) {
     Device settled = device.settled();
     namedParameters().values().forEach(parameter -> parameter.to(settled));
+  }
+
+  /**
+   * Does {@code work} while copies of the weights on {@code device} stand for them, which are freed
+   * afterwards: so a GPU holds this module only for as long as it is needed. The weights stay where
+   * they are, as they are; changes meanwhile are of the copies. Nobody else may run the module
+   * meanwhile. Where they are there already nothing is copied.
+   *
+   * @throws IllegalArgumentException where there is no such device: {@link Device#settled}
+   */
+  public final <T> T on(Device device, Supplier<T> work) {
+    Device settled = device.settled();
+    if (settled.equals(device())) {
+      return work.get();
+    }
+    List<Parameter> lent = new ArrayList<>();
+    try {
+      for (Parameter weight : namedParameters().values()) {
+        weight.lend(settled);
+        lent.add(weight);
+      }
+      return work.get();
+    } finally {
+      lent.forEach(Parameter::takeBack);
+    }
   }
 
   /**

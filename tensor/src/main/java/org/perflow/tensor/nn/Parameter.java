@@ -24,6 +24,11 @@ public final class Parameter {
   private @Nullable UnaryOperator<Tensor> change;
   private volatile @Nullable PackedFilters packed; // in the place of the value
   private boolean packs;
+  private @Nullable Home home; // while a copy stands for it
+
+  /** What a weight is when no copy elsewhere stands for it. */
+  private record Home(
+      Device device, @Nullable Tensor value, @Nullable UnaryOperator<Tensor> change) {}
 
   Parameter(Init init, long... shape) {
     this.init = init;
@@ -72,6 +77,33 @@ public final class Parameter {
         moved = scope.release(placed(value.detach()));
       }
       value(moved);
+    }
+  }
+
+  /** A copy on {@code other} of what the value is now stands for it, until {@link #takeBack}. */
+  void lend(Device other) {
+    if (home != null) {
+      throw new IllegalStateException("this weight is lent to " + device + " already");
+    }
+    Tensor copy;
+    try (Scope scope = Scope.open();
+        NoGrad guard = NoGrad.enter()) {
+      copy = scope.release(placed(value().detach(), other));
+    }
+    home = new Home(device, value, change);
+    device = other;
+    value = copy;
+    change = null;
+  }
+
+  void takeBack() {
+    Home before = home;
+    if (before != null) {
+      close();
+      device = before.device();
+      value = before.value();
+      change = before.change();
+      home = null;
     }
   }
 
@@ -162,8 +194,12 @@ public final class Parameter {
    * multiplies them in; owned by the caller's scope.
    */
   public Tensor placed(Tensor tensor) {
-    Tensor moved = tensor.to(device);
-    return device.kind() == Device.Kind.CUDA && shape.length == 4 ? moved.channelsLast() : moved;
+    return placed(tensor, device);
+  }
+
+  private Tensor placed(Tensor tensor, Device where) {
+    Tensor moved = tensor.to(where);
+    return where.kind() == Device.Kind.CUDA && shape.length == 4 ? moved.channelsLast() : moved;
   }
 
   /**
