@@ -1,5 +1,7 @@
 package org.perflow.cli;
 
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.accelerate.Benchmark;
 import org.perflow.cli.options.ComputeOption;
@@ -16,21 +18,26 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "benchmark",
     description =
-        "Measures seconds and peak memory of a model of its published size with random weights, so"
-            + " without a download: a picture in four steps, or with --train one training step on"
-            + " one picture, beside what the plan of memory says. --train keeps a teacher in float16,"
-            + " float32 weights, gradients, averages and moments (22 bytes a weight of the U-Net) and"
-            + " uses gradient checkpointing; --moments int8 and --lora-rank take less.",
+        "Measures seconds and peak memory of a model, without a download where it is one of a"
+            + " published size with random weights: a picture in four steps, or with --train one"
+            + " training step on one picture, beside what the plan of memory says. --train keeps a"
+            + " teacher in float16, float32 weights, gradients, averages and moments (22 bytes a"
+            + " weight of the U-Net) and uses gradient checkpointing; --moments int8 and"
+            + " --lora-rank take less.",
     footer = {
       "",
       "Examples:",
       "  perflow benchmark sd1 --train",
       "  perflow benchmark sd1 --train --lora-rank 32",
-      "  perflow benchmark sdxl --size 512"
+      "  perflow benchmark sdxl --size 512 --dtype bfloat16",
+      "  perflow benchmark models/emoji-64 --size 64 --threads 1"
     })
 final class BenchmarkCommand extends Verb {
-  @Parameters(paramLabel = "FAMILY", description = "sd1, sd2 or sdxl.")
-  Family family;
+  @Parameters(
+      paramLabel = "MODEL",
+      description =
+          "sd1, sd2 or sdxl, of random weights; or the folder, file or name on the hub of a model.")
+  String model;
 
   @Option(
       names = "--size",
@@ -78,7 +85,7 @@ final class BenchmarkCommand extends Verb {
     if (threads != null) {
       Device.threads(threads);
     }
-    Benchmark.Measured measured =
+    Benchmark benchmark =
         Benchmark.of(size)
             .with(
                 b ->
@@ -87,13 +94,18 @@ final class BenchmarkCommand extends Verb {
                         .compute(compute.chosen())
                         .device(compute.device())
                         .moments(moments)
-                        .lora(LoraOptions.DEFAULTS.withLoraRank(loraRank)))
-            .run(family);
+                        .lora(LoraOptions.DEFAULTS.withLoraRank(loraRank)));
+    Optional<Family> family =
+        Stream.of(Family.values())
+            .filter(known -> known.name().equalsIgnoreCase(model))
+            .findFirst();
+    Benchmark.Measured measured =
+        family.isPresent() ? benchmark.run(family.get()) : benchmark.run(fetch(model));
     report(measured, text(measured));
   }
 
   private static String text(Benchmark.Measured m) {
-    String model = "%s, %,d weights, %s".formatted(m.family(), m.unetWeights(), m.dtype());
+    String model = "%s, %,d weights, %s".formatted(m.model(), m.unetWeights(), m.dtype());
     Benchmark.Sampled sampled = m.sample();
     if (sampled == null) {
       return "%s: a training step at %d pixels in %.1f s (%.1f of a core), peak %.2f GB (planned: %.2f), loss %.4f"

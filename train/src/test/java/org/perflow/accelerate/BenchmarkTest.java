@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
-import org.perflow.io.WeightsKind.Family;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
@@ -19,13 +18,13 @@ class BenchmarkTest {
   void drawsAndTrains() throws IOException {
     try (DiffusionModel model = DiffusionModel.load(TINY, DType.F32);
         Rng rng = Rng.seeded(0)) {
-      Benchmark.Measured drawn = Benchmark.of(32).measure(Family.SD1, model, rng);
+      Benchmark.Measured drawn = Benchmark.of(32).measure("tiny", model, rng);
       Benchmark.Measured measured =
           Benchmark.of(32)
               .withDevice(Device.CPU)
               .withTrain(true)
               .withSolvingSteps(2)
-              .measure(Family.SD1, model, rng);
+              .measure("tiny", model, rng);
       assertThat(measured.loss()).isFinite().isPositive();
       assertThat(measured.train().seconds()).isPositive();
       assertThat(drawn.sample().cost().coreSeconds()).isPositive();
