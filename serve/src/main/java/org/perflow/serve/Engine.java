@@ -22,9 +22,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.perflow.models.DiffusionModel;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.pipeline.Request;
-import org.perflow.serve.RefusedException.Reason;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -201,7 +199,7 @@ public final class Engine implements AutoCloseable {
    *     there is not, or where the queue is full
    */
   public Job submit(JobRequest request, Caller caller) {
-    check(request);
+    request.check(options);
     return queue.submit(request, caller, unused -> {});
   }
 
@@ -211,7 +209,7 @@ public final class Engine implements AutoCloseable {
    * @param source what {@link #restore} will read the request from
    */
   public Job submit(JobRequest request, Caller caller, ObjectNode source) {
-    check(request);
+    request.check(options);
     return queue.submit(
         request,
         caller,
@@ -236,7 +234,7 @@ public final class Engine implements AutoCloseable {
       JobRequest request;
       try {
         request = reader.apply(entry.source());
-        check(request);
+        request.check(options);
       } catch (RuntimeException e) { // a model that is not served any more
         LOG.error("a job of before cannot be drawn now id={}", entry.id(), e);
         continue;
@@ -246,40 +244,6 @@ public final class Engine implements AutoCloseable {
         job.restore(entry.pictures());
       }
       queue.restore(job);
-    }
-  }
-
-  private void check(JobRequest request) {
-    EngineOptions.Limits limits = options.limits();
-    Request drawn = request.request();
-    require(request.count(), limits.count(), "pictures");
-    require(drawn.steps() == null ? 1 : drawn.steps(), limits.steps(), "steps");
-    require(drawn.prompt().length(), limits.promptLength(), "characters of prompt");
-    if (drawn.negativePrompt() != null) {
-      require(
-          drawn.negativePrompt().length(), limits.promptLength(), "characters of negative prompt");
-    }
-    require(
-        (long) Math.max(1, drawn.width()) * Math.max(1, drawn.height()), limits.pixels(), "pixels");
-    known("model", request.model(), options.models());
-    request.loras().keySet().forEach(name -> known("LoRA", name, options.loras()));
-    request.controls().forEach(use -> known("ControlNet", use.net(), options.controlNets()));
-    if (request.scheduler() != null && !SchedulerConfig.NAMES.contains(request.scheduler())) {
-      throw ModelStore.unknown("sampler", request.scheduler(), SchedulerConfig.NAMES);
-    }
-  }
-
-  private static void require(long asked, long most, String what) {
-    if (asked > most) {
-      throw new RefusedException(
-          Reason.BAD_REQUEST,
-          "%,d %s are more than the %,d that one request may ask for".formatted(asked, what, most));
-    }
-  }
-
-  private static void known(String what, String name, Map<String, ?> known) {
-    if (!known.containsKey(name)) {
-      throw ModelStore.unknown(what, name, known.keySet());
     }
   }
 

@@ -5,7 +5,9 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.picture.PictureFormat;
+import org.perflow.models.SchedulerConfig;
 import org.perflow.pipeline.Request;
+import org.perflow.serve.RefusedException.Reason;
 
 /**
  * What a job is to draw. Immutable.
@@ -65,5 +67,43 @@ public record JobRequest(
   Object kind() {
     Request alike = request.withPrompt("").withNegativePrompt(null).withSeed(0);
     return new JobRequest(model, alike, 1, scheduler, loras, controls, PictureFormat.PNG, 90);
+  }
+
+  /**
+   * Looks for what can be told without the model.
+   *
+   * @throws RefusedException where it asks for more than {@code options} allow, or for what is not
+   *     there
+   */
+  void check(EngineOptions options) {
+    EngineOptions.Limits limits = options.limits();
+    require(count, limits.count(), "pictures");
+    require(request.steps() == null ? 1 : request.steps(), limits.steps(), "steps");
+    require(request.prompt().length(), limits.promptLength(), "characters of prompt");
+    if (request.negativePrompt() != null) {
+      require(
+          request.negativePrompt().length(),
+          limits.promptLength(),
+          "characters of negative prompt");
+    }
+    require(
+        (long) Math.max(1, request.width()) * Math.max(1, request.height()),
+        limits.pixels(),
+        "pixels");
+    ModelStore.find(options.models(), "model", model);
+    loras.keySet().forEach(name -> ModelStore.find(options.loras(), "LoRA", name));
+    controls.forEach(use -> ModelStore.find(options.controlNets(), "ControlNet", use.net()));
+    if (scheduler != null && !SchedulerConfig.NAMES.contains(scheduler)) {
+      throw ModelStore.unknown("sampler", scheduler, SchedulerConfig.NAMES);
+    }
+  }
+
+  /** Refuses more than is allowed. */
+  static void require(long asked, long most, String what) {
+    if (asked > most) {
+      throw new RefusedException(
+          Reason.BAD_REQUEST,
+          "%,d %s are more than the %,d that one request may ask for".formatted(asked, what, most));
+    }
   }
 }

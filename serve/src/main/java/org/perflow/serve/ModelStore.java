@@ -141,7 +141,7 @@ final class ModelStore implements AutoCloseable {
     return find(options.loras(), "LoRA", name);
   }
 
-  private static Path find(Map<String, Path> known, String what, String name) {
+  static Path find(Map<String, Path> known, String what, String name) {
     return Optional.ofNullable(known.get(name))
         .orElseThrow(() -> unknown(what, name, known.keySet()));
   }

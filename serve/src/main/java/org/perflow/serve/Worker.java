@@ -6,7 +6,6 @@ import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -16,7 +15,6 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.models.DiffusionModel;
-import org.perflow.models.SchedulerConfig;
 import org.perflow.models.lora.AppliedLoras;
 import org.perflow.pipeline.Control;
 import org.perflow.pipeline.Pipeline;
@@ -171,9 +169,6 @@ final class Worker implements Runnable {
 
   private Pipeline pipeline(Loaded loaded, @Nullable ObjectNode lorasOwn, JobRequest request) {
     if (request.scheduler() != null) {
-      if (!SchedulerConfig.NAMES.contains(request.scheduler())) {
-        throw ModelStore.unknown("sampler", request.scheduler(), SchedulerConfig.NAMES);
-      }
       return loaded.pipeline().withScheduler(request.scheduler());
     }
     return lorasOwn == null
@@ -188,18 +183,8 @@ final class Worker implements Runnable {
     BufferedImage image = request.image();
     int width = request.width() > 0 ? request.width() : image == null ? own : image.getWidth();
     int height = request.height() > 0 ? request.height() : image == null ? own : image.getHeight();
-    if ((long) width * height > options.limits().pixels()) {
-      throw new RefusedException(
-          Reason.BAD_REQUEST,
-          "size %dx%d is more than the %,d pixels allowed"
-              .formatted(width, height, options.limits().pixels()));
-    }
-    if (request.steps() > options.limits().steps()) {
-      throw new RefusedException(
-          Reason.BAD_REQUEST,
-          "%d steps are more than the %d allowed"
-              .formatted(request.steps(), options.limits().steps()));
-    }
+    JobRequest.require((long) width * height, options.limits().pixels(), "pixels");
+    JobRequest.require(request.steps(), options.limits().steps(), "steps");
     boolean guided = !request.guidance().isNone();
     for (int pictures = wanted; ; pictures /= 2) {
       long bytes =
@@ -309,7 +294,7 @@ final class Worker implements Runnable {
       drawn = index + 1;
       Unit unit = units.get(index);
       JobRequest asked = unit.job().request();
-      Map<String, String> settings = settings(pipe, unit.request(), asked, loaded.name());
+      Map<String, String> settings = PictureSettings.of(pipe, unit.request(), asked);
       DrawnPicture done =
           new DrawnPicture(
               picture, unit.request().seed(), asked.format(), asked.quality(), settings);
@@ -320,60 +305,5 @@ final class Worker implements Runnable {
         over.accept(unit.job());
       }
     }
-  }
-
-  /** How a picture was drawn, in the words of {@code perflow generate}. */
-  private static Map<String, String> settings(
-      Pipeline pipe, Request asked, JobRequest job, String model) {
-    Request request = pipe.complete(asked);
-    Map<String, String> settings = new LinkedHashMap<>();
-    settings.put("prompt", request.prompt());
-    if (request.negativePrompt() != null) {
-      settings.put("negative_prompt", request.negativePrompt());
-    }
-    settings.put("seed", Long.toString(request.seed()));
-    settings.put("steps", Integer.toString(request.steps()));
-    settings.put("guidance", request.guidance().toString());
-    settings.put("scheduler", pipe.model().schedulerConfig().path("_class_name").asText());
-    if (request.guidanceRescale() > 0) {
-      settings.put("guidance_rescale", Double.toString(request.guidanceRescale()));
-    }
-    if (request.image() != null) {
-      settings.put("strength", Double.toString(request.strength()));
-    }
-    if (request.mask() != null) {
-      settings.put("mask", "true");
-    }
-    if (!job.controls().isEmpty()) {
-      settings.put("controlnet", words(job.controls()));
-    }
-    if (request.longPrompts()) {
-      settings.put("long_prompts", "true");
-    }
-    if (request.vaeTiling()) {
-      settings.put("vae_tiling", "true");
-    }
-    if (request.clipSkip() > 0) {
-      settings.put("clip_skip", Integer.toString(request.clipSkip()));
-    }
-    if (!job.loras().isEmpty()) {
-      settings.put(
-          "lora",
-          job.loras().entrySet().stream()
-              .map(lora -> lora.getKey() + ":" + lora.getValue())
-              .sorted()
-              .collect(Collectors.joining(" ")));
-    }
-    settings.put("model", model);
-    settings.put("software", "perflow");
-    return settings;
-  }
-
-  private static String words(List<JobRequest.ControlUse> controls) {
-    return controls.stream()
-        .map(
-            use ->
-                "%s (scale %s, %s to %s)".formatted(use.net(), use.scale(), use.start(), use.end()))
-        .collect(Collectors.joining("; "));
   }
 }

@@ -51,8 +51,17 @@ final class Body {
     }
   }
 
-  /** The bytes. */
-  byte[] bytes(Context ctx) {
+  /** What is said to be JSON, for {@link #fields(byte[])}. */
+  byte[] json(Context ctx) {
+    String type = String.valueOf(ctx.contentType()).toLowerCase(Locale.ROOT);
+    if (!type.startsWith("application/json")) {
+      throw new Problem(
+          415, "the content type is %s; want application/json".formatted(brief(type)), null);
+    }
+    return bytes(ctx);
+  }
+
+  private byte[] bytes(Context ctx) {
     checkLength(ctx);
     long begin = System.nanoTime();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
@@ -81,12 +90,7 @@ final class Body {
 
   /** A JSON object. */
   Fields fields(Context ctx) {
-    String type = String.valueOf(ctx.contentType()).toLowerCase(Locale.ROOT);
-    if (!type.startsWith("application/json")) {
-      throw new Problem(
-          415, "the content type is %s; want application/json".formatted(brief(type)), null);
-    }
-    return fields(bytes(ctx));
+    return fields(json(ctx));
   }
 
   Fields fields(byte[] json) {

@@ -96,7 +96,7 @@ final class Jobs implements Dialect {
   // ---------------------------------------------------------------- jobs
 
   private void submit(Context ctx) {
-    byte[] json = body.bytes(ctx);
+    byte[] json = body.json(ctx);
     Fields fields = body.fields(json);
     JobRequest request = request(fields, engine);
     fields.values().put("seed", request.request().seed()); // drawn again, it is the same picture

@@ -62,7 +62,7 @@ final class OllamaImages implements Dialect {
   }
 
   private void generate(Context ctx) {
-    byte[] json = body.bytes(ctx);
+    byte[] json = body.json(ctx);
     Fields fields = body.fields(json);
     String prompt = fields.text("prompt");
     if (prompt == null) {

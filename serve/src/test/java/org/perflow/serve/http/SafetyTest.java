@@ -11,6 +11,7 @@ import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.Socket;
+import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -105,13 +106,20 @@ class SafetyTest {
     assertThat(raw("GET /api/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"))
         .startsWith("HTTP/1.1 403");
     // A form's content types need no leave from the browser.
-    HttpResponse<String> form =
-        Serving.send(
-            serving
-                .to("/sdapi/v1/options")
-                .header("Content-Type", "text/plain")
-                .POST(java.net.http.HttpRequest.BodyPublishers.ofString("{}")));
-    assertThat(form.statusCode()).isEqualTo(415);
+    for (String path :
+        List.of(
+            "/v1/images/generations",
+            "/sdapi/v1/txt2img",
+            "/sdapi/v1/options",
+            "/api/generate",
+            "/api/jobs")) {
+      HttpRequest.Builder form =
+          serving
+              .to(path)
+              .header("Content-Type", "text/plain")
+              .POST(HttpRequest.BodyPublishers.ofString("{\"prompt\": \"x\"}"));
+      assertThat(Serving.send(form).statusCode()).as(path).isEqualTo(415);
+    }
   }
 
   @Test
