@@ -11,7 +11,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.picture.PngText;
 import org.perflow.serve.Engine;
@@ -29,7 +28,6 @@ final class A1111 implements Dialect {
 
   private final Engine engine;
   private final Body body;
-  private final Map<String, Job> current = new ConcurrentHashMap<>(); // of each client
   private final Map<String, String> chosen =
       Collections.synchronizedMap(
           new LinkedHashMap<>() {
@@ -82,12 +80,10 @@ final class A1111 implements Dialect {
   private void draw(Context ctx, boolean fromImage) throws IOException {
     byte[] json = body.json(ctx);
     Fields fields = body.fields(json);
-    String client = Access.clientOf(ctx);
     String named = A1111Request.model(fields);
-    String model = modelFor(named == null ? chosen.get(client) : named);
+    String model = modelFor(named == null ? chosen.get(Access.clientOf(ctx)) : named);
     JobRequest asked = A1111Request.read(fields, model, fromImage);
     Job job = engine.submit(asked, Access.caller(ctx, json, true));
-    current.put(client, job);
     job.watch();
     try {
       Job.Snapshot end = Waiting.forEnd(ctx, job, now -> {});
@@ -97,7 +93,6 @@ final class A1111 implements Dialect {
       ctx.json(A1111Answer.of(fields, job, end));
     } finally {
       job.unwatch();
-      current.remove(client, job);
     }
   }
 
@@ -115,8 +110,17 @@ final class A1111 implements Dialect {
 
   // ---------------------------------------------------------------- while it draws
 
+  /** What is drawn for this client, or will be next. */
+  private Optional<Job> current(Context ctx) {
+    String client = Access.clientOf(ctx);
+    return engine.unfinished().stream()
+        .filter(job -> job.caller().client().equals(client))
+        .filter(job -> job.caller().fingerprint().startsWith(ROOT))
+        .findFirst();
+  }
+
   private Map<String, Object> progress(Context ctx) {
-    Optional<Job> job = Optional.ofNullable(current.get(Access.clientOf(ctx)));
+    Optional<Job> job = current(ctx);
     Job.Snapshot now = job.map(Job::now).orElse(null);
     double part = now == null ? 0 : now.progress();
     double seconds =
@@ -145,10 +149,7 @@ final class A1111 implements Dialect {
 
   /** Ends what this client has drawn, and nobody else's. */
   private void interrupt(Context ctx) {
-    Job job = current.get(Access.clientOf(ctx));
-    if (job != null) {
-      engine.cancel(job, "its client interrupted it");
-    }
+    current(ctx).ifPresent(job -> engine.cancel(job, "its client interrupted it"));
     ctx.json(Map.of());
   }
 

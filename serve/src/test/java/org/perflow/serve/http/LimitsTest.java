@@ -83,6 +83,22 @@ class LimitsTest {
   }
 
   @Test
+  void anInterruptEndsWhatIsDrawnAndNotWhatWaits() throws Exception {
+    try (Serving serving = Serving.start()) {
+      CompletableFuture<HttpResponse<String>> first = draw(serving, LONG);
+      Job job = drawn(serving);
+      CompletableFuture<HttpResponse<String>> second = draw(serving, "{'prompt':'moon'}");
+      while (serving.server.engine().waiting() == 0) {
+        Thread.sleep(20);
+      }
+      assertThat(task(serving)).isEqualTo(job.id());
+      serving.post("/sdapi/v1/interrupt", "{}");
+      assertThat(Serving.json(first.get()).path("info").asText()).contains("\"interrupted\": true");
+      assertThat(Serving.json(second.get()).path("images")).hasSize(1);
+    }
+  }
+
+  @Test
   void whatTakesTooLongEndsAndWhatIsOldIsGone() throws Exception {
     ServerOptions options =
         ServerOptions.of(
