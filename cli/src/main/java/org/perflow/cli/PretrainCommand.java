@@ -13,10 +13,8 @@ import org.perflow.cli.terminal.StopOnInterrupt;
 import org.perflow.io.Installation;
 import org.perflow.io.Json;
 import org.perflow.io.Overrides;
-import org.perflow.memory.Planner;
-import org.perflow.memory.Workload;
-import org.perflow.train.Pretraining;
-import org.perflow.train.Pretraining.Keep;
+import org.perflow.pretrain.Pretraining;
+import org.perflow.pretrain.Pretraining.Keep;
 import org.perflow.train.ProgressListener;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
@@ -138,19 +136,18 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     List<Path> shards = ImportProgress.shards(from, data, err());
     Set<Keep> kept = kept();
     TrainOptions options = Overrides.apply(TrainOptions.DEFAULTS, train.changes());
-    Workload work = Workload.ofPretraining(from, shards, options, !keepTextEncoder);
-    if (lowMemory) {
-      work = Planner.fitted(work).orElse(work);
-    }
-    err().println(Planner.plan(work).text());
     Pretraining pretraining =
         Pretraining.like(from)
             .data(shards)
             .keep(kept)
             .vaeSteps(vaeSteps)
-            .train(work.train())
+            .train(options)
             .out(out);
+    if (lowMemory) {
+      pretraining = pretraining.lowMemory();
+    }
     if (dryRun) {
+      err().println(pretraining.memory().text());
       out().println(Json.MAPPER.writeValueAsString(pretraining.config().json()));
       return;
     }

@@ -62,6 +62,7 @@ class ArchitectureTest {
         List.of(
             "org.perflow.delta..",
             "org.perflow.train..",
+            "org.perflow.pretrain..",
             "org.perflow.distill..",
             "org.perflow.accelerate..",
             "org.perflow.evaluate..",

@@ -79,6 +79,7 @@ class JavadocExamplesTest {
               "org.perflow.evaluate.*",
               "org.perflow.io.*",
               "org.perflow.pipeline.*",
+              "org.perflow.pretrain.*",
               "org.perflow.report.*",
               "org.perflow.serve.http.*",
               "org.perflow.tensor.DType",

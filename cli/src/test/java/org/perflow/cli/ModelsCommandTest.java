@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -21,6 +22,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.perflow.io.Images;
 import org.perflow.io.Json;
+import org.perflow.io.Sample;
+import org.perflow.io.ShardWriter;
+import org.perflow.io.picture.PictureEncoder;
+import org.perflow.io.picture.PictureFormat;
 
 /** Models by name, from a hub that runs in a process of its own and serves those of the tests. */
 @Timeout(300)
@@ -43,8 +48,22 @@ class ModelsCommandTest {
             EMOJI + "=" + ROOT.resolve("models/emoji-64-perflow"),
             "tiny-org/teacher=" + ROOT.resolve("models/emoji-64"),
             "tiny-org/sd15=" + GOLDEN.resolve("sd15"),
+            "tiny-org/half=" + variantAlone(GOLDEN.resolve("sd15"), shared.resolve("half")),
             "tiny-org/control=" + GOLDEN.resolve("controlnet-sd15"),
             "tiny-org/readme=" + lora);
+  }
+
+  /** A copy whose weights are called fp16's, as many repositories have nothing else. */
+  private static Path variantAlone(Path model, Path copy) throws IOException {
+    try (Stream<Path> files = Files.walk(model)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        String name = model.relativize(file).toString();
+        Path target = copy.resolve(name.replace(".safetensors", ".fp16.safetensors"));
+        Files.createDirectories(target.getParent());
+        Files.copy(file, target);
+      }
+    }
+    return copy;
   }
 
   @AfterAll
@@ -89,6 +108,43 @@ class ModelsCommandTest {
     assertThat(pixels(fetched)).isEqualTo(pixels(local));
     System.setProperty("HF_HUB_OFFLINE", "1");
     assertThat(pixels(generate(EMOJI))).isEqualTo(pixels(local));
+  }
+
+  private Path shard() throws IOException {
+    Path file = folder.resolve("train-0.tar");
+    byte[] png =
+        PictureEncoder.encode(
+            new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB),
+            PictureFormat.PNG,
+            0,
+            Map.of());
+    try (ShardWriter writer = new ShardWriter(file)) {
+      for (int i = 0; i < 2; i++) {
+        writer.write(new Sample("", "p" + i, png, "night", Json.MAPPER.createObjectNode()));
+      }
+      writer.finish();
+    }
+    return file;
+  }
+
+  @Test
+  void aModelThatHasAVariantAloneIsDrawnWithAndLearntFrom() throws IOException {
+    String[] small = {"--steps=2", "--width=32", "--height=32"};
+    assertThat(pixels(generate("tiny-org/half", small)))
+        .isEqualTo(pixels(generate("tiny-org/sd15", small)));
+    Path out = folder.resolve("run");
+    Commands made =
+        Commands.run(
+            "accelerate",
+            "--teacher=tiny-org/half",
+            "--data=" + shard(),
+            "--steps=1",
+            "--batch=2",
+            "--solving-steps=1",
+            "--evaluate=0",
+            "--out=" + out);
+    assertThat(made.exitCode()).as(made.err()).isZero();
+    assertThat(out.resolve("student/delta.safetensors")).isNotEmptyFile();
   }
 
   @Test

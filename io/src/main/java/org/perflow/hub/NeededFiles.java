@@ -170,25 +170,48 @@ final class NeededFiles {
 
   private List<RepositoryFile> weights(String folder) throws IOException {
     List<String> names = tree.namesIn(folder);
-    String best = choose(names, variant, folder);
+    String best = variant == null ? unasked(names, folder) : choose(names, variant, folder);
     if (best == null) {
       return List.of();
     }
     variantFound |= variant != null && best.contains("." + variant + ".");
-    return withShards(folder + (variant == null ? fetchedBefore(best, names, folder) : best));
+    return withShards(folder + best);
   }
 
-  /** The best weights, unless those of a variant are here already and these are not. */
-  private String fetchedBefore(String best, List<String> names, String folder) throws IOException {
-    if (!isHere(withShards(folder + best, true))) {
-      for (String other : variantsIn(names)) {
-        String instead = choose(names, other, folder);
-        if (instead != null && isHere(withShards(folder + instead, true))) {
-          return instead;
+  /** The plain weights or what there is instead, unless only those of a variant are here. */
+  private @Nullable String unasked(List<String> names, String folder) throws IOException {
+    String here = variantThatIsHere(names, folder);
+    try {
+      String best = choose(names, null, folder);
+      return best == null || here == null || isHere(withShards(folder + best, true)) ? best : here;
+    } catch (FormatException e) {
+      if (here != null) {
+        return here;
+      }
+      String first = variantsIn(names).iterator().next();
+      throw new HubException(
+          HubException.Kind.ABSENT,
+          "%s has weights of the variants %s and no plain ones: perflow models fetch %s --variant %s takes one, which is used from then on"
+              .formatted(name, variants(folder), name, first),
+          e);
+    }
+  }
+
+  private @Nullable String variantThatIsHere(List<String> names, String folder)
+      throws IOException {
+    for (String each : variantsIn(names)) {
+      try {
+        String file = choose(names, each, folder);
+        if (file != null
+            && file.contains("." + each + ".")
+            && isHere(withShards(folder + file, true))) {
+          return file;
         }
+      } catch (FormatException e) {
+        continue; // it is a variant of something else, such as a LoRA
       }
     }
-    return best;
+    return null;
   }
 
   private @Nullable String choose(List<String> names, @Nullable String which, String folder)

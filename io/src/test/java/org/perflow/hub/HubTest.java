@@ -215,6 +215,27 @@ class HubTest {
         .hasMessageContaining("no weights of the variant int8; it has fp16");
   }
 
+  /** Only "models fetch" can name a variant: other commands take what there is. */
+  @Test
+  void aVariantThatIsAllThereIsIsTaken() throws IOException {
+    SortedMap<String, byte[]> files = new TreeMap<>();
+    files.put("config.json", "{}".getBytes(UTF_8));
+    files.put("model.fp16.safetensors", bytes(1, 100));
+    files.put("model.bf16.safetensors", bytes(2, 100));
+    server.commit("tiny/half", "main", files);
+    assertThat(files(hub().resolve("tiny/half")))
+        .containsExactly("config.json", "model.fp16.safetensors");
+    files.remove("model.fp16.safetensors");
+    files.put("model.int8.safetensors", bytes(3, 100));
+    server.commit("tiny/several", "main", files);
+    assertThat(refusal(hub(), "tiny/several"))
+        .hasMessageContaining("has weights of the variants bf16, int8 and no plain ones")
+        .hasMessageContaining("perflow models fetch tiny/several --variant bf16");
+    hub().withVariant("int8").resolve("tiny/several");
+    assertThat(files(hub().resolve("tiny/several")))
+        .containsExactly("config.json", "model.int8.safetensors");
+  }
+
   @Test
   void shardsAreThoseThatTheIndexNames() throws IOException {
     SortedMap<String, byte[]> files = new TreeMap<>();

@@ -330,11 +330,20 @@ public record DiffusionModel(
   /** The same on a device. */
   public static DiffusionModel random(Family family, DType as, Rng rng, Device device)
       throws IOException {
+    DiffusionModel model = randomReaders(family, as, rng, device);
+    model.unet.initialise(rng, as);
+    return model;
+  }
+
+  /** The same with a U-Net that has no weights yet. */
+  public static DiffusionModel randomReaders(Family family, DType as, Rng rng, Device device)
+      throws IOException {
     JsonNode files = FamilyConfigs.published(family);
     var unet = new UNet2DConditionModel(UNetConfig.of(files.path("unet/config.json")));
     var vae = new AutoencoderKL(VaeConfig.of(files.path("vae/config.json")));
     var text = new CLIPTextModel(ClipTextConfig.of(files.path("text_encoder/config.json")));
-    for (Module part : List.of(unet, vae, text)) {
+    unet.to(device);
+    for (Module part : List.of(vae, text)) {
       part.to(device);
       part.initialise(rng, as);
     }

@@ -32,22 +32,36 @@ final class Transformer2DModel extends Module {
     projOut = child("proj_out", new Projection(channels, config.useLinearProjection()));
   }
 
-  /** x [B, C, H, W] and text [B, L, D] to [B, C, H, W]; a block of {@link Tape}. */
+  /**
+   * x [B, C, H, W] and text [B, L, D] to [B, C, H, W]; each transformer block is one of {@link
+   * Tape}, the first with what is before it, the last with what is behind.
+   */
   Tensor forward(Tensor x, Tensor text) {
-    return Tape.block(inputs -> compute(inputs.get(0), inputs.get(1)), x, text);
+    Tensor h = x;
+    int last = blocks.size() - 1;
+    for (int i = 0; i < last; i++) {
+      int at = i;
+      h = Tape.block(inputs -> inner(at, inputs.get(0), inputs.get(1)), h, text);
+    }
+    return last == 0
+        ? Tape.block(in -> outer(inner(0, in.get(0), in.get(1)), in.get(0)), x, text)
+        : Tape.block(in -> outer(inner(last, in.get(0), in.get(1)), in.get(2)), h, text, x);
   }
 
-  private Tensor compute(Tensor x, Tensor text) {
-    long batch = x.size(0);
-    long channels = x.size(1);
-    // With channels innermost in memory, as the U-Net keeps them, both changes of shape are free.
-    Tensor h = norm.forward(x).permute(0, 2, 3, 1).reshape(batch, -1, channels); // [B, H·W, C]
-    h = projIn.forward(h);
-    for (Block block : blocks) {
-      h = block.forward(h, text);
-    }
-    h = projOut.forward(h).reshape(batch, x.size(2), x.size(3), channels);
-    return h.permute(0, 3, 1, 2).add(x);
+  /** One of the blocks, [B, H·W, C]; the first begins with the map. */
+  private Tensor inner(int at, Tensor h, Tensor text) {
+    return blocks.get(at).forward(at == 0 ? pixels(h) : h, text);
+  }
+
+  // With channels innermost in memory, as the U-Net keeps them, both changes of shape are free.
+
+  private Tensor pixels(Tensor x) {
+    return projIn.forward(norm.forward(x).permute(0, 2, 3, 1).reshape(x.size(0), -1, x.size(1)));
+  }
+
+  private Tensor outer(Tensor h, Tensor x) {
+    Tensor map = projOut.forward(h).reshape(x.size(0), x.size(2), x.size(3), x.size(1));
+    return map.permute(0, 3, 1, 2).add(x);
   }
 
   /**

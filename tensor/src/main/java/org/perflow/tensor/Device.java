@@ -3,7 +3,9 @@ package org.perflow.tensor;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalLong;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.SizeTPair;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 
@@ -195,6 +197,16 @@ public record Device(Kind kind, int index) {
       var allocated = statistics.allocated_bytes(); // the first is of blocks of every size
       return new Memory(
           allocated.current(), statistics.reserved_bytes().current(), allocated.peak());
+    }
+  }
+
+  /** Bytes that it has, in use or not; empty where it is no GPU of CUDA. */
+  public OptionalLong capacity() {
+    if (kind != Kind.CUDA) {
+      return OptionalLong.empty();
+    }
+    try (SizeTPair freeAndAll = torch.getMemoryInfo((byte) index)) {
+      return OptionalLong.of(freeAndAll.second());
     }
   }
 

@@ -87,12 +87,17 @@ public final class Accelerator {
   /** A method and what is changed of the settings that suit the teacher. */
   record Choice<O extends Record>(Method<O> method, UnaryOperator<O> settings) {}
 
-  /** What is chosen. */
+  /**
+   * What is chosen.
+   *
+   * @param known what the data hold, where they were read for a plan of memory already
+   */
   @RecordBuilder
   record Settings(
       Path teacher,
       @Nullable Path start,
       List<Path> data,
+      @Nullable Catalogue known,
       Choice<?> choice,
       TrainOptions train,
       @Nullable LoraOptions lora,
@@ -133,6 +138,7 @@ public final class Accelerator {
             teacher,
             null,
             List.of(),
+            null,
             new Choice<>(PerflowMethod.MEASURED, UnaryOperator.identity()),
             TrainOptions.DEFAULTS,
             null,
@@ -151,7 +157,7 @@ public final class Accelerator {
 
   /** The same from a list. */
   public Accelerator data(List<Path> shardsOrFolders) {
-    return new Accelerator(settings.withData(List.copyOf(shardsOrFolders)));
+    return new Accelerator(settings.withData(List.copyOf(shardsOrFolders)).withKnown(null));
   }
 
   /** Folder of an earlier student to go on from; else the student starts as the teacher. */
@@ -270,10 +276,11 @@ public final class Accelerator {
   private Student made(StudentRun<?> run, boolean resume, TrainListener... listeners)
       throws IOException {
     try (FolderLock lock = FolderLock.take(run.out())) { // before data are read for the plan
-      MemoryPlan plan = Planner.plan(run.workload());
+      Catalogue data = catalogue(run);
+      MemoryPlan plan = Planner.plan(run.workload(data));
       tell(plan.text(), listeners);
-      Trainer.Result result = run.train(resume, listeners);
-      EqualCost bought = settings.evaluate() == 0 ? null : bought(run);
+      Trainer.Result result = run.train(data, resume, listeners);
+      EqualCost bought = settings.evaluate() == 0 ? null : bought(run, data);
       if (bought != null) {
         tell(bought.sentence(), listeners);
       }
@@ -297,14 +304,15 @@ public final class Accelerator {
   }
 
   /** On captions that were held out from training where there are some, else on those of it. */
-  private EqualCost bought(StudentRun<?> run) throws IOException {
+  private EqualCost bought(StudentRun<?> run, Catalogue data) throws IOException {
     List<Path> shards;
     try {
       shards = Shards.test(settings.data());
     } catch (FormatException e) { // nothing was held out
       shards = run.shards();
     }
-    List<String> captions = Catalogue.of(shards).samples().stream().map(Sample::caption).toList();
+    Catalogue drawn = shards.equals(data.shards()) ? data : Catalogue.of(shards);
+    List<String> captions = drawn.samples().stream().map(Sample::caption).toList();
     return EqualCost.measure(
         run.teacher(),
         run.student(),
@@ -314,6 +322,12 @@ public final class Accelerator {
         run.train().device());
   }
 
+  /** What the data hold: every picture is passed once, which takes long where they are many. */
+  private Catalogue catalogue(StudentRun<?> run) throws IOException {
+    Catalogue known = settings.known();
+    return known == null ? Catalogue.of(run.shards()) : known;
+  }
+
   /** The effective settings, as the run's {@code config.json} has them. */
   public RunConfig config() throws IOException {
     return prepare().config();
@@ -321,7 +335,8 @@ public final class Accelerator {
 
   /** What the run will take in memory, and what would make it fit where it does not. */
   public MemoryPlan memory() throws IOException {
-    return Planner.plan(prepare().workload());
+    StudentRun<?> run = prepare();
+    return Planner.plan(run.workload(catalogue(run)));
   }
 
   /**
@@ -331,11 +346,13 @@ public final class Accelerator {
    * @throws IllegalArgumentException where all of them do not make it fit
    */
   public Accelerator lowMemory() throws IOException {
-    Workload work = prepare().workload();
+    StudentRun<?> run = prepare();
+    Catalogue data = catalogue(run);
+    Workload work = run.workload(data);
     Workload less =
         Planner.fitted(work)
             .orElseThrow(() -> new IllegalArgumentException(Planner.plan(work).text()));
-    Settings changed = settings.withTrain(less.train());
+    Settings changed = settings.withKnown(data).withTrain(less.train());
     if (!less.lora().equals(work.lora())) {
       changed = changed.withLora(less.lora());
     }

@@ -107,7 +107,10 @@ public record Benchmark(
   /** Measures a model of that family, made for the purpose. */
   public Measured run(Family family) throws IOException {
     try (Rng rng = Rng.seeded(0);
-        DiffusionModel model = DiffusionModel.random(family, kept(), rng, device)) {
+        DiffusionModel model =
+            train
+                ? DiffusionModel.randomReaders(family, DType.F32, rng, device)
+                : DiffusionModel.random(family, kept(), rng, device)) {
       return measure(family.name(), model, rng);
     }
   }
@@ -234,7 +237,7 @@ public record Benchmark(
     ObjectNode scheduler = model.schedulerConfig();
     long weights = model.unet().parameterCount();
     Path folder = Files.createTempDirectory("perflow-benchmark");
-    List<Path> shards = List.of(shard(folder));
+    Catalogue data = Catalogue.of(List.of(shard(folder)));
     TrainOptions options =
         TrainOptions.DEFAULTS.with(
             t ->
@@ -244,11 +247,11 @@ public record Benchmark(
                     .gradientCheckpointing(true)
                     .moments(moments));
     try (UNet2DConditionModel frozen = new UNet2DConditionModel(model.unet().config());
-        CachedExamples data = cached(model, shards, folder, rng);
+        CachedExamples examples = cached(model, data, folder, rng);
         LoraAdapters adapters = teacherBelow(model.unet(), frozen, rng)) {
       Net network = UnetNet.of(model.unet(), type(), adapters);
       var teacher = new Task.Teacher(UnetNet.of(frozen, type(), null), scheduler);
-      Task task = new Task(data, teacher, network, false, options, folder);
+      Task task = new Task(examples, teacher, network, false, options, folder);
       try (PerflowObjective objective = new PerflowObjective(task, options(scheduler));
           FlatParameters masters = new FlatParameters(objective.parameters());
           AdamW optimiser = new AdamW(masters, AdamW.Options.DEFAULTS, moments);
@@ -275,7 +278,7 @@ public record Benchmark(
             limit,
             since(start),
             peak(),
-            planned(model, Catalogue.of(shards), options),
+            planned(model, data, options),
             loss);
       }
     } finally {
@@ -284,13 +287,13 @@ public record Benchmark(
   }
 
   /** As a run does it: the U-Net comes when the readers of pictures and captions are gone. */
-  private CachedExamples cached(DiffusionModel model, List<Path> shards, Path folder, Rng rng)
+  private CachedExamples cached(DiffusionModel model, Catalogue data, Path folder, Rng rng)
       throws IOException {
     model.unet().close();
-    CachedExamples data = CachedExamples.of(model, shards, folder, type(), 0);
+    CachedExamples examples = CachedExamples.of(model, data, folder, type(), 0);
     model.closeReaders();
     model.unet().initialise(rng, DType.F32);
-    return data;
+    return examples;
   }
 
   /** Fills {@code frozen}: with a copy in float16, or with what the factors are laid over. */

@@ -9,9 +9,11 @@ import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.perflow.distill.StudentRun;
+import org.perflow.io.FolderLock;
 import org.perflow.io.Json;
 import org.perflow.report.Report;
 import org.perflow.tensor.Scope;
+import org.perflow.train.Catalogue;
 import org.perflow.train.RunConfig;
 import org.perflow.train.TrainListener;
 import org.perflow.train.Trainer;
@@ -54,7 +56,10 @@ public record Training(
     boolean resume = Files.isDirectory(run.out().resolve("checkpoints"));
     TrainListener[] all =
         Stream.concat(Stream.of(memory), Stream.of(listeners)).toArray(TrainListener[]::new);
-    Trainer.Result result = run.train(resume, all);
+    Trainer.Result result;
+    try (FolderLock lock = FolderLock.take(run.out())) { // before data are read
+      result = run.train(Catalogue.of(run.shards()), resume, all);
+    }
     Training training =
         new Training(
             run.method().name(),

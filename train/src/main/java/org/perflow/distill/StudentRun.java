@@ -110,6 +110,7 @@ public record StudentRun<O extends Record>(
   /**
    * Trains, and saves the student with its averaged weights.
    *
+   * @param data what {@link #shards} hold
    * @param resume whether to go on from the newest checkpoint of {@link #out}
    * @param listeners told of the training, and asked whether to stop it, on this thread
    * @throws IllegalArgumentException where there is nothing to resume, or what can be resumed was
@@ -117,12 +118,13 @@ public record StudentRun<O extends Record>(
    * @throws org.perflow.train.DivergedException where loss or gradients are NaN or infinite
    * @throws org.perflow.train.StoppedException where a listener wanted to stop
    */
-  public Trainer.Result train(boolean resume, TrainListener... listeners) throws IOException {
+  public Trainer.Result train(Catalogue data, boolean resume, TrainListener... listeners)
+      throws IOException {
     DType type = train.computeType();
     // The loaded U-Net becomes the student; the frozen teacher is a second one.
     try (FolderLock lock = FolderLock.take(out); // before the work that leads to it
         DiffusionModel parts = DiffusionModel.architecture(teacher);
-        CachedExamples examples = examples(parts, type); // before there is a U-Net in memory
+        CachedExamples examples = examples(parts, data, type); // before there is a U-Net in memory
         DiffusionModel model = studentToBe(parts);
         UNet2DConditionModel frozen = frozen(model);
         LoraAdapters adapters = adapters(model);
@@ -167,11 +169,12 @@ public record StudentRun<O extends Record>(
     return teacherAs == null ? train.computeType() : teacherAs;
   }
 
-  private CachedExamples examples(DiffusionModel model, DType type) throws IOException {
+  private CachedExamples examples(DiffusionModel model, Catalogue data, DType type)
+      throws IOException {
     model.to(train.device());
     model.loadReaders(teacher, DType.F32);
     CachedExamples examples =
-        CachedExamples.of(model, shards, cache, type, method.mixedCaptions(options));
+        CachedExamples.of(model, data, cache, type, method.mixedCaptions(options));
     if (!needsReaders()) {
       model.closeReaders();
     }
@@ -183,9 +186,13 @@ public record StudentRun<O extends Record>(
     return train.sampleEvery() > 0 || method.mixedCaptions(options) > 0;
   }
 
-  /** What the training will take in memory, for {@link org.perflow.memory.Planner}. */
-  public Workload workload() throws IOException {
-    return Workload.of(teacher, Catalogue.of(shards), train, lora)
+  /**
+   * What the training will take in memory, for {@link org.perflow.memory.Planner}.
+   *
+   * @param data what {@link #shards} hold
+   */
+  public Workload workload(Catalogue data) throws IOException {
+    return Workload.of(teacher, data, train, lora)
         .with(
             work ->
                 work.teacher(isTeacherShared() ? null : teacherType())

@@ -4,11 +4,13 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
 import org.perflow.models.UNetConfig;
+import org.perflow.models.VaeConfig;
 
 /**
- * How many numbers a U-Net keeps for its backward pass, a row of a batch, by a walk through its
+ * How many numbers a network keeps for its backward pass, a row of a batch, by a walk through its
  * blocks: the result of every operation, since all live until the scope of the step ends. The maps
- * are those of the code in {@link org.perflow.models.UNet2DConditionModel}.
+ * are those of the code in {@link org.perflow.models.UNet2DConditionModel} and {@link
+ * org.perflow.models.AutoencoderKL}.
  */
 final class Activations {
   /**
@@ -27,6 +29,9 @@ final class Activations {
    */
   private static final int TRANSFORMER_BLOCK = 33;
 
+  /** Resnets of an autoencoder's coarsest level, two on each side. */
+  private static final int MIDDLES = 4;
+
   private long all;
   private long between; // what goes into blocks and comes out of them
   private long largest; // of a block
@@ -42,6 +47,31 @@ final class Activations {
   static long recomputed(UNetConfig unet, int height, int width) {
     Activations walk = walk(unet, height, width);
     return walk.between + walk.largest;
+  }
+
+  /** All that an autoencoder keeps, encoder and decoder, a picture of so many pixels. */
+  static long kept(VaeConfig vae, int height, int width) {
+    Activations walk = new Activations();
+    List<Integer> channels = vae.blockOutChannels();
+    int last = channels.size() - 1;
+    long pixels = (long) height * width;
+    int in = channels.get(0);
+    for (int level = 0; level <= last; level++) {
+      for (int i = 0; i < vae.layersPerBlock(); i++) {
+        walk.blocks(in, channels.get(level), 0, at(pixels, level));
+        in = channels.get(level);
+      }
+    }
+    for (int i = 0; i < MIDDLES; i++) {
+      walk.blocks(in, in, 0, at(pixels, last));
+    }
+    for (int level = last; level >= 0; level--) {
+      for (int i = 0; i <= vae.layersPerBlock(); i++) {
+        walk.blocks(in, channels.get(level), 0, at(pixels, level));
+        in = channels.get(level);
+      }
+    }
+    return walk.all;
   }
 
   private static Activations walk(UNetConfig unet, int height, int width) {
@@ -90,10 +120,10 @@ final class Activations {
   /** A resnet and, behind it, a transformer of so many blocks, 0 for none. */
   private void blocks(int in, int out, int layers, long pixels) {
     long resnet = pixels * ((long) RESNET_IN * in + Math.round(RESNET_OUT * out));
-    long transformer =
-        layers == 0 ? 0 : pixels * out * (TRANSFORMER + (long) TRANSFORMER_BLOCK * layers);
-    all += resnet + transformer;
-    between += pixels * (in + out + (layers == 0 ? 0 : out));
-    largest = Math.max(largest, Math.max(resnet, transformer));
+    long transformer = layers == 0 ? 0 : pixels * out * TRANSFORMER;
+    long layer = layers == 0 ? 0 : pixels * out * TRANSFORMER_BLOCK;
+    all += resnet + transformer + layers * layer;
+    between += pixels * (in + out + (long) layers * out);
+    largest = Math.max(largest, Math.max(resnet, transformer + layer));
   }
 }

@@ -37,11 +37,12 @@ final class Estimate {
 
   /** All of them. */
   static List<Part> of(Workload work) {
+    When host = onGpu(work) ? When.HOST : When.ALWAYS;
     List<Part> parts = new ArrayList<>();
     TrainOptions train = work.train();
     long all = work.unetWeights();
     long trained = work.trained();
-    parts.add(new Part("Java and libtorch", PROGRAM, When.ALWAYS));
+    parts.add(new Part("Java and libtorch", PROGRAM, host));
     parts.add(new Part("student, float32", 4 * all, When.TRAINING));
     DType teacher = work.teacher();
     if (teacher != null) {
@@ -57,13 +58,13 @@ final class Estimate {
     }
     long cached = 8L * latent(work) * work.pictures();
     cached += work.captions() * work.textNumbers() * train.computeType().bytes();
-    parts.add(new Part("latents and captions", cached, When.ALWAYS));
+    parts.add(new Part("latents and captions", cached, host));
     parts.add(
         new Part(
             "VAE and text encoders",
             4 * (work.vaeWeights() + work.textWeights()),
-            work.textTrained() || train.sampleEvery() > 0 ? When.ALWAYS : When.PREPARING));
-    parts.add(new Part("encoding pictures and captions", encoding(work), When.PREPARING));
+            work.fromScratch() || train.sampleEvery() > 0 ? When.ALWAYS : When.PREPARING));
+    parts.add(preparing(work));
     if (work.lora().lowRank()) {
       parts.add(new Part("low-rank factors", 4 * trained, When.TRAINING));
     }
@@ -86,8 +87,14 @@ final class Estimate {
     return parts;
   }
 
+  /** Where the plan is of a GPU's memory. */
+  private static boolean onGpu(Workload work) {
+    return work.train().device().kind() == Device.Kind.CUDA;
+  }
+
   private static boolean shared(Workload work) {
-    return !work.train().gradientCheckpointing()
+    return !onGpu(work)
+        && !work.train().gradientCheckpointing()
         && work.train().batch() > 1
         && work.trained() * Device.threads() <= MOST_IN_SHARES;
   }
@@ -96,6 +103,25 @@ final class Estimate {
     long pixels = (long) work.height() * work.width();
     int factor = work.vae().downsampling();
     return work.vae().latentChannels() * pixels / factor / factor;
+  }
+
+  /** The greater of two: the VAE is trained before it encodes. */
+  private static Part preparing(Workload work) {
+    long encoding = encoding(work);
+    long training = work.vaeTrained() ? trainingOfVae(work) : 0;
+    return training > encoding
+        ? new Part("training of the VAE", training, When.PREPARING)
+        : new Part("encoding pictures and captions", encoding, When.PREPARING);
+  }
+
+  /** Its gradients, moments and averages, all pictures as bytes, and the maps of a batch. */
+  private static long trainingOfVae(Workload work) {
+    long pixels = (long) work.height() * work.width();
+    long maps = Activations.kept(work.vae(), work.height(), work.width());
+    int batch = TrainOptions.DEFAULTS.batch();
+    return 16 * work.vaeWeights()
+        + 3 * pixels * work.pictures()
+        + Math.round(BACKWARD * batch * maps * work.train().computeType().bytes());
   }
 
   private static long encoding(Workload work) {

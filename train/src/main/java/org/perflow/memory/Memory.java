@@ -6,11 +6,13 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.perflow.tensor.Device;
 
 /**
- * How much memory this process may take.
+ * How much memory a training may take.
  *
- * @param bytes the least of what the machine and its container allow
+ * @param bytes the least of what the machine and its container allow, or what a GPU has; the largest
+ *     number where nothing tells
  * @param what that is, for messages
  */
 public record Memory(long bytes, String what) {
@@ -21,6 +23,18 @@ public record Memory(long bytes, String what) {
           Path.of("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
 
   private static final Path STATUS = Path.of("/proc/self/status");
+
+  /** Of the device that computes: of a GPU its own, else {@link #here}. */
+  public static Memory of(Device device) {
+    return device.kind() == Device.Kind.CUDA
+        ? new Memory(device.capacity().orElse(Long.MAX_VALUE), device.toString())
+        : here();
+  }
+
+  /** Whether anything told how much it is. */
+  boolean isKnown() {
+    return bytes < Long.MAX_VALUE;
+  }
 
   /** Of this machine, or of the container that this process is in. */
   public static Memory here() {

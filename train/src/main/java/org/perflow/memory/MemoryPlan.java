@@ -17,7 +17,8 @@ import java.util.Locale;
  * }
  * }</pre>
  *
- * <p>By arithmetic, not by a trial. Immutable.
+ * <p>By arithmetic, not by a trial. Where a GPU computes it is of that one's memory, which was never
+ * measured. Immutable.
  *
  * @param parts what takes memory
  * @param memory what there is
@@ -28,7 +29,9 @@ public record MemoryPlan(List<Part> parts, Memory memory, List<String> advice) {
   public enum When {
     ALWAYS,
     PREPARING,
-    TRAINING
+    TRAINING,
+    /** Beside a GPU, in the host's memory: not part of the peak. */
+    HOST
   }
 
   /** Bytes of something. */
@@ -56,24 +59,27 @@ public record MemoryPlan(List<Part> parts, Memory memory, List<String> advice) {
   /** As people read it. */
   public String text() {
     StringBuilder text = new StringBuilder();
-    text.append(
-        "memory: %s at the peak of %s that %s has%s%n"
-            .formatted(
-                gigabytes(bytes()),
-                gigabytes(memory.bytes()),
-                memory.what(),
-                fits() ? "" : ": THIS DOES NOT FIT"));
+    text.append("memory: %s at the peak%s%n".formatted(gigabytes(bytes()), against()));
     for (Part part : parts) {
       String when =
           switch (part.when) {
             case ALWAYS -> "";
             case PREPARING -> " (before training)";
             case TRAINING -> " (in training)";
+            case HOST -> " (in the host's memory)";
           };
       text.append("  %9s  %s%s%n".formatted(gigabytes(part.bytes), part.what, when));
     }
     advice.forEach(line -> text.append("  ").append(line).append(System.lineSeparator()));
     return text.toString().stripTrailing();
+  }
+
+  private String against() {
+    return memory.isKnown()
+        ? " of %s that %s has%s"
+            .formatted(
+                gigabytes(memory.bytes()), memory.what(), fits() ? "" : ": THIS DOES NOT FIT")
+        : "; how much %s has is not known".formatted(memory.what());
   }
 
   static String gigabytes(long bytes) {

@@ -59,9 +59,9 @@ public final class Planner {
 
   private Planner() {}
 
-  /** The plan of that work on this machine, with advice where it does not fit. */
+  /** The plan of that work on the device that computes it, with advice where it does not fit. */
   public static MemoryPlan plan(Workload work) {
-    return plan(work, Memory.here());
+    return plan(work, Memory.of(work.train().device()));
   }
 
   static MemoryPlan plan(Workload work, Memory memory) {
@@ -73,7 +73,7 @@ public final class Planner {
    * The same work with as many savings, the cheapest first, as make it fit; empty if all do not.
    */
   public static Optional<Workload> fitted(Workload work) {
-    return fitted(work, Memory.here());
+    return fitted(work, Memory.of(work.train().device()));
   }
 
   /** Down to one row a micro-batch, with the same rows a step. */

@@ -4,10 +4,8 @@ import io.soabase.recordbuilder.core.RecordBuilder;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
-import org.perflow.io.Shards;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNetConfig;
 import org.perflow.models.VaeConfig;
@@ -40,6 +38,7 @@ import org.perflow.train.TrainOptions;
  * @param beside what the method keeps besides
  * @param splits whether a batch may be split into smaller ones
  * @param textTrained whether the text encoder is trained, too
+ * @param vaeTrained whether a VAE is trained first
  */
 @RecordBuilder
 public record Workload(
@@ -60,7 +59,8 @@ public record Workload(
     @Nullable DType teacher,
     Beside beside,
     boolean splits,
-    boolean textTrained)
+    boolean textTrained,
+    boolean vaeTrained)
     implements WorkloadBuilder.With {
 
   /**
@@ -107,18 +107,23 @@ public record Workload(
         lora.lowRank() ? null : train.computeType(),
         Beside.NOTHING,
         true,
+        false,
         false);
   }
 
-  /**
-   * Of a teacher that is trained from scratch, with its text encoder unless that stays.
-   *
-   * @param data shards, or folders of them
-   */
+  /** Of a teacher that is trained from scratch, with its text encoder and its VAE or without. */
   public static Workload ofPretraining(
-      Path like, List<Path> data, TrainOptions train, boolean textTrained) throws IOException {
-    return of(like, Catalogue.of(Shards.train(data)), train, LoraOptions.DEFAULTS)
-        .with(work -> work.teacher(null).factors(0).textTrained(textTrained));
+      Path like, Catalogue data, TrainOptions train, boolean textTrained, boolean vaeTrained)
+      throws IOException {
+    return of(like, data, train, LoraOptions.DEFAULTS)
+        .with(
+            work ->
+                work.teacher(null).factors(0).textTrained(textTrained).vaeTrained(vaeTrained));
+  }
+
+  /** Whether nobody teaches: then all parts of the model stay in memory. */
+  boolean fromScratch() {
+    return teacher == null && !lora.lowRank();
   }
 
   /** Weights that get gradients. */

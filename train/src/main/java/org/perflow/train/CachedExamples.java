@@ -68,7 +68,7 @@ public final class CachedExamples implements Examples, AutoCloseable {
   }
 
   /**
-   * Reads all of {@code shards}, encodes pictures and captions with {@code model}.
+   * Encodes pictures and captions of {@code data} with {@code model}.
    *
    * @param cache folder for {@code latents.safetensors} and {@code captions.safetensors}, which a
    *     second run reuses where model and shards are the same
@@ -77,12 +77,11 @@ public final class CachedExamples implements Examples, AutoCloseable {
    *     are encoded when drawn, so the model must stay open
    */
   public static CachedExamples of(
-      DiffusionModel model, List<Path> shards, Path cache, DType type, double mixing)
+      DiffusionModel model, Catalogue data, Path cache, DType type, double mixing)
       throws IOException {
-    Catalogue data = Catalogue.of(shards);
     List<Sample> samples = data.samples();
     if (samples.isEmpty()) {
-      throw new IOException("no pictures in " + shards);
+      throw new IOException("no pictures in " + data.shards());
     }
     LatentCache latents = LatentCache.of(model.vae(), data, cache.resolve("latents.safetensors"));
     List<String> all = Captions.texts(samples);

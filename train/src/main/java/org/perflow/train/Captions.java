@@ -67,12 +67,12 @@ public final class Captions implements AutoCloseable {
   }
 
   /** All wordings and, last, the empty caption: int64 [N * VARIANTS + 1, L]. */
-  Tensor ids() {
+  public Tensor ids() {
     return ids;
   }
 
   /** Row of the empty caption. */
-  long empty() {
+  public long empty() {
     return ids.size(0) - 1;
   }
 

@@ -179,7 +179,7 @@ public final class LatentCache implements AutoCloseable {
   }
 
   /** Pictures decoded to float32 [B, 3, H, W] in -1..1. */
-  static Tensor pictures(List<Sample> samples) throws IOException {
+  public static Tensor pictures(List<Sample> samples) throws IOException {
     List<Tensor> decoded = new ArrayList<>();
     for (Sample sample : samples) {
       String name = sample.shard() + ": " + sample.key();
@@ -205,7 +205,7 @@ public final class LatentCache implements AutoCloseable {
   }
 
   /** Pictures of one size, by size: {@link Objective#groups}. */
-  List<long[]> groups() {
+  public List<long[]> groups() {
     return groups.stream().map(Group::repeated).toList();
   }
 

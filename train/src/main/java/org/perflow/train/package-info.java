@@ -9,9 +9,8 @@
  * org.perflow.train.LatentCache}) and the states of its text encoder, of captions as they are and
  * of new ones put together from their pieces ({@link org.perflow.train.MixedCaptions}).
  *
- * <p>Teachers of one's own: {@link org.perflow.train.Pretraining} is the front door; it minimises
- * {@link org.perflow.train.VaeObjective}, then {@link org.perflow.train.PretrainObjective}.
- * Students are made by the methods of {@link org.perflow.distill}.
+ * <p>Teachers of one's own are made by {@link org.perflow.pretrain}, students by the methods of
+ * {@link org.perflow.distill}.
  */
 @NullMarked
 package org.perflow.train;

@@ -31,6 +31,8 @@ import org.perflow.io.ShardWriter;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.models.lora.LoraAdapters;
+import org.perflow.pretrain.PretrainObjective;
+import org.perflow.pretrain.VaeObjective;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.Rng;
@@ -41,10 +43,8 @@ import org.perflow.train.Captions;
 import org.perflow.train.Catalogue;
 import org.perflow.train.LatentCache;
 import org.perflow.train.Objective;
-import org.perflow.train.PretrainObjective;
 import org.perflow.train.TrainOptions;
 import org.perflow.train.Trainer;
-import org.perflow.train.VaeObjective;
 
 /**
  * Steps of every training (forward, backward, clipping, optimiser, averages) on libtorch's device
@@ -155,10 +155,10 @@ class MetaTrainingTest {
             UNet2DConditionModel.load(MODELS.resolve("sd15/unet"), DType.BF16)) {
       ObjectNode scheduler = model.schedulerConfig();
       O options = small(method, scheduler);
-      List<Path> shards = List.of(shard);
+      Catalogue catalogue = Catalogue.of(List.of(shard));
       try (CachedExamples data =
               CachedExamples.of(
-                  model, shards, temp.resolve("cache"), DType.BF16, method.mixedCaptions(options));
+                  model, catalogue, temp.resolve("cache"), DType.BF16, method.mixedCaptions(options));
           UNet2DConditionModel student =
               new UNet2DConditionModel(method.student(model.unet().config(), options))) {
         student.initialise(rng, DType.F32);

@@ -23,6 +23,7 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Catalogue;
 import org.perflow.train.Golden;
 import org.perflow.train.TrainListener;
 import org.perflow.train.TrainOptions;
@@ -56,7 +57,7 @@ class BucketTrainingTest {
         DiffusionModel model = DiffusionModel.load(XL, DType.F32);
         CachedExamples examples =
             CachedExamples.of(
-                model, Shards.train(List.of(data)), temp.resolve("cache"), DType.F32, 0)) {
+                model, Catalogue.of(Shards.train(List.of(data))), temp.resolve("cache"), DType.F32, 0)) {
       assertThat(examples.groups()).hasSize(3);
       long[] high = {0, 1};
       Conditioning told = examples.conditions(high, rng);

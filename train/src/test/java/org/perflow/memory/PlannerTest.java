@@ -14,6 +14,7 @@ import org.perflow.tensor.Compute;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.optim.Moments;
+import org.perflow.train.Catalogue;
 import org.perflow.train.Golden;
 import org.perflow.train.LoraOptions;
 import org.perflow.train.TrainOptions;
@@ -101,6 +102,40 @@ class PlannerTest {
     assertThat(least.train().batch()).isEqualTo(1);
     assertThat(least.train().accumulate()).isEqualTo(32);
     assertThat(Planner.fitted(work(), new Memory(1_000_000_000L, ""))).isEmpty();
+  }
+
+  /** What a GPU has to hold is told apart from what lies in the host's memory. */
+  @Test
+  void onAGpuItsOwnMemoryCounts() throws IOException {
+    Workload there = work().withTrain(work().train().withDevice(new Device(Device.Kind.CUDA, 0)));
+    MemoryPlan plan = Planner.plan(there, new Memory(24_000_000_000L, "cuda:0"));
+    assertThat(plan.parts())
+        .filteredOn(part -> part.when() == When.HOST)
+        .extracting(Part::what)
+        .containsExactly("Java and libtorch", "latents and captions");
+    assertThat(plan.bytes()).isLessThan(plan(work(), 24).bytes());
+    assertThat(plan.text())
+        .contains("of 24.00 GB that cuda:0 has")
+        .contains("Java and libtorch (in the host's memory)");
+    MemoryPlan unknown = Planner.plan(there, new Memory(Long.MAX_VALUE, "cuda:0"));
+    assertThat(unknown.text()).contains("GB at the peak; how much cuda:0 has is not known");
+  }
+
+  /** Nobody teaches there: the model stays whole, and a VAE of its own is trained first. */
+  @Test
+  void aTeacherFromScratchKeepsAllItsParts() throws IOException {
+    Catalogue data = Catalogue.of(List.of(Golden.shard(temp.resolve("train-0.tar"))));
+    TrainOptions train = TrainOptions.DEFAULTS.withCompute(Compute.F32).withBatch(2);
+    MemoryPlan kept =
+        plan(Workload.ofPretraining(Golden.FOLDER, data, train, true, false), 1000);
+    assertThat(kept.parts())
+        .filteredOn(part -> part.what().equals("VAE and text encoders"))
+        .extracting(Part::when)
+        .containsExactly(When.ALWAYS);
+    assertThat(bytes(kept, "teacher")).isZero();
+    assertThat(bytes(kept, "training of the VAE")).isZero();
+    Workload large = Workload.ofPretraining(Golden.FOLDER, data, train, true, true).withHeight(512);
+    assertThat(bytes(plan(large.withWidth(512), 1000), "training of the VAE")).isPositive();
   }
 
   /** A second backward pass has no room on the tape, and a method may need whole batches. */

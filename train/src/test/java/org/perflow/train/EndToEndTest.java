@@ -28,6 +28,8 @@ import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
+import org.perflow.pretrain.PretrainObjective;
+import org.perflow.pretrain.VaeObjective;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
@@ -55,7 +57,7 @@ class EndToEndTest {
     try (DiffusionModel teacher = DiffusionModel.load(Golden.FOLDER, DType.F32);
         UNet2DConditionModel student = new UNet2DConditionModel(teacher.unet().config());
         CachedExamples data =
-            CachedExamples.of(teacher, List.of(shard), temp.resolve("cache"), DType.BF16, 0)) {
+            CachedExamples.of(teacher, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.BF16, 0)) {
       student.copyFrom(teacher.unet(), DType.F32);
       var objective =
           new PerflowObjective(

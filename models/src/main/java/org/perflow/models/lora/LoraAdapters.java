@@ -82,7 +82,7 @@ public final class LoraAdapters implements AutoCloseable {
     adapters.factors.initialise(rng, DType.F32);
     targets.forEach(
         (name, target) -> {
-          target.adapt(stored -> stored.add(adapters.layer(name).change(stored.shape())));
+          target.adapt(stored -> adapters.layer(name).changed(stored));
           adapters.adapted.add(target);
         });
     return adapters;

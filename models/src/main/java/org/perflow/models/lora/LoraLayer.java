@@ -3,6 +3,7 @@ package org.perflow.models.lora;
 import java.util.Arrays;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
+import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 
 /**
@@ -40,6 +41,13 @@ public record LoraLayer(String part, String module, Tensor down, Tensor up, doub
   /** On that device; the tensors belong to the caller's scope where they are moved. */
   public LoraLayer to(Device device) {
     return new LoraLayer(part, module, down.to(device), up.to(device), alpha);
+  }
+
+  /** W + α/r · up · down, owned by the caller's scope; differentiable. */
+  Tensor changed(Tensor stored) {
+    try (Scope scope = Scope.open()) { // of the two as large as W only the sum stays
+      return scope.keep(stored.add(change(stored.shape())));
+    }
   }
 
   /**

@@ -42,6 +42,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.train.CachedExamples;
 import org.perflow.train.Captions;
+import org.perflow.train.Catalogue;
 import org.perflow.train.Gaussian;
 import org.perflow.train.Golden;
 import org.perflow.train.MixedCaptions;
@@ -74,7 +75,7 @@ class FamiliesTest {
   }
 
   private CachedExamples examples(DiffusionModel model, DType type) throws IOException {
-    return CachedExamples.of(model, List.of(shard), temp.resolve("cache"), type, 0);
+    return CachedExamples.of(model, Catalogue.of(List.of(shard)), temp.resolve("cache"), type, 0);
   }
 
   @Test
@@ -103,7 +104,7 @@ class FamiliesTest {
         Rng again = Rng.seeded(0);
         DiffusionModel model = DiffusionModel.load(XL, DType.F32);
         CachedExamples data =
-            CachedExamples.of(model, List.of(shard), temp.resolve("cache"), DType.F32, 0.5)) {
+            CachedExamples.of(model, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.F32, 0.5)) {
       List<String> pictures = List.of("picture 0", "picture 1", "picture 2", "picture 3");
       Captions.rows(new long[] {1, 3, 2, 0}, again);
       List<String> expected =

@@ -1,4 +1,4 @@
-package org.perflow.train;
+package org.perflow.pretrain;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,6 +15,9 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
+import org.perflow.train.Captions;
+import org.perflow.train.LatentCache;
+import org.perflow.train.Objective;
 
 /**
  * Trains a text-to-image model: U-Net and text encoder together, or the U-Net alone, learn to

@@ -1,4 +1,4 @@
-package org.perflow.train;
+package org.perflow.pretrain;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.soabase.recordbuilder.core.RecordBuilder;
@@ -19,10 +19,22 @@ import org.perflow.io.Json;
 import org.perflow.io.Sample;
 import org.perflow.io.ShardReader;
 import org.perflow.io.Shards;
+import org.perflow.memory.MemoryPlan;
+import org.perflow.memory.Planner;
+import org.perflow.memory.Workload;
 import org.perflow.models.AutoencoderKL;
 import org.perflow.models.DiffusionModel;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Rng;
+import org.perflow.train.Captions;
+import org.perflow.train.Catalogue;
+import org.perflow.train.LatentCache;
+import org.perflow.train.RunConfig;
+import org.perflow.train.SampleSheet;
+import org.perflow.train.TrainListener;
+import org.perflow.train.TrainOptions;
+import org.perflow.train.Trainer;
+import org.perflow.train.TrainingRun;
 
 /**
  * The front door to teachers of one's own: trains a text-to-image model from captioned pictures,
@@ -66,11 +78,16 @@ public final class Pretraining {
    */
   public record Teacher(Path folder, Path curve, Trainer.Result training) {}
 
-  /** What is chosen. */
+  /**
+   * What is chosen.
+   *
+   * @param known what the data hold, where they were read for a plan of memory already
+   */
   @RecordBuilder
   record Settings(
       Path like,
       List<Path> data,
+      @Nullable Catalogue known,
       Set<Keep> kept,
       int vaeSteps,
       TrainOptions train,
@@ -92,7 +109,7 @@ public final class Pretraining {
   /** A model of the architecture of a diffusers folder, which need not have weights. */
   public static Pretraining like(Path folder) {
     return new Pretraining(
-        new Settings(folder, List.of(), Set.of(), 2000, TrainOptions.DEFAULTS, null));
+        new Settings(folder, List.of(), null, Set.of(), 2000, TrainOptions.DEFAULTS, null));
   }
 
   /** Shards of captioned pictures, or folders with {@code train-*.tar}. */
@@ -102,7 +119,7 @@ public final class Pretraining {
 
   /** The same from a list. */
   public Pretraining data(List<Path> shardsOrFolders) {
-    return new Pretraining(settings.withData(List.copyOf(shardsOrFolders)));
+    return new Pretraining(settings.withData(List.copyOf(shardsOrFolders)).withKnown(null));
   }
 
   /**
@@ -150,6 +167,42 @@ public final class Pretraining {
         .with("inputs", inputs);
   }
 
+  /** What the run will take in memory, and what would make it fit where it does not. */
+  public MemoryPlan memory() throws IOException {
+    return Planner.plan(workload(catalogue()));
+  }
+
+  /**
+   * The same run with what settings take less memory, the cheapest first, until it fits; as it is
+   * where it fits already.
+   *
+   * @throws IllegalArgumentException where all of them do not make it fit
+   */
+  public Pretraining lowMemory() throws IOException {
+    Catalogue data = catalogue();
+    Workload work = workload(data);
+    Workload less =
+        Planner.fitted(work)
+            .orElseThrow(() -> new IllegalArgumentException(Planner.plan(work).text()));
+    return new Pretraining(settings.withKnown(data).withTrain(less.train()));
+  }
+
+  private Workload workload(Catalogue data) throws IOException {
+    TrainOptions train = settings.out() == null ? settings.train() : settled(settings.out());
+    return Workload.ofPretraining(
+        settings.like(),
+        data,
+        train,
+        !settings.kept().contains(Keep.TEXT_ENCODER),
+        !settings.keepsVae());
+  }
+
+  /** What the data hold: every picture is passed once, which takes long where they are many. */
+  private Catalogue catalogue() throws IOException {
+    Catalogue known = settings.known();
+    return known == null ? Catalogue.of(Shards.train(settings.data())) : known;
+  }
+
   /** The VAE is trained first, in a run of its own that the element type may be known from. */
   private TrainOptions settled(Path folder) throws IOException {
     Path first = vaeRun(folder);
@@ -165,23 +218,40 @@ public final class Pretraining {
   }
 
   /**
-   * Trains a teacher in a new folder.
+   * Trains a teacher in a new folder, once it has told what that takes in memory.
    *
    * @param listeners told of both trainings, "vae" and "pretrain", and asked whether to stop them
    * @throws IOException where files cannot be read or written, or the folder already holds a run
-   * @throws DivergedException where loss or gradients are NaN or infinite
-   * @throws StoppedException where a listener wanted to stop
+   * @throws org.perflow.train.DivergedException where loss or gradients are NaN or infinite
+   * @throws org.perflow.train.StoppedException where a listener wanted to stop
    */
   public Teacher run(TrainListener... listeners) throws IOException {
-    return new Run(listeners, false).teacher();
+    return made(false, listeners);
   }
 
   /** Goes on with a run that was stopped, from the newest checkpoint of what it was at. */
   public Teacher resume(TrainListener... listeners) throws IOException {
-    return new Run(listeners, true).teacher();
+    return made(true, listeners);
   }
 
-  /** One call: the settings, and the files that were found for them. */
+  private Teacher made(boolean resume, TrainListener... listeners) throws IOException {
+    Path out = settings.out();
+    if (out == null || settings.data().isEmpty()) {
+      throw new IllegalArgumentException(
+          "a run needs data to learn from and a folder to write to; got %s and %s"
+              .formatted(settings.data(), out));
+    }
+    try (FolderLock lock = FolderLock.take(out)) { // before data are read for the plan
+      Catalogue data = catalogue();
+      String plan = Planner.plan(workload(data)).text();
+      for (TrainListener listener : listeners) {
+        listener.onNote(plan);
+      }
+      return new Run(data, out, resume, listeners).teacher();
+    }
+  }
+
+  /** One call, which has the folder for itself. */
   private final class Run {
     private final List<TrainListener> listeners;
     private final TrainOptions train; // its element type is settled
@@ -189,24 +259,18 @@ public final class Pretraining {
     private final Path folder;
     private final Catalogue data;
 
-    Run(TrainListener[] listeners, boolean resume) throws IOException {
-      Path out = settings.out();
-      if (out == null || settings.data().isEmpty()) {
-        throw new IllegalArgumentException(
-            "a run needs data to learn from and a folder to write to; got %s and %s"
-                .formatted(settings.data(), out));
-      }
-      this.listeners = List.of(listeners);
+    Run(Catalogue data, Path folder, boolean resume, TrainListener[] listeners)
+        throws IOException {
+      this.data = data;
+      this.folder = folder;
       this.resume = resume;
-      folder = out;
-      train = settled(folder);
-      data = Catalogue.of(Shards.train(settings.data()));
+      this.listeners = List.of(listeners);
+      this.train = settled(folder);
     }
 
     Teacher teacher() throws IOException {
       Path target = folder.resolve("model");
-      try (FolderLock lock = FolderLock.take(folder);
-          DiffusionModel model = begun();
+      try (DiffusionModel model = begun();
           AutoencoderKL vae = vae(model.vae())) {
         if (!settings.keepsWeights()) {
           try (Rng rng = Rng.seeded(settings.train().seed())) {

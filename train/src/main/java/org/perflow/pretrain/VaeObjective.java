@@ -1,4 +1,4 @@
-package org.perflow.train;
+package org.perflow.pretrain;
 
 import java.io.IOException;
 import java.util.ArrayList;
@@ -12,6 +12,8 @@ import org.perflow.tensor.Rng;
 import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Parameter;
+import org.perflow.train.LatentCache;
+import org.perflow.train.Objective;
 
 /**
  * Trains an autoencoder on small pictures: L1 + L2 + half the L1 of picture gradients, which keeps
