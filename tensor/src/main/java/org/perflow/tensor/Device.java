@@ -200,13 +200,13 @@ public record Device(Kind kind, int index) {
     }
   }
 
-  /** Bytes that it has, in use or not; empty where it is no GPU of CUDA. */
-  public OptionalLong capacity() {
+  /** Bytes that nobody uses; empty where it is no GPU of CUDA. */
+  public OptionalLong free() {
     if (kind != Kind.CUDA) {
       return OptionalLong.empty();
     }
     try (SizeTPair freeAndAll = torch.getMemoryInfo((byte) index)) {
-      return OptionalLong.of(freeAndAll.second());
+      return OptionalLong.of(freeAndAll.first());
     }
   }
 

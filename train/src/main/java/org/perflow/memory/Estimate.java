@@ -35,9 +35,9 @@ final class Estimate {
 
   private Estimate() {}
 
-  /** All of them. */
-  static List<Part> of(Workload work) {
-    When host = onGpu(work) ? When.HOST : When.ALWAYS;
+  /** All of them, as they lie in {@code memory}. */
+  static List<Part> of(Workload work, Memory memory) {
+    When host = memory.onGpu() ? When.HOST : When.ALWAYS;
     List<Part> parts = new ArrayList<>();
     TrainOptions train = work.train();
     long all = work.unetWeights();
@@ -68,7 +68,7 @@ final class Estimate {
     if (work.lora().lowRank()) {
       parts.add(new Part("low-rank factors", 4 * trained, When.TRAINING));
     }
-    long shares = shared(work) ? Device.threads() : 1;
+    long shares = shares(work, memory);
     parts.add(new Part("gradients", 4 * trained * shares, When.TRAINING));
     parts.add(
         new Part(
@@ -82,21 +82,19 @@ final class Estimate {
         new Part(
             "activations of a batch of %d%s"
                 .formatted(train.batch(), train.gradientCheckpointing() ? ", computed twice" : ""),
-            activations(work),
+            activations(work, shares),
             When.TRAINING));
     return parts;
   }
 
-  /** Where the plan is of a GPU's memory. */
-  private static boolean onGpu(Workload work) {
-    return work.train().device().kind() == Device.Kind.CUDA;
-  }
-
-  private static boolean shared(Workload work) {
-    return !onGpu(work)
-        && !work.train().gradientCheckpointing()
-        && work.train().batch() > 1
-        && work.trained() * Device.threads() <= MOST_IN_SHARES;
+  /** How many gradients there are of each weight: on the CPU, of small networks, one a thread. */
+  private static long shares(Workload work, Memory memory) {
+    boolean shared =
+        !memory.onGpu()
+            && !work.train().gradientCheckpointing()
+            && work.train().batch() > 1
+            && work.trained() * Device.threads() <= MOST_IN_SHARES;
+    return shared ? Device.threads() : 1;
   }
 
   private static long latent(Workload work) {
@@ -131,7 +129,7 @@ final class Estimate {
         4L * MAPS_OF_A_LAYER * work.textNumbers() * Math.min(CAPTIONS_AT_A_TIME, work.captions()));
   }
 
-  private static long activations(Workload work) {
+  private static long activations(Workload work, long shares) {
     TrainOptions train = work.train();
     int bytes = train.computeType().bytes();
     int height = work.height() / work.vae().downsampling();
@@ -143,7 +141,6 @@ final class Estimate {
             : Activations.kept(work.unet(), height, width);
     long weights = 0; // as the graph holds them
     if (!twice) {
-      long shares = shared(work) ? Device.threads() : 1;
       weights += bytes < 4 ? shares * bytes * work.unetWeights() : 0;
       weights += work.lora().lowRank() ? shares * 4 * work.adaptedWeights() : 0;
     }

@@ -11,11 +11,12 @@ import org.perflow.tensor.Device;
 /**
  * How much memory a training may take.
  *
- * @param bytes the least of what the machine and its container allow, or what a GPU has; the largest
- *     number where nothing tells
- * @param what that is, for messages
+ * @param bytes the least of what the machine and its container allow, or what is free on a GPU; the
+ *     largest number where nothing tells
+ * @param what has it, for messages
+ * @param onGpu whether that is a GPU
  */
-public record Memory(long bytes, String what) {
+public record Memory(long bytes, String what, boolean onGpu) {
   /** Limits of the container: version 2 of control groups, then version 1. */
   private static final List<Path> LIMITS =
       List.of(
@@ -26,8 +27,9 @@ public record Memory(long bytes, String what) {
 
   /** Of the device that computes: of a GPU its own, else {@link #here}. */
   public static Memory of(Device device) {
-    return device.kind() == Device.Kind.CUDA
-        ? new Memory(device.capacity().orElse(Long.MAX_VALUE), device.toString())
+    Device settled = device.settled();
+    return settled.kind() == Device.Kind.CUDA
+        ? new Memory(settled.free().orElse(Long.MAX_VALUE), settled.toString(), true)
         : here();
   }
 
@@ -46,11 +48,11 @@ public record Memory(long bytes, String what) {
   }
 
   static Memory within(long machine, List<Path> limits) {
-    Memory least = new Memory(machine, "this machine");
+    Memory least = new Memory(machine, "this machine", false);
     for (Path file : limits) {
       long limit = number(file);
       if (limit < least.bytes) {
-        least = new Memory(limit, "this container");
+        least = new Memory(limit, "this container", false);
       }
     }
     return least;

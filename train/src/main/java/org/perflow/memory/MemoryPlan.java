@@ -76,7 +76,7 @@ public record MemoryPlan(List<Part> parts, Memory memory, List<String> advice) {
 
   private String against() {
     return memory.isKnown()
-        ? " of %s that %s has%s"
+        ? (memory.onGpu() ? " of %s that is free on %s%s" : " of %s that %s has%s")
             .formatted(
                 gigabytes(memory.bytes()), memory.what(), fits() ? "" : ": THIS DOES NOT FIT")
         : "; how much %s has is not known".formatted(memory.what());

@@ -65,8 +65,12 @@ public final class Planner {
   }
 
   static MemoryPlan plan(Workload work, Memory memory) {
-    MemoryPlan plan = new MemoryPlan(Estimate.of(work), memory, List.of());
+    MemoryPlan plan = unadvised(work, memory);
     return plan.fits() ? plan : new MemoryPlan(plan.parts(), memory, advice(work, plan));
+  }
+
+  private static MemoryPlan unadvised(Workload work, Memory memory) {
+    return new MemoryPlan(Estimate.of(work, memory), memory, List.of());
   }
 
   /**
@@ -89,8 +93,7 @@ public final class Planner {
   private static List<String> advice(Workload work, MemoryPlan plan) {
     List<String> lines = new ArrayList<>();
     for (Saving each : ALL) {
-      MemoryPlan less =
-          new MemoryPlan(Estimate.of(each.change().apply(work)), plan.memory(), List.of());
+      MemoryPlan less = unadvised(each.change().apply(work), plan.memory());
       long saved = plan.bytes() - less.bytes();
       if (saved > 0) {
         lines.add(
@@ -110,14 +113,14 @@ public final class Planner {
     for (Saving each : ALL) {
       Workload before;
       do {
-        if (new MemoryPlan(Estimate.of(now), memory, List.of()).fits()) {
+        if (unadvised(now, memory).fits()) {
           return Optional.of(now);
         }
         before = now;
         now = each.change().apply(now);
       } while (!now.equals(before) && each.repeats());
     }
-    return new MemoryPlan(Estimate.of(now), memory, List.of()).fits()
+    return unadvised(now, memory).fits()
         ? Optional.of(now)
         : Optional.empty();
   }

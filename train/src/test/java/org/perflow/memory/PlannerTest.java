@@ -32,7 +32,7 @@ class PlannerTest {
   }
 
   private static MemoryPlan plan(Workload work, double gigabytes) {
-    return Planner.plan(work, new Memory((long) (gigabytes * 1e9), "this test"));
+    return Planner.plan(work, new Memory((long) (gigabytes * 1e9), "this test", false));
   }
 
   private static long bytes(MemoryPlan plan, String what) {
@@ -70,8 +70,8 @@ class PlannerTest {
             new Part("b", 20, When.PREPARING),
             new Part("c", 5, When.TRAINING),
             new Part("d", 6, When.TRAINING));
-    assertThat(new MemoryPlan(parts, new Memory(21, ""), List.of()).fits()).isTrue();
-    assertThat(new MemoryPlan(parts, new Memory(20, ""), List.of()).fits()).isFalse();
+    assertThat(new MemoryPlan(parts, new Memory(21, "", false), List.of()).fits()).isTrue();
+    assertThat(new MemoryPlan(parts, new Memory(20, "", false), List.of()).fits()).isFalse();
   }
 
   @Test
@@ -88,36 +88,35 @@ class PlannerTest {
   @Test
   void theCheapestSavingsThatSufficeAreTaken() throws IOException {
     double all = plan(work(), 1000).bytes() / 1e9;
-    Workload same = Planner.fitted(work(), new Memory(1L << 40, "")).orElseThrow();
+    Workload same = Planner.fitted(work(), new Memory(1L << 40, "", false)).orElseThrow();
     assertThat(same).isEqualTo(work());
-    Workload half = Planner.fitted(work(), new Memory((long) ((all - 2) * 1e9), "")).orElseThrow();
+    Workload half = Planner.fitted(work(), new Memory((long) ((all - 2) * 1e9), "", false)).orElseThrow();
     assertThat(half.teacher()).isEqualTo(DType.F16);
     assertThat(half.train().moments()).isEqualTo(Moments.FLOAT32);
-    Workload eight = Planner.fitted(work(), new Memory(16_700_000_000L, "")).orElseThrow();
+    Workload eight = Planner.fitted(work(), new Memory(16_700_000_000L, "", false)).orElseThrow();
     assertThat(eight.train().moments()).isEqualTo(Moments.INT8);
     assertThat(eight.train().ema()).isPositive();
     assertThat(eight.train().batch() * eight.train().accumulate()).isEqualTo(32);
-    Workload least = Planner.fitted(work(), new Memory(7_000_000_000L, "")).orElseThrow();
+    Workload least = Planner.fitted(work(), new Memory(7_000_000_000L, "", false)).orElseThrow();
     assertThat(least.lora().loraRank()).isEqualTo(32);
     assertThat(least.train().batch()).isEqualTo(1);
     assertThat(least.train().accumulate()).isEqualTo(32);
-    assertThat(Planner.fitted(work(), new Memory(1_000_000_000L, ""))).isEmpty();
+    assertThat(Planner.fitted(work(), new Memory(1_000_000_000L, "", false))).isEmpty();
   }
 
   /** What a GPU has to hold is told apart from what lies in the host's memory. */
   @Test
   void onAGpuItsOwnMemoryCounts() throws IOException {
-    Workload there = work().withTrain(work().train().withDevice(new Device(Device.Kind.CUDA, 0)));
-    MemoryPlan plan = Planner.plan(there, new Memory(24_000_000_000L, "cuda:0"));
+    MemoryPlan plan = Planner.plan(work(), new Memory(24_000_000_000L, "cuda:0", true));
     assertThat(plan.parts())
         .filteredOn(part -> part.when() == When.HOST)
         .extracting(Part::what)
         .containsExactly("Java and libtorch", "latents and captions");
     assertThat(plan.bytes()).isLessThan(plan(work(), 24).bytes());
     assertThat(plan.text())
-        .contains("of 24.00 GB that cuda:0 has")
+        .contains("of 24.00 GB that is free on cuda:0")
         .contains("Java and libtorch (in the host's memory)");
-    MemoryPlan unknown = Planner.plan(there, new Memory(Long.MAX_VALUE, "cuda:0"));
+    MemoryPlan unknown = Planner.plan(work(), new Memory(Long.MAX_VALUE, "cuda:0", true));
     assertThat(unknown.text()).contains("GB at the peak; how much cuda:0 has is not known");
   }
 
@@ -142,7 +141,7 @@ class PlannerTest {
   @Test
   void savingsThatTheMethodRefusesAreNotTaken() throws IOException {
     Workload bound = work().with(work -> work.beside(new Beside(1, 0)).splits(false));
-    Workload least = Planner.fitted(bound, new Memory(20_000_000_000L, "")).orElseThrow();
+    Workload least = Planner.fitted(bound, new Memory(20_000_000_000L, "", false)).orElseThrow();
     assertThat(least.train().gradientCheckpointing()).isFalse();
     assertThat(least.train().batch()).isEqualTo(32);
   }
@@ -152,9 +151,9 @@ class PlannerTest {
     Path limit = Files.writeString(temp.resolve("memory.max"), "4000000000\n");
     Path none = Files.writeString(temp.resolve("none"), "max\n");
     assertThat(Memory.within(8L << 30, List.of(none, temp.resolve("missing"))))
-        .isEqualTo(new Memory(8L << 30, "this machine"));
+        .isEqualTo(new Memory(8L << 30, "this machine", false));
     assertThat(Memory.within(8L << 30, List.of(none, limit)))
-        .isEqualTo(new Memory(4_000_000_000L, "this container"));
+        .isEqualTo(new Memory(4_000_000_000L, "this container", false));
     assertThat(Memory.here().bytes()).isPositive();
   }
 }
