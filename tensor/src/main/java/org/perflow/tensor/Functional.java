@@ -38,6 +38,10 @@ public final class Functional {
               + weight.size(1)
               + ", H, W]");
     }
+    if (stride == 1 && padding == 0 && OneDnn.dividesByZero(weight.shape())) {
+      Tensor matrix = weight.reshape(weight.size(0), weight.size(1));
+      return linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2);
+    }
     if (x.dtype() == DType.BF16 && weight.size(0) % 2 == 1) {
       return evenConvolution(x, weight, bias, stride, padding).narrow(1, 0, weight.size(0));
     }

@@ -23,9 +23,16 @@ public final class PackedFilters implements AutoCloseable {
     this.padding = padding;
   }
 
-  /** Whether maps such as {@code x}, without gradients, on this processor, are worth it. */
-  public static boolean suit(Tensor x, DType weights) {
-    return x.dim() == 4 && x.dtype() == weights && OneDnn.takes(x.raw);
+  /**
+   * Whether maps such as {@code x}, without gradients, on this processor, are worth it.
+   *
+   * @param weight its shape, [out, in, k, k]
+   */
+  public static boolean suit(Tensor x, DType weights, long[] weight) {
+    return x.dim() == 4
+        && x.dtype() == weights
+        && OneDnn.takes(x.raw)
+        && !OneDnn.dividesByZero(weight);
   }
 
   /** {@code weight} [out, in, k, k] for maps of the size of {@code x} [B, in, H, W]. */

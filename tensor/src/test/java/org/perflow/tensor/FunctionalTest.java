@@ -26,6 +26,25 @@ class FunctionalTest {
     }
   }
 
+  /** Of these widths oneDNN would end the process, as those have found whose CPU has AVX-512. */
+  @ParameterizedTest
+  @CsvSource({"1024, 512", "1024, 2048", "512, 1024", "512, 2048", "256, 1024"})
+  void convolutionsOfSinglePixelsAreThoseOfTheirMiddles(int in, int out) {
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0);
+        NoGrad guard = NoGrad.enter()) {
+      Tensor x = Tensor.randn(rng, 1, in, 8, 8).channelsLast();
+      Tensor weight = Tensor.randn(rng, out, in, 1, 1);
+      Tensor bias = Tensor.randn(rng, out);
+      Tensor wide = Tensor.zeros(DType.F32, out, in, 3, 3);
+      wide.narrow(2, 1, 1).narrow(3, 1, 1).copyInPlace(weight);
+      Tensor expected = Functional.conv2d(x, wide, bias, 1, 1);
+      Tensor single = Functional.conv2d(x, weight, bias, 1, 0);
+      assertThat(single.shape()).containsExactly(1, out, 8, 8);
+      assertThat(single.sub(expected).abs().max().item()).isLessThan(1e-5 * in);
+    }
+  }
+
   @ParameterizedTest
   @CsvSource({"16, 1", "7, 3", "33, 5", "64, 64"})
   void linearLayersHaveTheSameGradients(int in, int out) {

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
+import org.bytedeco.javacpp.Pointer;
 import org.perflow.tensor.DType;
 import org.perflow.tensor.Device;
 import org.perflow.tensor.NoGrad;
@@ -181,9 +182,13 @@ public abstract class Module implements AutoCloseable {
         .sum();
   }
 
-  /** Frees the weights. */
+  /** Frees the weights, and gives their memory back to the system. */
   @Override
   public final void close() {
+    boolean here = namedParameters().values().stream().anyMatch(Parameter::isHere);
     namedParameters().values().forEach(Parameter::close);
+    if (here) {
+      Pointer.trimMemory(); // malloc keeps what lies between other things
+    }
   }
 }

@@ -165,7 +165,7 @@ public final class Parameter {
     if (now == null && (value == null || value.requiresGrad())) {
       return null;
     }
-    if (!PackedFilters.suit(x, now == null ? value.dtype() : x.dtype())) {
+    if (!PackedFilters.suit(x, now == null ? value.dtype() : x.dtype(), shape)) {
       return null;
     }
     if (now == null || !now.fit(x)) {
@@ -232,6 +232,10 @@ public final class Parameter {
                   : placed(init.draw(rng, shape).to(type)));
     }
     value(drawn);
+  }
+
+  boolean isHere() {
+    return value != null || packed != null;
   }
 
   void close() {
