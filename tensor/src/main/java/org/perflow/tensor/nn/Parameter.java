@@ -47,13 +47,13 @@ public final class Parameter {
 
     /** Normal with that deviation. */
     static Init normal(double deviation) {
-      return (rng, shape) -> Tensor.randn(rng, shape).mul(deviation);
+      return (rng, shape) -> Tensor.randn(rng, shape).mulInPlace(deviation);
     }
 
     /** Uniform in ±1/√fanIn, PyTorch's default for linear layers and convolutions. */
     static Init fanIn(long fanIn) {
       double bound = 1 / Math.sqrt(fanIn);
-      return (rng, shape) -> Tensor.rand(rng, shape).mul(2 * bound).sub(bound);
+      return (rng, shape) -> Tensor.rand(rng, shape).mulInPlace(2 * bound).addInPlace(-bound);
     }
   }
 
