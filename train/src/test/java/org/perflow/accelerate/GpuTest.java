@@ -44,6 +44,7 @@ import org.perflow.tensor.nn.Module;
 import org.perflow.tensor.optim.AdamW;
 import org.perflow.tensor.optim.FlatParameters;
 import org.perflow.train.CachedExamples;
+import org.perflow.train.Catalogue;
 import org.perflow.train.Golden;
 import org.perflow.train.Objective;
 import org.perflow.train.TrainListener;
@@ -195,7 +196,7 @@ class GpuTest {
       student.copyFrom(teacher.unet(), DType.F32);
       Path folder = Files.createTempDirectory(temp, "lesson");
       Path shard = Golden.shard(folder.resolve("train-0.tar"));
-      data = CachedExamples.of(teacher, List.of(shard), folder.resolve("cache"), type, 0);
+      data = CachedExamples.of(teacher, Catalogue.of(List.of(shard)), folder.resolve("cache"), type, 0);
       teacher.to(device);
       student.to(device);
       data.to(device);
