@@ -27,9 +27,9 @@ import picocli.CommandLine.Option;
     customSynopsis = "perflow pretrain --out=DIR [OPTIONS]",
     description =
         "Trains a text-to-image teacher from scratch: first its VAE, then U-Net and text encoder"
-            + " together. Architecture, tokenizer and noise schedule are those of the folder --like;"
-            + " its weights are drawn anew unless told otherwise, so it need not have any. The model"
-            + " goes to OUT/model.",
+            + " together. Architecture, tokenizer and noise schedule are those of the folder"
+            + " --like; its weights are drawn anew unless told otherwise, so it need not have any."
+            + " The model goes to OUT/model.",
     footer = {
       "",
       "Examples:",
@@ -38,7 +38,8 @@ import picocli.CommandLine.Option;
       "  perflow pretrain --like docs/compare/fashion-mnist-32 --data runs/fashion-mnist/data \\",
       "      --out runs/fashion-mnist --steps 10000",
       "  perflow pretrain --keep-vae --out runs/teacher-2 --steps 20000",
-      "  perflow pretrain --keep-weights --keep-text-encoder --like models/emoji-64 --out runs/longer \\",
+      "  perflow pretrain --keep-weights --keep-text-encoder --like models/emoji-64 --out"
+          + " runs/longer \\",
       "      --steps 20000"
     })
 final class PretrainCommand extends Verb implements OptionsFromRecords {
@@ -74,8 +75,8 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
       split = ",",
       paramLabel = "PATH",
       description =
-          "Shards, folders with train-*.tar, or folders of pictures with captions, which are imported"
-              + " to ~/.cache/perflow (default: the emoji that come with perflow).")
+          "Shards, folders with train-*.tar, or folders of pictures with captions, which are"
+              + " imported to ~/.cache/perflow (default: the emoji that come with perflow).")
   @Nullable List<Path> data;
 
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "Folder of the run.")
@@ -137,12 +138,7 @@ final class PretrainCommand extends Verb implements OptionsFromRecords {
     Set<Keep> kept = kept();
     TrainOptions options = Overrides.apply(TrainOptions.DEFAULTS, train.changes());
     Pretraining pretraining =
-        Pretraining.like(from)
-            .data(shards)
-            .keep(kept)
-            .vaeSteps(vaeSteps)
-            .train(options)
-            .out(out);
+        Pretraining.like(from).data(shards).keep(kept).vaeSteps(vaeSteps).train(options).out(out);
     if (lowMemory) {
       pretraining = pretraining.lowMemory();
     }

@@ -61,7 +61,8 @@ class JavadocExamplesTest {
           "Objective objective; TrainOptions options; Path folder;"
               + " void save(Objective trained) throws IOException {}",
           "Tape",
-          "org.perflow.tensor.nn.Linear model; Tensor x; Tensor loss(Tensor y) { return y.mean(); }",
+          "org.perflow.tensor.nn.Linear model; Tensor x; Tensor loss(Tensor y) { return y.mean();"
+              + " }",
           "AppliedEmbeddings",
           "Path folder;");
 

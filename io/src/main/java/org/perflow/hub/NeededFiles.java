@@ -197,8 +197,7 @@ final class NeededFiles {
     }
   }
 
-  private @Nullable String variantThatIsHere(List<String> names, String folder)
-      throws IOException {
+  private @Nullable String variantThatIsHere(List<String> names, String folder) throws IOException {
     for (String each : variantsIn(names)) {
       try {
         String file = choose(names, each, folder);

@@ -95,8 +95,8 @@ public record Device(Kind kind, int index) {
       case MPS -> {
         if (!torch.hasMPS()) {
           throw new IllegalArgumentException(
-              "device mps is not here: it takes macOS on Apple silicon, and libtorch with Metal; use"
-                  + " cpu");
+              "device mps is not here: it takes macOS on Apple silicon, and libtorch with Metal;"
+                  + " use cpu");
         }
         yield this;
       }

@@ -409,8 +409,8 @@ public final class Accelerator {
     if (!Files.exists(config)) {
       throw new FormatException(
           teacher
-              + " is no diffusers folder: it has no scheduler/scheduler_config.json; perflow convert"
-              + " makes one of a single file");
+              + " is no diffusers folder: it has no scheduler/scheduler_config.json; perflow"
+              + " convert makes one of a single file");
     }
     return SchedulerConfig.checked(config, Json.readObject(config));
   }

@@ -108,9 +108,9 @@ public record Training(
             "Peak memory, GB"),
         rows,
         "Preparing: drawing the teacher's pictures that reflow, instaflow and shortcut learn from,"
-            + " before the clock of training starts; as long for each of them, though those that share"
-            + " a folder draw only once. What other methods have the teacher draw is part of their"
-            + " training. Losses of methods cannot be compared.");
+            + " before the clock of training starts; as long for each of them, though those that"
+            + " share a folder draw only once. What other methods have the teacher draw is part of"
+            + " their training. Losses of methods cannot be compared.");
   }
 
   private Report.Row row(String name) {

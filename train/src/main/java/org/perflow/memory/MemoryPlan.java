@@ -17,8 +17,8 @@ import java.util.Locale;
  * }
  * }</pre>
  *
- * <p>By arithmetic, not by a trial. Where a GPU computes it is of that one's memory, which was never
- * measured. Immutable.
+ * <p>By arithmetic, not by a trial. Where a GPU computes it is of that one's memory, which was
+ * never measured. Immutable.
  *
  * @param parts what takes memory
  * @param memory what there is

@@ -120,8 +120,6 @@ public final class Planner {
         now = each.change().apply(now);
       } while (!now.equals(before) && each.repeats());
     }
-    return unadvised(now, memory).fits()
-        ? Optional.of(now)
-        : Optional.empty();
+    return unadvised(now, memory).fits() ? Optional.of(now) : Optional.empty();
   }
 }

@@ -117,8 +117,7 @@ public record Workload(
       throws IOException {
     return of(like, data, train, LoraOptions.DEFAULTS)
         .with(
-            work ->
-                work.teacher(null).factors(0).textTrained(textTrained).vaeTrained(vaeTrained));
+            work -> work.teacher(null).factors(0).textTrained(textTrained).vaeTrained(vaeTrained));
   }
 
   /** Whether nobody teaches: then all parts of the model stay in memory. */

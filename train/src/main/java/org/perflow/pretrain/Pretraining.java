@@ -259,8 +259,7 @@ public final class Pretraining {
     private final Path folder;
     private final Catalogue data;
 
-    Run(Catalogue data, Path folder, boolean resume, TrainListener[] listeners)
-        throws IOException {
+    Run(Catalogue data, Path folder, boolean resume, TrainListener[] listeners) throws IOException {
       this.data = data;
       this.folder = folder;
       this.resume = resume;

@@ -196,7 +196,9 @@ class GpuTest {
       student.copyFrom(teacher.unet(), DType.F32);
       Path folder = Files.createTempDirectory(temp, "lesson");
       Path shard = Golden.shard(folder.resolve("train-0.tar"));
-      data = CachedExamples.of(teacher, Catalogue.of(List.of(shard)), folder.resolve("cache"), type, 0);
+      data =
+          CachedExamples.of(
+              teacher, Catalogue.of(List.of(shard)), folder.resolve("cache"), type, 0);
       teacher.to(device);
       student.to(device);
       data.to(device);

@@ -158,7 +158,11 @@ class MetaTrainingTest {
       Catalogue catalogue = Catalogue.of(List.of(shard));
       try (CachedExamples data =
               CachedExamples.of(
-                  model, catalogue, temp.resolve("cache"), DType.BF16, method.mixedCaptions(options));
+                  model,
+                  catalogue,
+                  temp.resolve("cache"),
+                  DType.BF16,
+                  method.mixedCaptions(options));
           UNet2DConditionModel student =
               new UNet2DConditionModel(method.student(model.unet().config(), options))) {
         student.initialise(rng, DType.F32);

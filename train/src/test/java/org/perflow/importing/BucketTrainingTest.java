@@ -57,7 +57,11 @@ class BucketTrainingTest {
         DiffusionModel model = DiffusionModel.load(XL, DType.F32);
         CachedExamples examples =
             CachedExamples.of(
-                model, Catalogue.of(Shards.train(List.of(data))), temp.resolve("cache"), DType.F32, 0)) {
+                model,
+                Catalogue.of(Shards.train(List.of(data))),
+                temp.resolve("cache"),
+                DType.F32,
+                0)) {
       assertThat(examples.groups()).hasSize(3);
       long[] high = {0, 1};
       Conditioning told = examples.conditions(high, rng);

@@ -90,7 +90,8 @@ class PlannerTest {
     double all = plan(work(), 1000).bytes() / 1e9;
     Workload same = Planner.fitted(work(), new Memory(1L << 40, "", false)).orElseThrow();
     assertThat(same).isEqualTo(work());
-    Workload half = Planner.fitted(work(), new Memory((long) ((all - 2) * 1e9), "", false)).orElseThrow();
+    Workload half =
+        Planner.fitted(work(), new Memory((long) ((all - 2) * 1e9), "", false)).orElseThrow();
     assertThat(half.teacher()).isEqualTo(DType.F16);
     assertThat(half.train().moments()).isEqualTo(Moments.FLOAT32);
     Workload eight = Planner.fitted(work(), new Memory(16_700_000_000L, "", false)).orElseThrow();
@@ -125,8 +126,7 @@ class PlannerTest {
   void aTeacherFromScratchKeepsAllItsParts() throws IOException {
     Catalogue data = Catalogue.of(List.of(Golden.shard(temp.resolve("train-0.tar"))));
     TrainOptions train = TrainOptions.DEFAULTS.withCompute(Compute.F32).withBatch(2);
-    MemoryPlan kept =
-        plan(Workload.ofPretraining(Golden.FOLDER, data, train, true, false), 1000);
+    MemoryPlan kept = plan(Workload.ofPretraining(Golden.FOLDER, data, train, true, false), 1000);
     assertThat(kept.parts())
         .filteredOn(part -> part.what().equals("VAE and text encoders"))
         .extracting(Part::when)

@@ -57,7 +57,8 @@ class EndToEndTest {
     try (DiffusionModel teacher = DiffusionModel.load(Golden.FOLDER, DType.F32);
         UNet2DConditionModel student = new UNet2DConditionModel(teacher.unet().config());
         CachedExamples data =
-            CachedExamples.of(teacher, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.BF16, 0)) {
+            CachedExamples.of(
+                teacher, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.BF16, 0)) {
       student.copyFrom(teacher.unet(), DType.F32);
       var objective =
           new PerflowObjective(

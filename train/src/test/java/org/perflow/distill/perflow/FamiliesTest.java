@@ -104,7 +104,8 @@ class FamiliesTest {
         Rng again = Rng.seeded(0);
         DiffusionModel model = DiffusionModel.load(XL, DType.F32);
         CachedExamples data =
-            CachedExamples.of(model, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.F32, 0.5)) {
+            CachedExamples.of(
+                model, Catalogue.of(List.of(shard)), temp.resolve("cache"), DType.F32, 0.5)) {
       List<String> pictures = List.of("picture 0", "picture 1", "picture 2", "picture 3");
       Captions.rows(new long[] {1, 3, 2, 0}, again);
       List<String> expected =
