@@ -67,7 +67,7 @@ final class OneDnn {
 
   /** Whether {@link #linear} may multiply these two, in this thread, now. */
   static boolean multiplies(Tensor x, Tensor weight) {
-    return takes(x) && weight.scalar_type() == torch.ScalarType.Float && weight.is_contiguous();
+    return takes(x) && DType.of(weight.scalar_type()) == DType.F32 && weight.is_contiguous();
   }
 
   /** Whether {@code x} is of a kind that these operators compute with, in this thread, now. */
@@ -76,7 +76,7 @@ final class OneDnn {
         && !GradMode.is_enabled()
         && !Tape.isOpen() // what is computed again later must come out the same
         && x.is_cpu()
-        && x.scalar_type() == torch.ScalarType.Float
+        && DType.of(x.scalar_type()) == DType.F32
         && x.numel() > 0;
   }
 

@@ -1,8 +1,10 @@
 package org.perflow.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -73,6 +75,24 @@ class FunctionalTest {
           assertThat(drawn.shape()).containsExactly(rows, 2, out);
           assertThat(drawn.sub(recorded).abs().max().item()).isLessThan(1e-5 * in);
         }
+      }
+    }
+  }
+
+  /** A comparison that never held once sent all of them the slow way, and no result told. */
+  @Test
+  void float32GoesToOneDnnWhileDrawingAlone() {
+    assumeTrue(torch.hasMKLDNN() && System.getProperty("os.arch").equals("amd64"), "no oneDNN");
+    try (Scope scope = Scope.open();
+        Rng rng = Rng.seeded(0)) {
+      Tensor x = Tensor.randn(rng, 3, 4);
+      Tensor weight = Tensor.randn(rng, 8, 4);
+      assertThat(OneDnn.multiplies(x.raw, weight.raw)).as("while gradients are recorded").isFalse();
+      try (NoGrad guard = NoGrad.enter()) {
+        assertThat(OneDnn.multiplies(x.raw, weight.raw)).isTrue();
+        assertThat(OneDnn.multiplies(x.to(DType.BF16).raw, weight.raw)).isFalse();
+        assertThat(OneDnn.multiplies(x.raw, weight.to(DType.BF16).raw)).isFalse();
+        assertThat(PackedFilters.suit(Tensor.randn(rng, 1, 4, 8, 8), DType.F32)).isTrue();
       }
     }
   }
