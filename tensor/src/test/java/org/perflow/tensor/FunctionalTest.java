@@ -92,7 +92,10 @@ class FunctionalTest {
         assertThat(OneDnn.multiplies(x.raw, weight.raw)).isTrue();
         assertThat(OneDnn.multiplies(x.to(DType.BF16).raw, weight.raw)).isFalse();
         assertThat(OneDnn.multiplies(x.raw, weight.to(DType.BF16).raw)).isFalse();
-        assertThat(PackedFilters.suit(Tensor.randn(rng, 1, 4, 8, 8), DType.F32)).isTrue();
+        assertThat(
+                PackedFilters.suit(
+                    Tensor.randn(rng, 1, 4, 8, 8), DType.F32, new long[] {8, 4, 3, 3}))
+            .isTrue();
       }
     }
   }
