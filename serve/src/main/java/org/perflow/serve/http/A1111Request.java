@@ -55,24 +55,16 @@ final class A1111Request {
     Map<String, Double> loras = new LinkedHashMap<>();
     String prompt = withoutLoras(Objects.requireNonNullElse(fields.text("prompt"), ""), loras);
     Double guidance = fields.number("cfg_scale");
-    Request request =
-        Request.of(prompt)
-            .withNegativePrompt(fields.words("negative_prompt"))
-            .withGuidance(guidance == null ? Guidance.OWN : Guidance.of(guidance))
-            .withSeed(fields.seed())
-            .withLongPrompts(true) // of any length, with weights in brackets
-            .withSize(
-                Objects.requireNonNullElse(fields.whole("width"), 0),
-                Objects.requireNonNullElse(fields.whole("height"), 0));
     Integer steps = fields.whole("steps");
-    request = steps == null || steps == -1 ? request : request.withSteps(steps);
+    Request request =
+        fields
+            .request(prompt, steps == null || steps == -1 ? null : steps)
+            .withGuidance(guidance == null ? Guidance.OWN : Guidance.of(guidance))
+            .withLongPrompts(true); // of any length, with weights in brackets
     if (fromImage) {
       request = from(fields, request);
     }
-    int count =
-        Math.multiplyExact(
-            Objects.requireNonNullElse(fields.whole("batch_size"), 1),
-            Objects.requireNonNullElse(fields.whole("n_iter"), 1));
+    int count = Math.multiplyExact(fields.whole("batch_size", 1), fields.whole("n_iter", 1));
     return new JobRequest(
         model, request, count, sampler(fields), loras, List.of(), PictureFormat.PNG, 100);
   }
@@ -108,7 +100,7 @@ final class A1111Request {
         }
       }
     }
-    double strength = Objects.requireNonNullElse(fields.number("denoising_strength"), 0.75);
+    double strength = fields.number("denoising_strength", 0.75);
     return Jobs.from(request, image, mask, strength);
   }
 

@@ -20,6 +20,7 @@ import org.perflow.flow.Guidance;
 import org.perflow.io.Suggestions;
 import org.perflow.io.picture.PictureDecoder;
 import org.perflow.io.picture.PictureFormat;
+import org.perflow.pipeline.Request;
 
 /**
  * A request's fields by type. What is absent is null, as what is null; what is of another type is a
@@ -69,6 +70,10 @@ record Fields(ObjectNode values, int maxPixels) {
     return value == null ? null : value.intValue();
   }
 
+  int whole(String name, int otherwise) {
+    return Objects.requireNonNullElse(whole(name), otherwise);
+  }
+
   @Nullable Long wholeLong(String name) {
     JsonNode value = get(name);
     if (value == null) {
@@ -88,6 +93,10 @@ record Fields(ObjectNode values, int maxPixels) {
       throw wrong(name, "a number", value);
     }
     return value == null ? null : value.doubleValue();
+  }
+
+  double number(String name, double otherwise) {
+    return Objects.requireNonNullElse(number(name), otherwise);
   }
 
   boolean flag(String name) {
@@ -128,6 +137,16 @@ record Fields(ObjectNode values, int maxPixels) {
 
   // ---------------------------------------------------------------- what dialects share
 
+  /** For {@code prompt}, with what all dialects call the same. */
+  Request request(String prompt, @Nullable Integer steps) {
+    Request request =
+        Request.of(prompt)
+            .withNegativePrompt(words("negative_prompt"))
+            .withSize(whole("width", 0), whole("height", 0))
+            .withSeed(seed());
+    return steps == null ? request : request.withSteps(steps);
+  }
+
   /** The seed asked for, or else one by lot; -1 asks for that, too. */
   long seed() {
     Long asked = wholeLong("seed");
@@ -151,8 +170,7 @@ record Fields(ObjectNode values, int maxPixels) {
       object
           .values()
           .fieldNames()
-          .forEachRemaining(
-              each -> weights.put(each, Objects.requireNonNullElse(object.number(each), 1.0)));
+          .forEachRemaining(each -> weights.put(each, object.number(each, 1)));
     }
     return weights;
   }

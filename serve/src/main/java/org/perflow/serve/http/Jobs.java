@@ -110,44 +110,24 @@ final class Jobs implements Dialect {
     fields.refuseUnknown(FIELDS);
     String prompt = Objects.requireNonNullElse(fields.text("prompt"), "");
     Request request =
-        Request.of(prompt)
-            .withNegativePrompt(fields.words("negative_prompt"))
+        fields
+            .request(prompt, fields.whole("steps"))
             .withGuidance(fields.guidance("guidance"))
-            .withGuidanceRescale(Objects.requireNonNullElse(fields.number("guidance_rescale"), 0.0))
-            .withSeed(fields.seed())
-            .withSize(
-                Objects.requireNonNullElse(fields.whole("width"), 0),
-                Objects.requireNonNullElse(fields.whole("height"), 0))
-            .withClipSkip(Objects.requireNonNullElse(fields.whole("clip_skip"), 0))
+            .withGuidanceRescale(fields.number("guidance_rescale", 0))
+            .withClipSkip(fields.whole("clip_skip", 0))
             .withLongPrompts(fields.flag("long_prompts"))
             .withVaeTiling(fields.flag("vae_tiling"));
-    Integer steps = fields.whole("steps");
-    request = steps == null ? request : request.withSteps(steps);
     BufferedImage mask = fields.picture("mask", Color.BLACK);
     request = from(request, fields.picture("image", Color.WHITE), mask, fields.number("strength"));
-    List<JobRequest.ControlUse> controls = new ArrayList<>();
-    List<JsonNode> asked = fields.list("controls");
-    if (asked.size() > CONTROLS) {
-      throw Problem.bad(
-          "controls",
-          "%d ControlNets are more than the %d that one request may ask for"
-              .formatted(asked.size(), CONTROLS));
-    }
-    for (JsonNode control : asked) {
-      if (!(control instanceof ObjectNode object)) {
-        throw Problem.bad("controls", "controls hold something that is no object");
-      }
-      controls.add(control(new Fields(object, fields.maxPixels()), request.image()));
-    }
     return new JobRequest(
         Objects.requireNonNullElse(fields.words("model"), engine.options().defaultModel()),
         request,
-        Objects.requireNonNullElse(fields.whole("count"), 1),
+        fields.whole("count", 1),
         fields.words("scheduler"),
         fields.weights("loras"),
-        controls,
+        controls(fields, request.image()),
         fields.format("format"),
-        Objects.requireNonNullElse(fields.whole("quality"), 90));
+        fields.whole("quality", 90));
   }
 
   /** {@code request} from a picture and a mask, where there are any. */
@@ -167,6 +147,25 @@ final class Jobs implements Dialect {
     return mask == null ? started : started.withMask(mask);
   }
 
+  private static List<JobRequest.ControlUse> controls(
+      Fields fields, @Nullable BufferedImage image) {
+    List<JobRequest.ControlUse> controls = new ArrayList<>();
+    List<JsonNode> asked = fields.list("controls");
+    if (asked.size() > CONTROLS) {
+      throw Problem.bad(
+          "controls",
+          "%d ControlNets are more than the %d that one request may ask for"
+              .formatted(asked.size(), CONTROLS));
+    }
+    for (JsonNode control : asked) {
+      if (!(control instanceof ObjectNode object)) {
+        throw Problem.bad("controls", "controls hold something that is no object");
+      }
+      controls.add(control(new Fields(object, fields.maxPixels()), image));
+    }
+    return controls;
+  }
+
   private static JobRequest.ControlUse control(Fields fields, @Nullable BufferedImage image) {
     fields.refuseUnknown(List.of("net", "image", "scale", "start", "end"));
     BufferedImage own = fields.picture("image", Color.BLACK);
@@ -178,9 +177,9 @@ final class Jobs implements Dialect {
     return new JobRequest.ControlUse(
         net,
         picture,
-        Objects.requireNonNullElse(fields.number("scale"), 1.0),
-        Objects.requireNonNullElse(fields.number("start"), 0.0),
-        Objects.requireNonNullElse(fields.number("end"), 1.0));
+        fields.number("scale", 1),
+        fields.number("start", 0),
+        fields.number("end", 1));
   }
 
   private Job find(Context ctx) {

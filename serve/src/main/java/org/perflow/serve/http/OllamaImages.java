@@ -70,15 +70,7 @@ final class OllamaImages implements Dialect {
     }
     String model = fields.words("model");
     Fields options = Objects.requireNonNullElseGet(fields.object("options"), body::form);
-    Request request =
-        Request.of(prompt)
-            .withNegativePrompt(fields.words("negative_prompt"))
-            .withSeed(options.seed())
-            .withSize(
-                Objects.requireNonNullElse(fields.whole("width"), 0),
-                Objects.requireNonNullElse(fields.whole("height"), 0));
-    Integer steps = fields.whole("steps");
-    request = steps == null ? request : request.withSteps(steps);
+    Request request = fields.request(prompt, fields.whole("steps")).withSeed(options.seed());
     String named =
         model == null ? engine.options().defaultModel() : model.replaceFirst(":latest$", "");
     boolean stream = !fields.values().has("stream") || fields.flag("stream");

@@ -8,7 +8,6 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -98,13 +97,7 @@ final class OpenAi implements Dialect {
     if ("transparent".equals(fields.text("background"))) {
       throw Problem.bad("background", "pictures are opaque; ask for background auto or opaque");
     }
-    Request request =
-        Request.of(prompt)
-            .withNegativePrompt(fields.words("negative_prompt"))
-            .withGuidance(fields.guidance("guidance"))
-            .withSeed(fields.seed());
-    Integer steps = fields.whole("steps");
-    return steps == null ? request : request.withSteps(steps);
+    return fields.request(prompt, fields.whole("steps")).withGuidance(fields.guidance("guidance"));
   }
 
   /** Width and height; 0 and 0 for the model's own. */
@@ -129,20 +122,19 @@ final class OpenAi implements Dialect {
   }
 
   private void answer(Context ctx, Fields fields, Request request, byte[] content, String kind) {
-    Integer compression = fields.whole("output_compression");
     JobRequest asked =
         new JobRequest(
             modelFor(fields.text("model")),
             request,
-            Objects.requireNonNullElse(fields.whole("n"), 1),
+            fields.whole("n", 1),
             fields.words("scheduler"),
             fields.weights("loras"),
             List.of(),
             fields.format("output_format"),
-            compression == null ? 100 : compression);
+            fields.whole("output_compression", 100));
     boolean urls = asksForUrls(fields);
     boolean stream = fields.flag("stream");
-    int partial = Objects.requireNonNullElse(fields.whole("partial_images"), 0);
+    int partial = fields.whole("partial_images", 0);
     Job job = engine.submit(asked, Access.caller(ctx, content, true));
     if (urls) {
       job.keep();

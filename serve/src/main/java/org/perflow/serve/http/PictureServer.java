@@ -208,9 +208,7 @@ public final class PictureServer implements AutoCloseable {
     config.routes.exception(
         IllegalArgumentException.class, // what options and requests say of their own values
         (e, ctx) -> refuse(ctx, Problem.bad(null, String.valueOf(e.getMessage()))));
-    config.routes.exception(
-        HttpResponseException.class,
-        (e, ctx) -> refuse(ctx, new Problem(e.getStatus(), String.valueOf(e.getMessage()), null)));
+    config.routes.exception(HttpResponseException.class, this::refuse);
     config.routes.exception(Waiting.ClientGoneException.class, (e, ctx) -> ctx.status(CLIENT_GONE));
     config.routes.exception(Exception.class, this::fail);
   }
@@ -269,6 +267,15 @@ public final class PictureServer implements AutoCloseable {
   private void fail(Exception e, Context ctx) {
     LOG.error("request failed path={}", ctx.path(), e);
     refuse(ctx, new Problem(500, "something went wrong; the server's log says what", null));
+  }
+
+  /** What Javalin itself refuses. */
+  private void refuse(HttpResponseException e, Context ctx) {
+    String methods = e.getDetails().get("availableMethods");
+    if (methods != null) {
+      ctx.header("Allow", methods);
+    }
+    refuse(ctx, new Problem(e.getStatus(), String.valueOf(e.getMessage()), null));
   }
 
   /** In the form of the dialect; nothing where an answer is on its way already. */

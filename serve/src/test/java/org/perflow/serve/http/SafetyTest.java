@@ -173,7 +173,9 @@ class SafetyTest {
         .isEqualTo(404);
     assertThat(serving.get("/files/..%2f..%2fetc/passwd").statusCode()).isIn(400, 404);
     assertThat(serving.get("/page/../../../pom.xml").statusCode()).isIn(400, 404);
-    assertThat(serving.get("/v1/images/generations").statusCode()).isEqualTo(405);
+    HttpResponse<String> method = serving.get("/v1/images/generations");
+    assertThat(method.statusCode()).isEqualTo(405);
+    assertThat(method.headers().firstValue("Allow")).contains("POST");
     assertThat(serving.get("/v1/nothing").statusCode()).isEqualTo(404);
   }
 
