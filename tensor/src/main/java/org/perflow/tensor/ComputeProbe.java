@@ -10,7 +10,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Properties;
 import java.util.zip.CRC32;
@@ -126,7 +125,7 @@ public record ComputeProbe(double float32, double bfloat16) {
     CRC32 sum = new CRC32();
     for (String part :
         List.of(
-            processor(),
+            Processor.DESCRIPTION,
             System.getProperty("os.arch"),
             String.valueOf(System.getenv("ATEN_CPU_CAPABILITY")),
             String.valueOf(System.getenv("DNNL_MAX_CPU_ISA")),
@@ -134,24 +133,6 @@ public record ComputeProbe(double float32, double bfloat16) {
       sum.update(part.getBytes(StandardCharsets.UTF_8));
     }
     return "%08x-%d".formatted(sum.getValue(), Device.threads());
-  }
-
-  /** Name and instruction sets where the system tells them. */
-  private static String processor() {
-    Path linux = Path.of("/proc/cpuinfo");
-    if (!Files.isReadable(linux)) {
-      return String.valueOf(System.getenv("PROCESSOR_IDENTIFIER"));
-    }
-    try (var lines = Files.lines(linux)) {
-      return lines
-          .map(line -> line.toLowerCase(Locale.ROOT))
-          .filter(line -> line.matches("(model name|flags|features)\\s*:.*"))
-          .limit(2)
-          .toList()
-          .toString();
-    } catch (IOException e) {
-      return "";
-    }
   }
 
   private static ComputeProbe measure(Device device) {

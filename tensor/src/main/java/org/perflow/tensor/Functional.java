@@ -12,6 +12,8 @@ import org.jspecify.annotations.Nullable;
  * bfloat16 and receive fp32 gradients.
  */
 public final class Functional {
+  private static final boolean AMX = Processor.has("amx_bf16");
+
   private Functional() {}
 
   /** x Wᵀ + b; x [..., in], weight [out, in]. */
@@ -124,11 +126,16 @@ public final class Functional {
    * softmax(q kᵀ / √d) v; q [B, heads, Lq, d], k and v [B, heads, Lk, d]. Short sequences multiply
    * matrices, which trains a third faster on a CPU than the fused kernel; long ones (Lq × Lk over
    * 2¹⁶), and all on other devices, take the fused kernel, whose memory does not grow with Lq × Lk.
+   * On a CPU it multiplies bfloat16 by AMX or else number by number, so that processors without AMX
+   * have it compute in float32.
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
     Meta.together(q.raw, k.raw);
-    Flops.products(2 * q.numel() / q.size(-1) * k.size(-2), q.size(-1)); // q kᵀ and times v
     boolean small = q.device().isCpu() && !causal && q.size(-2) * k.size(-2) <= 1 << 16;
+    if (q.device().isCpu() && !small && q.dtype() == DType.BF16 && !AMX) {
+      return attention(q.to(DType.F32), k.to(DType.F32), v.to(DType.F32), causal).to(DType.BF16);
+    }
+    Flops.products(2 * q.numel() / q.size(-1) * k.size(-2), q.size(-1)); // q kᵀ and times v
     if (small || q.raw.is_meta()) {
       double scale = 1 / Math.sqrt((double) q.size(-1));
       return q.mul(scale).matmul(k.transpose(-2, -1)).softmax(-1).matmul(v);
