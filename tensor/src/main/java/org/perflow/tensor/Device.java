@@ -1,9 +1,11 @@
 package org.perflow.tensor;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalLong;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.SizeTPair;
 import org.bytedeco.pytorch.TensorOptions;
@@ -106,8 +108,7 @@ public record Device(Kind kind, int index) {
 
   private void requireCuda() {
     if (!torch.hasCUDA()) {
-      throw new IllegalArgumentException(
-          "device " + this + ": these native libraries compute on the CPU alone; " + SWITCH);
+      throw new IllegalArgumentException("device " + this + ": " + withoutCuda());
     }
     if (!torch.cuda_is_available()) {
       throw new IllegalArgumentException("device " + this + " is not usable: " + refusal());
@@ -119,6 +120,27 @@ public record Device(Kind kind, int index) {
               .formatted(
                   this, count == 1 ? "is cuda:0 alone" : "are cuda:0 to cuda:" + (count - 1)));
     }
+  }
+
+  /**
+   * Why libtorch knows no CUDA: its libraries are the CPU's or, as it loads without a word, those
+   * for GPUs, but one of NVIDIA's that these need is missing.
+   */
+  private static String withoutCuda() {
+    Path loaded = Path.of(Loader.load(torch.class));
+    Path cuda = loaded.resolveSibling(System.mapLibraryName("torch_cuda"));
+    if (!Files.exists(cuda)) {
+      return "these native libraries compute on the CPU alone; " + SWITCH;
+    }
+    String missing = "its part for CUDA was not loaded";
+    try {
+      System.load(cuda.toString());
+    } catch (UnsatisfiedLinkError e) {
+      missing = e.getMessage();
+    }
+    return "libtorch for GPUs is here, but not all that it needs: "
+        + missing
+        + " (docs/gpu.md says what to install)";
   }
 
   /** What libtorch says of the driver: that there is none, or which version it is too old for. */
