@@ -12,6 +12,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.perflow.io.AtomicFiles;
@@ -28,6 +30,8 @@ final class Journal implements AutoCloseable {
   private static final String ASKED = ".json";
   private static final String DONE = ".done";
   private static final String PART = ".part";
+  private static final Pattern NAME =
+      Pattern.compile("([0-9a-f]{32})(\\%s|\\%s|\\%s)".formatted(ASKED, DONE, PART));
   private static final String INDEX = "pictures.json";
 
   private final Path folder;
@@ -111,25 +115,36 @@ final class Journal implements AutoCloseable {
     List<Entry> entries = new ArrayList<>();
     List<Path> files;
     try (Stream<Path> all = Files.list(folder)) {
-      files = all.filter(file -> file.toString().endsWith(ASKED)).toList();
+      files = all.toList();
     }
     for (Path file : files) {
-      String id = file.getFileName().toString().replace(ASKED, "");
-      AtomicFiles.deleteDirectory(file(id, PART));
-      JsonNode entry = Json.readObject(file);
-      String key = entry.path("key").isNull() ? null : entry.path("key").asText();
-      Caller caller =
-          new Caller(entry.path("client").asText(), key, entry.path("fingerprint").asText(), false);
-      entries.add(
-          new Entry(
-              id,
-              Instant.parse(entry.path("accepted").asText()),
-              caller,
-              (ObjectNode) entry.get("request"),
-              pictures(file(id, DONE))));
+      Matcher ours = NAME.matcher(file.getFileName().toString());
+      if (!ours.matches()) {
+        continue; // another's
+      }
+      String id = ours.group(1);
+      if (ours.group(2).equals(ASKED)) {
+        entries.add(entry(id, file));
+      } else if (!Files.exists(file(id, ASKED))) {
+        AtomicFiles.deleteDirectory(file); // killed while it was forgotten
+      }
     }
     entries.sort(Comparator.comparing(Entry::accepted));
     return entries;
+  }
+
+  private Entry entry(String id, Path file) throws IOException {
+    AtomicFiles.deleteDirectory(file(id, PART));
+    JsonNode entry = Json.readObject(file);
+    String key = entry.path("key").isNull() ? null : entry.path("key").asText();
+    Caller caller =
+        new Caller(entry.path("client").asText(), key, entry.path("fingerprint").asText(), false);
+    return new Entry(
+        id,
+        Instant.parse(entry.path("accepted").asText()),
+        caller,
+        (ObjectNode) entry.get("request"),
+        pictures(file(id, DONE)));
   }
 
   private static @Nullable List<DrawnPicture> pictures(Path done) throws IOException {

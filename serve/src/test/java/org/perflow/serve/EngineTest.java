@@ -358,6 +358,19 @@ class EngineTest {
   }
 
   @Test
+  void whatWasHalfForgottenIsForgottenAndNothingElse() throws Exception {
+    Path done = Files.createDirectories(folder.resolve("0".repeat(32) + ".done"));
+    Files.createFile(done.resolve("0"));
+    Path part = Files.createDirectories(folder.resolve("1".repeat(32) + ".part"));
+    Path others = Files.createDirectories(folder.resolve("photos.done"));
+    Files.writeString(folder.resolve("notes.json"), "[]");
+    start(options().withJournal(folder)).restore(source -> JobRequest.of(STUDENT, Request.of("")));
+    assertThat(done).doesNotExist();
+    assertThat(part).doesNotExist();
+    assertThat(others).exists();
+  }
+
+  @Test
   void aBrokenJournalStopsNothing() throws Exception {
     Path journal = folder.resolve("journal");
     start(options().withJournal(journal));
