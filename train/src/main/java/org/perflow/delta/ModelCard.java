@@ -13,11 +13,13 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.perflow.flow.Parameterization;
 import org.perflow.flow.Recommended;
 import org.perflow.hub.Hub;
 import org.perflow.io.AtomicFiles;
 import org.perflow.io.FormatException;
 import org.perflow.io.Json;
+import org.perflow.models.SchedulerConfig;
 
 /**
  * The README of a published student, as the hub reads it: its front matter (YAML) has the licence,
@@ -102,6 +104,7 @@ public record ModelCard(
     return head(base, method, lora, samples)
         + "# %s%n%n".formatted(name)
         + about(base, method, Recommended.of(scheduler), samples)
+        + inDiffusers(scheduler, Recommended.of(scheduler))
         + figures()
         + how(provenance, config);
   }
@@ -150,8 +153,7 @@ public record ModelCard(
         perflow generate --model . --prompt "..." %s --out picture.png
         ```
 
-        With diffusers the folder loads as it is; how it is sampled stands in `scheduler/`, and for students of PeRFlow's
-        windows is PeRFlow's own scheduler, which diffusers lacks: give it to the pipeline. `delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
+        `delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
 
         """
         .formatted(
@@ -162,6 +164,38 @@ public record ModelCard(
                 ? "![its pictures, below them the teacher's in 50 steps](" + SAMPLES + ")\n\n"
                 : "",
             way);
+  }
+
+  /** Diffusers has samplers for all students but those of PeRFlow that predict otherwise than ε. */
+  private static String inDiffusers(JsonNode scheduler, Recommended drawn) {
+    String load = "pipe = DiffusionPipeline.from_pretrained(\"path/or/name\")\n";
+    String imports = "DiffusionPipeline";
+    if (SchedulerConfig.isPerflow(scheduler)) {
+      String prediction = scheduler.path("prediction_type").asText();
+      if (!prediction.equals(Parameterization.DDIM_EPS.key())) {
+        return """
+            With diffusers the folder loads as it is, but diffusers has no scheduler for what this network predicts
+            (`%s`): give the pipeline PeRFlow's own, `PeRFlowScheduler` of [its authors](https://github.com/magic-research/piecewise-rectified-flow).
+
+            """
+            .formatted(prediction);
+      }
+      imports = "DDIMScheduler, DiffusionPipeline";
+      load +=
+          """
+          pipe.scheduler = DDIMScheduler.from_config(
+              pipe.scheduler.config, prediction_type="epsilon", timestep_spacing="trailing", clip_sample=False)
+          """;
+    }
+    int steps =
+        SchedulerConfig.isPerflow(scheduler) ? SchedulerConfig.windows(scheduler) : drawn.steps();
+    return String.format(
+        Locale.ROOT,
+        "With diffusers:%n%n```python%nfrom diffusers import %s%n%n%spicture = pipe(\"...\", num_inference_steps=%d, guidance_scale=%s).images[0]%n```%n%n",
+        imports,
+        load,
+        steps,
+        drawn.guidance());
   }
 
   private String figures() throws IOException {

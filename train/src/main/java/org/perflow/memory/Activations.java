@@ -29,10 +29,17 @@ final class Activations {
    */
   private static final int TRANSFORMER_BLOCK = 33;
 
+  /**
+   * Matrices of a transformer's layer: attention to itself four, to the caption the same, in and out
+   * of the gated product eight and four.
+   */
+  private static final long LAYER_WEIGHTS = 4 + 4 + 8 + 4;
+
   /** Resnets of an autoencoder's coarsest level, two on each side. */
   private static final int MIDDLES = 4;
 
   private long all;
+  private long heaviest; // weights of a block
   private long between; // what goes into blocks and comes out of them
   private long largest; // of a block
 
@@ -47,6 +54,11 @@ final class Activations {
   static long recomputed(UNetConfig unet, int height, int width) {
     Activations walk = walk(unet, height, width);
     return walk.between + walk.largest;
+  }
+
+  /** Weights of the block that has most, in its matrices and convolutions. */
+  static long weightsOfABlock(UNetConfig unet) {
+    return walk(unet, 1, 1).heaviest;
   }
 
   /** All that an autoencoder keeps, encoder and decoder, a picture of so many pixels. */
@@ -125,5 +137,7 @@ final class Activations {
     all += resnet + transformer + layers * layer;
     between += pixels * (in + out + (long) layers * out);
     largest = Math.max(largest, Math.max(resnet, transformer + layer));
+    long weights = 9L * in * out + 9L * out * out + (in == out ? 0 : (long) in * out);
+    heaviest = Math.max(heaviest, Math.max(weights, layers == 0 ? 0 : LAYER_WEIGHTS * out * out));
   }
 }

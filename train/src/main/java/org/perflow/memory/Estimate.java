@@ -31,6 +31,12 @@ final class Estimate {
   /** The same where blocks are computed twice, which need room for all that a block does. */
   private static final double BACKWARD_AGAIN = 3.5;
 
+  /**
+   * How often the weights of a block are there while it is computed again: what factors make of
+   * them, their gradient, and both as oneDNN orders them. Measured.
+   */
+  private static final int COPIES_OF_A_BLOCK = 3;
+
   private static final long MOST_IN_SHARES = 1L << 28; // FlatParameters
 
   private Estimate() {}
@@ -140,7 +146,9 @@ final class Estimate {
             ? Activations.recomputed(work.unet(), height, width)
             : Activations.kept(work.unet(), height, width);
     long weights = 0; // as the graph holds them
-    if (!twice) {
+    if (twice) {
+      weights = 4 * COPIES_OF_A_BLOCK * Activations.weightsOfABlock(work.unet());
+    } else {
       weights += bytes < 4 ? shares * bytes * work.unetWeights() : 0;
       weights += work.lora().lowRank() ? shares * 4 * work.adaptedWeights() : 0;
     }

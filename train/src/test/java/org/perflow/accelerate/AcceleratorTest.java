@@ -145,6 +145,11 @@ class AcceleratorTest {
     assertThat(yaml.path("pipeline_tag").asText()).isEqualTo("text-to-image");
     assertThat(yaml.path("tags")).extracting(JsonNode::asText).contains("perflow");
     assertThat(card).content().contains("| student | 2 | 4 |").doesNotContain(temp.toString());
+    assertThat(card) // what was tried: DDIM of one step a window draws the same
+        .content()
+        .contains("from diffusers import DDIMScheduler, DiffusionPipeline")
+        .contains("prediction_type=\"epsilon\", timestep_spacing=\"trailing\", clip_sample=False")
+        .contains("num_inference_steps=2, guidance_scale=");
     assertThatThrownBy(() -> ModelCard.of(run).withLicense("a: b").write())
         .hasMessageContaining("no identifier");
     assertThatThrownBy(() -> ModelCard.of(temp.resolve("none")).write())
