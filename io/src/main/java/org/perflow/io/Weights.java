@@ -138,14 +138,21 @@ public final class Weights {
 
   /**
    * Writes the weights of {@code module} as {@code as}, atomically, marked {@code format=pt} as
-   * transformers asks for, with {@code metadata} in the header.
+   * transformers asks for, with {@code metadata} in the header. One at a time is read, worked out
+   * where it is {@link Parameter#adapt adapted}, and converted.
    */
   public static void save(Module module, Path file, DType as, Map<String, String> metadata)
       throws IOException {
-    Map<String, Tensor> tensors = new LinkedHashMap<>();
-    module.namedParameters().forEach((name, parameter) -> tensors.put(name, parameter.value()));
+    Map<String, LazyTensor> tensors = new LinkedHashMap<>();
+    module
+        .namedParameters()
+        .forEach(
+            (name, parameter) ->
+                tensors.put(
+                    name,
+                    new LazyTensor(as, parameter.shape(), () -> parameter.value().detach())));
     Map<String, String> marked = new TreeMap<>(metadata);
     marked.putIfAbsent("format", "pt");
-    SafetensorsWriter.write(file, tensors, as, marked);
+    SafetensorsWriter.write(file, tensors, type -> type, marked);
   }
 }

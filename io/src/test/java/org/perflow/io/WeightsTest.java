@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -15,6 +17,7 @@ import org.perflow.tensor.Scope;
 import org.perflow.tensor.Tensor;
 import org.perflow.tensor.nn.Linear;
 import org.perflow.tensor.nn.Module;
+import org.perflow.tensor.nn.Parameter;
 
 class WeightsTest {
   @TempDir Path folder;
@@ -23,6 +26,14 @@ class WeightsTest {
     Net() {
       child("to_out.0", new Linear(3, 4));
       child("proj", new Linear(4, 2, false));
+    }
+  }
+
+  private static final class Many extends Module {
+    Many() {
+      for (int i = 0; i < 100; i++) {
+        child(Integer.toString(i), new Linear(3, 4, false));
+      }
     }
   }
 
@@ -65,6 +76,34 @@ class WeightsTest {
         Weights.save(net, path, DType.F32, Map.of());
       }
       assertThat(Scope.liveObjects() - before).isLessThan(20);
+    }
+  }
+
+  /** Those of a LoRA are as large as the whole model, of which there must be no second one. */
+  @Test
+  void adaptedWeightsAreWorkedOutOneAtATime() throws IOException {
+    Path path = folder.resolve("net.safetensors");
+    List<Long> live = new ArrayList<>();
+    try (Many net = new Many()) {
+      net.initialise(Rng.seeded(0), DType.F32);
+      net.namedParameters()
+          .values()
+          .forEach(
+              parameter ->
+                  parameter.adapt(
+                      stored -> {
+                        live.add(Scope.liveObjects());
+                        return stored.add(1);
+                      }));
+      Weights.save(net, path, DType.F32, Map.of());
+      net.namedParameters().values().forEach(Parameter::restore);
+      assertThat(live).hasSize(100);
+      assertThat(live.get(99) - live.get(0)).isLessThan(20);
+      try (Scope scope = Scope.open();
+          SafetensorsFile file = SafetensorsFile.open(path)) {
+        float[] stored = net.namedParameters().get("7.weight").value().add(1).toFloatArray();
+        assertThat(file.read("7.weight", DType.F32).toFloatArray()).isEqualTo(stored);
+      }
     }
   }
 

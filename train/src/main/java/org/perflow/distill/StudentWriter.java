@@ -12,8 +12,6 @@ import org.perflow.io.AtomicFiles;
 import org.perflow.models.DiffusionModel;
 import org.perflow.models.UNet2DConditionModel;
 import org.perflow.tensor.DType;
-import org.perflow.tensor.NoGrad;
-import org.perflow.tensor.Scope;
 
 /**
  * Saves a student: a diffusers folder with the scheduler that it is sampled by, {@code
@@ -56,11 +54,7 @@ public final class StudentWriter {
     DiffusionModel.refuseForeign(folder);
     DiffusionModel model = student(teacher, student, scheduler);
     Path prepared = folder.toAbsolutePath().resolveSibling("." + folder.getFileName() + ".new");
-    // The weights of a student that is trained as a LoRA are worked out as they are read.
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      model.save(prepared, DType.F32, provenance.asMetadata());
-    }
+    model.save(prepared, DType.F32, provenance.asMetadata());
     Map<String, String> about = new TreeMap<>(provenance.asMetadata());
     about.putAll(Delta.sampler(model.schedulerConfig(), teacher.schedulerConfig()));
     Delta.extract(
@@ -79,14 +73,11 @@ public final class StudentWriter {
   private static void saveWeights(
       DiffusionModel model, Path folder, DType type, Map<String, String> header)
       throws IOException {
-    try (Scope scope = Scope.open();
-        NoGrad guard = NoGrad.enter()) {
-      model.unet().save(folder.resolve("unet"), type, header);
-      model.vae().save(folder.resolve("vae"), type, header);
-      model.textEncoder().save(folder.resolve("text_encoder"), type, header);
-      if (model.second() != null) {
-        model.second().textEncoder().save(folder.resolve("text_encoder_2"), type, header);
-      }
+    model.unet().save(folder.resolve("unet"), type, header);
+    model.vae().save(folder.resolve("vae"), type, header);
+    model.textEncoder().save(folder.resolve("text_encoder"), type, header);
+    if (model.second() != null) {
+      model.second().textEncoder().save(folder.resolve("text_encoder_2"), type, header);
     }
   }
 }

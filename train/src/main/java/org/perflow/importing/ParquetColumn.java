@@ -36,6 +36,7 @@ final class ParquetColumn implements AutoCloseable {
           CompressionCodecName.UNCOMPRESSED,
           CompressionCodecName.SNAPPY,
           CompressionCodecName.ZSTD,
+          CompressionCodecName.GZIP,
           CompressionCodecName.LZ4_RAW);
 
   private final Path file;
@@ -109,9 +110,10 @@ final class ParquetColumn implements AutoCloseable {
 
   private static ParquetFileReader reader(Path file) throws IOException {
     try {
-      return ParquetFileReader.open(
-          new LocalInputFile(file),
-          ParquetReadOptions.builder(new PlainParquetConfiguration()).build());
+      ParquetReadOptions.Builder options =
+          ParquetReadOptions.builder(new PlainParquetConfiguration());
+      options.withCodecFactory(new GzipPages(options.build().getCodecFactory()));
+      return ParquetFileReader.open(new LocalInputFile(file), options.build());
     } catch (RuntimeException e) { // what is no Parquet file at all
       throw new FormatException(file + ": no readable Parquet file (" + e.getMessage() + ")", e);
     }

@@ -3,6 +3,10 @@ package org.perflow.importing;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.ByteArrayOutputStream;
+import java.util.zip.GZIPOutputStream;
+import org.apache.parquet.bytes.BytesInput;
+import org.apache.parquet.compression.CompressionCodecFactory;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -63,6 +67,40 @@ class ArchiveSourcesTest {
 
   // ---------------------------------------------------------------- Parquet
 
+  /** The library's own needs classes of Hadoop. */
+  private static final CompressionCodecFactory GZIP =
+      new CompressionCodecFactory() {
+        @Override
+        public BytesInputCompressor getCompressor(CompressionCodecName codec) {
+          return new BytesInputCompressor() {
+            @Override
+            public BytesInput compress(BytesInput plain) throws IOException {
+              ByteArrayOutputStream packed = new ByteArrayOutputStream();
+              try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+                plain.writeAllTo(out);
+              }
+              return BytesInput.from(packed.toByteArray());
+            }
+
+            @Override
+            public CompressionCodecName getCodecName() {
+              return CompressionCodecName.GZIP;
+            }
+
+            @Override
+            public void release() {}
+          };
+        }
+
+        @Override
+        public BytesInputDecompressor getDecompressor(CompressionCodecName codec) {
+          throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public void release() {}
+      };
+
   private Path parquet(String name, CompressionCodecName codec, int rows) throws IOException {
     Path file = temp.resolve(name);
     try (ParquetWriter<Group> writer =
@@ -71,6 +109,7 @@ class ArchiveSourcesTest {
             .withType(HUB)
             .withRowGroupSize(2000L) // a few rows
             .withCompressionCodec(codec)
+            .withCodecFactory(codec == CompressionCodecName.GZIP ? GZIP : null)
             .build()) {
       for (int i = 0; i < rows; i++) {
         Group row = new SimpleGroupFactory(HUB).newGroup();
@@ -97,7 +136,10 @@ class ArchiveSourcesTest {
   void readsTheHubsParquetFiles() throws IOException {
     for (CompressionCodecName codec :
         List.of(
-            CompressionCodecName.SNAPPY, CompressionCodecName.ZSTD, CompressionCodecName.LZ4_RAW)) {
+            CompressionCodecName.SNAPPY,
+            CompressionCodecName.ZSTD,
+            CompressionCodecName.GZIP,
+            CompressionCodecName.LZ4_RAW)) {
       Path file = parquet(codec + ".parquet", codec, 12);
       Map<String, String> captions = imported(file, SMALL);
       assertThat(captions)
