@@ -149,8 +149,7 @@ public final class Weights {
         .forEach(
             (name, parameter) ->
                 tensors.put(
-                    name,
-                    new LazyTensor(as, parameter.shape(), () -> parameter.value().detach())));
+                    name, new LazyTensor(as, parameter.shape(), () -> parameter.value().detach())));
     Map<String, String> marked = new TreeMap<>(metadata);
     marked.putIfAbsent("format", "pt");
     SafetensorsWriter.write(file, tensors, type -> type, marked);

@@ -88,7 +88,8 @@ public record ModelCard(
     }
     throw new FormatException(
         run
-            + " is no run that has ended and no student: it has neither student/ nor scheduler/scheduler_config.json");
+            + " is no run that has ended and no student: it has neither student/ nor"
+            + " scheduler/scheduler_config.json");
   }
 
   private String text(Path student) throws IOException {
@@ -147,15 +148,15 @@ public record ModelCard(
     String way =
         String.format(Locale.ROOT, "--steps %d --guidance %s", drawn.steps(), drawn.guidance());
     return """
-        Draws in %d steps what %s draws in many. Made by `perflow accelerate` (method %s).
+Draws in %d steps what %s draws in many. Made by `perflow accelerate` (method %s).
 
-        %s```
-        perflow generate --model . --prompt "..." %s --out picture.png
-        ```
+%s```
+perflow generate --model . --prompt "..." %s --out picture.png
+```
 
-        `delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
+`delta.safetensors` is this model less its teacher: `perflow delta apply` adds it to other fine-tunes.
 
-        """
+"""
         .formatted(
             drawn.steps(),
             teacher,
@@ -174,24 +175,25 @@ public record ModelCard(
       String prediction = scheduler.path("prediction_type").asText();
       if (!prediction.equals(Parameterization.DDIM_EPS.key())) {
         return """
-            With diffusers the folder loads as it is, but diffusers has no scheduler for what this network predicts
-            (`%s`): give the pipeline PeRFlow's own, `PeRFlowScheduler` of [its authors](https://github.com/magic-research/piecewise-rectified-flow).
+With diffusers the folder loads as it is, but diffusers has no scheduler for what this network predicts
+(`%s`): give the pipeline PeRFlow's own, `PeRFlowScheduler` of [its authors](https://github.com/magic-research/piecewise-rectified-flow).
 
-            """
+"""
             .formatted(prediction);
       }
       imports = "DDIMScheduler, DiffusionPipeline";
       load +=
           """
-          pipe.scheduler = DDIMScheduler.from_config(
-              pipe.scheduler.config, prediction_type="epsilon", timestep_spacing="trailing", clip_sample=False)
-          """;
+pipe.scheduler = DDIMScheduler.from_config(
+    pipe.scheduler.config, prediction_type="epsilon", timestep_spacing="trailing", clip_sample=False)
+""";
     }
     int steps =
         SchedulerConfig.isPerflow(scheduler) ? SchedulerConfig.windows(scheduler) : drawn.steps();
     return String.format(
         Locale.ROOT,
-        "With diffusers:%n%n```python%nfrom diffusers import %s%n%n%spicture = pipe(\"...\", num_inference_steps=%d, guidance_scale=%s).images[0]%n```%n%n",
+        "With diffusers:%n%n```python%nfrom diffusers import %s%n%n%spicture = pipe(\"...\","
+            + " num_inference_steps=%d, guidance_scale=%s).images[0]%n```%n%n",
         imports,
         load,
         steps,
@@ -206,13 +208,13 @@ public record ModelCard(
     StringBuilder table =
         new StringBuilder(
             """
-            ## Against the teacher's samplers at the same cost
+## Against the teacher's samplers at the same cost
 
-            Error of the pictures (root mean square, pixels in 0..1) to the teacher's in 50 steps of DDIM from the same noise.
+Error of the pictures (root mean square, pixels in 0..1) to the teacher's in 50 steps of DDIM from the same noise.
 
-            | | steps | evaluations of the network | error |
-            |---|---|---|---|
-            """);
+| | steps | evaluations of the network | error |
+|---|---|---|---|
+""");
     for (JsonNode row : Json.read(file)) {
       table.append(
           String.format(
@@ -228,14 +230,14 @@ public record ModelCard(
 
   private static String how(JsonNode provenance, JsonNode config) throws IOException {
     return """
-        ## How it was made
+           ## How it was made
 
-        %s, %s. Weights of the teacher: sha256 `%s`.
+           %s, %s. Weights of the teacher: sha256 `%s`.
 
-        ```json
-        %s
-        ```
-        """
+           ```json
+           %s
+           ```
+           """
         .formatted(
             provenance.path("made").asText("at an unknown time"),
             "perflow " + provenance.path("perflow").asText(""),

@@ -30,8 +30,8 @@ final class Activations {
   private static final int TRANSFORMER_BLOCK = 33;
 
   /**
-   * Matrices of a transformer's layer: attention to itself four, to the caption the same, in and out
-   * of the gated product eight and four.
+   * Matrices of a transformer's layer: attention to itself four, to the caption the same, in and
+   * out of the gated product eight and four.
    */
   private static final long LAYER_WEIGHTS = 4 + 4 + 8 + 4;
 

@@ -12,7 +12,9 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The plan of memory against what a process came to: the teacher that comes with perflow, a LoRA. */
+/**
+ * The plan of memory against what a process came to: the teacher that comes with perflow, a LoRA.
+ */
 @Tag("slow")
 @Timeout(900)
 class MemoryPeakTest {

@@ -54,8 +54,7 @@ final class PeakProgram {
               .withCompute(Compute.F32)
               .withLora(LoraOptions.DEFAULTS.withLoraRank(32))
               .measure("half", model, rng);
-      System.out.println(
-          1e9 * measured.planGigabytes() + " " + 1e9 * measured.trainGigabytes());
+      System.out.println(1e9 * measured.planGigabytes() + " " + 1e9 * measured.trainGigabytes());
       model.unet().close();
     }
   }

@@ -4,9 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
-import java.util.zip.GZIPOutputStream;
-import org.apache.parquet.bytes.BytesInput;
-import org.apache.parquet.compression.CompressionCodecFactory;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -14,8 +11,11 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.zip.GZIPOutputStream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveOutputStream;
+import org.apache.parquet.bytes.BytesInput;
+import org.apache.parquet.compression.CompressionCodecFactory;
 import org.apache.parquet.conf.PlainParquetConfiguration;
 import org.apache.parquet.example.data.Group;
 import org.apache.parquet.example.data.simple.SimpleGroupFactory;
@@ -42,13 +42,13 @@ class ArchiveSourcesTest {
   private static final MessageType HUB =
       MessageTypeParser.parseMessageType(
           """
-          message schema {
-            optional group image { optional binary bytes; optional binary path (STRING); }
-            optional binary text (STRING);
-            optional group sentences (LIST) { repeated group list { optional binary element (STRING); } }
-            optional int64 width;
-          }
-          """);
+message schema {
+  optional group image { optional binary bytes; optional binary path (STRING); }
+  optional binary text (STRING);
+  optional group sentences (LIST) { repeated group list { optional binary element (STRING); } }
+  optional int64 width;
+}
+""");
 
   @TempDir private Path temp;
 
