@@ -162,7 +162,7 @@ public final class AutoencoderKL extends Module {
         x = block.forward(x);
       }
       x = midBlock.forward(x);
-      return convOut.forward(Functional.silu(convNormOut.forward(x)));
+      return convOut.forward(convNormOut.forwardSilu(x));
     }
   }
 
@@ -191,7 +191,7 @@ public final class AutoencoderKL extends Module {
       for (Up block : upBlocks) {
         x = block.forward(x);
       }
-      return convOut.forward(Functional.silu(convNormOut.forward(x)));
+      return convOut.forward(convNormOut.forwardSilu(x));
     }
   }
 

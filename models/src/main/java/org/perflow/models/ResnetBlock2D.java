@@ -42,11 +42,11 @@ final class ResnetBlock2D extends Module {
   }
 
   private Tensor compute(Tensor x, @Nullable Tensor time) {
-    Tensor h = conv1.forward(Functional.silu(norm1.forward(x))); // [B, out, H, W]
+    Tensor h = conv1.forward(norm1.forwardSilu(x)); // [B, out, H, W]
     if (timeEmbProj != null && time != null) {
-      h = h.add(timeEmbProj.forward(time).unsqueeze(-1).unsqueeze(-1));
+      h = Functional.sum(h, timeEmbProj.forward(time).unsqueeze(-1).unsqueeze(-1));
     }
-    h = conv2.forward(Functional.silu(norm2.forward(h)));
-    return (convShortcut == null ? x : convShortcut.forward(x)).add(h);
+    h = conv2.forward(norm2.forwardSilu(h));
+    return Functional.sum(h, convShortcut == null ? x : convShortcut.forward(x));
   }
 }

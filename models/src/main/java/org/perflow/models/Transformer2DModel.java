@@ -61,7 +61,7 @@ final class Transformer2DModel extends Module {
 
   private Tensor outer(Tensor h, Tensor x) {
     Tensor map = projOut.forward(h).reshape(x.size(0), x.size(2), x.size(3), x.size(1));
-    return map.permute(0, 3, 1, 2).add(x);
+    return Functional.sum(map.permute(0, 3, 1, 2), x);
   }
 
   /**
@@ -112,11 +112,10 @@ final class Transformer2DModel extends Module {
     /** x [B, H·W, C], text [B, L, D]. */
     Tensor forward(Tensor x, Tensor text) {
       Tensor normed = norm1.forward(x);
-      Tensor h = x.add(attn1.forward(normed, normed));
-      h = h.add(attn2.forward(norm2.forward(h), text));
-      // GEGLU (Shazeer 2020, arXiv 2002.05202)
-      List<Tensor> halves = gated.forward(norm3.forward(h)).chunk(2, -1); // 2 × [B, H·W, 4C]
-      return h.add(out.forward(halves.get(0).mul(Functional.gelu(halves.get(1)))));
+      Tensor h = Functional.sum(attn1.forward(normed, normed), x);
+      h = Functional.sum(attn2.forward(norm2.forward(h), text), h);
+      Tensor wide = Functional.geglu(gated.forward(norm3.forward(h))); // [B, H·W, 4C]
+      return Functional.sum(out.forward(wide), h);
     }
   }
 

@@ -195,7 +195,7 @@ public final class UNet2DConditionModel extends Module {
     for (Up block : upBlocks) {
       x = block.forward(x, time, text, skips);
     }
-    return convOut.forward(Functional.silu(convNormOut.forward(x)));
+    return convOut.forward(convNormOut.forwardSilu(x));
   }
 
   /**

@@ -1,7 +1,9 @@
 package org.perflow.tensor;
 
 import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.DoubleOptional;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -94,6 +96,20 @@ public final class Functional {
         torch.group_norm(x.raw, groups, optional(weight, type), optional(bias, type), eps, false));
   }
 
+  /** {@link #silu} of {@link #groupNorm}. */
+  public static Tensor groupNormSilu(Tensor x, int groups, Tensor weight, Tensor bias, double eps) {
+    Tensor y = groupNorm(x, groups, weight, bias, eps);
+    return GradMode.is_enabled() ? silu(y) : new Tensor(torch.silu_(y.raw));
+  }
+
+  /**
+   * a + b, written over a while no gradients are recorded: maps are large, and fresh memory costs
+   * as much as the sum. For an {@code a} that nobody else reads.
+   */
+  public static Tensor sum(Tensor a, Tensor b) {
+    return GradMode.is_enabled() ? a.add(b) : a.addInPlace(b);
+  }
+
   /** Normalises the last dimension. */
   public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, double eps) {
     Meta.together(x.raw, weight.raw);
@@ -153,6 +169,15 @@ public final class Functional {
   /** The exact (erf) Gaussian error linear unit. */
   public static Tensor gelu(Tensor x) {
     return new Tensor(torch.gelu(x.raw));
+  }
+
+  /** GEGLU (Shazeer 2020, arXiv 2002.05202): x [..., 2C] to a · gelu(b), [..., C]. */
+  public static Tensor geglu(Tensor x) {
+    List<Tensor> halves = x.chunk(2, -1);
+    Tensor gate = gelu(halves.get(1));
+    return GradMode.is_enabled()
+        ? halves.get(0).mul(gate)
+        : gate.mulInPlace(halves.get(0)); // the gate is nobody else's
   }
 
   /** x · sigmoid(1.702 x), OpenAI CLIP's activation. */

@@ -26,4 +26,9 @@ public final class GroupNorm extends Module {
   public Tensor forward(Tensor x) {
     return Functional.groupNorm(x, groups, weight.value(), bias.value(), eps);
   }
+
+  /** The same and x · sigmoid(x) after it. */
+  public Tensor forwardSilu(Tensor x) {
+    return Functional.groupNormSilu(x, groups, weight.value(), bias.value(), eps);
+  }
 }
