@@ -114,7 +114,10 @@ class ModelsCommandTest {
     Path file = folder.resolve("train-0.tar");
     byte[] png =
         PictureEncoder.encode(
-            new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB), PictureFormat.PNG, 0, Map.of());
+            new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB),
+            PictureFormat.PNG,
+            100,
+            Map.of());
     try (ShardWriter writer = new ShardWriter(file)) {
       for (int i = 0; i < 2; i++) {
         writer.write(new Sample("", "p" + i, png, "night", Json.MAPPER.createObjectNode()));

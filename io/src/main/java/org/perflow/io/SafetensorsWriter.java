@@ -8,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -144,6 +145,11 @@ public final class SafetensorsWriter {
     try (Scope scope = Scope.open();
         NoGrad guard = NoGrad.enter()) {
       Tensor plain = tensor.read(type).to(Device.CPU).contiguous();
+      if (!Arrays.equals(plain.shape(), tensor.shape())) { // the header has promised it
+        throw new IllegalStateException(
+            "a tensor was announced as %s and is %s"
+                .formatted(Arrays.toString(tensor.shape()), Arrays.toString(plain.shape())));
+      }
       long length = plain.numel() * type.bytes();
       for (long done = 0; done < length; done += chunk.length) {
         int count = (int) Math.min(chunk.length, length - done);

@@ -149,9 +149,16 @@ public final class Weights {
         .forEach(
             (name, parameter) ->
                 tensors.put(
-                    name, new LazyTensor(as, parameter.shape(), () -> parameter.value().detach())));
+                    name, new LazyTensor(as, shape(parameter), () -> parameter.value().detach())));
     Map<String, String> marked = new TreeMap<>(metadata);
     marked.putIfAbsent("format", "pt");
     SafetensorsWriter.write(file, tensors, type -> type, marked);
+  }
+
+  /** As it is written: with tokens added, a table of embeddings is longer than the module's. */
+  private static long[] shape(Parameter parameter) {
+    try (Scope scope = Scope.open()) {
+      return parameter.value().shape();
+    }
   }
 }

@@ -97,8 +97,8 @@ class WeightsTest {
                       }));
       Weights.save(net, path, DType.F32, Map.of());
       net.namedParameters().values().forEach(Parameter::restore);
-      assertThat(live).hasSize(100);
-      assertThat(live.get(99) - live.get(0)).isLessThan(20);
+      assertThat(live).hasSizeGreaterThanOrEqualTo(100);
+      assertThat(live.get(live.size() - 1) - live.get(0)).isLessThan(20);
       try (Scope scope = Scope.open();
           SafetensorsFile file = SafetensorsFile.open(path)) {
         float[] stored = net.namedParameters().get("7.weight").value().add(1).toFloatArray();
